@@ -1,0 +1,45 @@
+# make run     the main job on the starter model (FRESH=1 starts over)
+# make check   lint, types and the fast tests
+# make test    everything
+VENV   := .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt
+OUT    ?= runs/starter
+
+.PHONY: run test check clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run
+	$(BIN)/linguamap run --out $(OUT) $(if $(FRESH),--fresh)
+
+test: $(VENV)/.test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not starter and not slow"
+
+.PHONY: lint
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch goes first and alone: its pinned build must be there before anything asks for "torch".
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable '.[starter,figures]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable '.[starter,gguf,figures,identifiers,lora,dev]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,301 @@
+"""The command ``linguamap``: commands, progress, one-line errors. The only place that prints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from linguamap import __version__
+from linguamap.config import RunConfig, load_config
+from linguamap.records import UserError
+from linguamap.screen import Bars
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="In which layers does a language model decide its output language? Tune only those.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The run folder.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting as a.b=value; may be repeated.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="'starter', a hub name, a folder or a .gguf file."),
+]
+Revision = Annotated[str | None, typer.Option("--revision", help="Revision on the hub.")]
+Languages = Annotated[str | None, typer.Option("--languages", help="Codes, e.g. en,fr,hi.")]
+Benchmarks = Annotated[
+    str | None,
+    typer.Option(
+        "--benchmarks", "--benchmark", help="sums,choice,passage, mgsm,mmlu,xquad,lcb or a .jsonl."
+    ),
+]
+Data = Annotated[str | None, typer.Option("--data", help="Folder of benchmark files.")]
+Scenarios = Annotated[str | None, typer.Option("--scenarios", help="Some of the four scenarios.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random choice.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run and start over.")]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", help="An OpenAI-compatible server's URL for answers.")
+]
+
+DEFAULT_OUT = Path("runs/starter")
+
+
+def _open(
+    out: Path,
+    config: Path | None,
+    settings: list[str] | None,
+    fresh: bool = False,
+    **options: str | int | None,
+) -> Any:
+    """The pipeline of a run folder; without any setting an existing folder's own config holds."""
+    from linguamap.pipeline import Pipeline
+    from linguamap.store import open_run
+
+    overrides = [_override(key, value) for key, value in options.items() if value is not None]
+    overrides += settings or []
+    asked: RunConfig | None = None
+    if config is not None or overrides or not (out / "config.yaml").exists():
+        base = config
+        if config is None and (out / "config.yaml").exists() and not fresh:
+            base = out / "config.yaml"
+        asked = load_config(base, overrides)
+    _quiet()
+    return Pipeline(open_run(out, asked, fresh=fresh), Bars(errors))
+
+
+KEYS = {
+    "model": "model.name",
+    "revision": "model.revision",
+    "data": "data.folder",
+    "benchmarks": "data.benchmarks",
+    "endpoint": "evaluate.endpoint",
+}
+LISTS = ("languages", "benchmarks", "scenarios")
+
+
+def _override(key: str, value: str | int) -> str:
+    name = KEYS.get(key, key)
+    if key in LISTS:
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        return f"{name}=[{', '.join(repr(part) for part in parts)}]"
+    return f"{name}={value!r}"
+
+
+def _quiet() -> None:
+    """Keep libraries' chatter off the screen; errors still come as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+@app.command()
+def run(
+    out: Out = DEFAULT_OUT,
+    model: Model = None,
+    revision: Revision = None,
+    languages: Languages = None,
+    benchmarks: Benchmarks = None,
+    data: Data = None,
+    scenarios: Scenarios = None,
+    seed: Seed = None,
+    endpoint: Endpoint = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+) -> None:
+    """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
+    pipeline = _open(
+        out, config, settings, fresh, model=model, revision=revision, languages=languages,
+        benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed, endpoint=endpoint,
+    )  # fmt: skip
+    pipeline.all()
+    _show(pipeline.run.folder)
+
+
+@app.command()
+def evaluate(
+    out: Out = DEFAULT_OUT,
+    model: Model = None,
+    revision: Revision = None,
+    languages: Languages = None,
+    benchmarks: Benchmarks = None,
+    data: Data = None,
+    scenarios: Scenarios = None,
+    seed: Seed = None,
+    endpoint: Endpoint = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+) -> None:
+    """How well does the model do the task, and how well does it keep to the language?"""
+    pipeline = _open(
+        out, config, settings, fresh, model=model, revision=revision, languages=languages,
+        benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed, endpoint=endpoint,
+    )  # fmt: skip
+    pipeline.before()
+    _show(pipeline.run.folder)
+
+
+@app.command()
+def probe(
+    out: Out = DEFAULT_OUT,
+    model: Model = None,
+    revision: Revision = None,
+    languages: Languages = None,
+    benchmarks: Benchmarks = None,
+    data: Data = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+) -> None:
+    """Which language does each layer speak, and where do translations look alike?"""
+    pipeline = _open(
+        out, config, settings, fresh, model=model, revision=revision, languages=languages,
+        benchmarks=benchmarks, data=data, seed=seed,
+    )  # fmt: skip
+    pipeline.probe()
+    console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
+
+
+@app.command()
+def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+    """Find the boundary of the late phase and the blocks to tune."""
+    from linguamap.report.terminal import show_layers
+
+    pipeline = _open(out, None, settings)
+    pipeline.probe()
+    pipeline.locate()
+    for part in show_layers(pipeline.run.folder):
+        console.print(part)
+
+
+@app.command()
+def tune(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+    """Train the located blocks only; writes a delta."""
+    pipeline = _open(out, None, settings)
+    pipeline.probe()
+    pipeline.locate()
+    pipeline.tune()
+    console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
+
+
+@app.command()
+def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+    """Evaluate and probe the tuned model on the same items, and compare."""
+    pipeline = _open(out, None, settings)
+    pipeline.all()
+    _show(pipeline.run.folder)
+
+
+@app.command()
+def report(out: Out = DEFAULT_OUT) -> None:
+    """Draw report.html and the figures again from the run folder; needs no model."""
+    pipeline = _open(out, None, None)
+    pipeline.run.forget("report")
+    pipeline.report()
+    console.print(f"Report: {pipeline.run.folder / 'report.html'}")
+
+
+@app.command()
+def merge(
+    out: Out = DEFAULT_OUT,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the merged model.")] = None,
+) -> None:
+    """Write the tuned model as a folder that plain Transformers loads."""
+    from linguamap.store import open_run
+
+    opened = open_run(out, None)
+    _quiet()
+    from linguamap.tuning import merge as merge_delta
+
+    folder = merge_delta(
+        opened.config.model, opened.folder / "tuned" / "delta.safetensors", to or out / "merged"
+    )
+    console.print(f"Merged model: {folder}")
+
+
+@app.command()
+def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: Set = None) -> None:
+    """Check that the probes mean what they say on this model."""
+    _quiet()
+    from linguamap.model import check_model, load_model
+
+    checked = load_config(None, [f"model.name={model!r}", *(settings or [])])
+    lm = load_model(checked.model)
+    console.print(f"{model}: {lm.n_layers} blocks at {lm.structure.block_path}")
+    checks = check_model(lm)
+    for check in checks:
+        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+    if not all(check.passed for check in checks):
+        raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
+
+
+def _show(folder: Path) -> None:
+    from linguamap.report.terminal import terminal_summary
+
+    for part in terminal_summary(folder):
+        console.print(part)
+    page = folder / "report.html"
+    if page.exists():
+        console.print(f"Report: {page}")
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.print(f"linguamap {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """In which layers does a language model decide its output language? Tune only those."""
+
+
+def main() -> None:
+    """Entry point: bad input is one line and status 2, a stop is status 130, a bug a traceback."""
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail("the disk is full; free some space and start the same command again", 2)
+    except Stopped:
+        _fail("stopped; the same command goes on from here", 130)
+
+
+class Stopped(BaseException):
+    """The user or the system asked the process to end."""
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stopped
+
+
+def _fail(message: str, status: int) -> None:
+    line = "linguamap: " + " ".join(message.split())
+    errors.print(line, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(status)

@@ -1,0 +1,237 @@
+"""What a run is asked: typed, validated, YAML in and out, all faults reported at once."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from linguamap.records import SCENARIOS, Scenario, UserError
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class ModelConfig(Section):
+    """Which model, and how it is loaded; everything is passed through to Transformers."""
+
+    name: str = "starter"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device_map: str | None = None
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    quantization: Literal["4bit", "8bit"] | None = None
+    trust_remote_code: bool = False
+    chat: Literal["auto", "yes", "no"] = "auto"
+    thinking: Literal["auto", "yes", "no"] = "auto"
+
+
+class DataConfig(Section):
+    """Which items. ``folder`` is a local folder of benchmark files; None takes the hub or the
+    package's own starter items."""
+
+    benchmarks: list[str] = ["sums", "choice", "passage"]
+    folder: str | None = None
+    revision: str | None = None
+    subjects: list[str] | None = None
+    name_language: bool = True
+    """Whether the prompt says which language is wanted or only implies it."""
+
+
+class EvaluateConfig(Section):
+    """Generation for the four scenarios; ``items`` is the number of test items a cell."""
+
+    items: int | None = Field(8, ge=1)
+    max_new_tokens: int = Field(72, ge=1)
+    temperature: float = Field(0.0, ge=0.0)
+    stop: list[str] | None = None
+    """Strings that end an answer; None takes the end of the line for base models."""
+    batch_tokens: int = Field(8192, ge=64)
+    """Upper bound of batch x (longest prompt + new tokens)."""
+    batch_size: int = Field(48, ge=1)
+    endpoint: str | None = None
+    endpoint_model: str | None = None
+    concurrency: int = Field(8, ge=1)
+    timeout: float = Field(120.0, gt=0)
+
+
+class ScoreConfig(Section):
+    """How answers are judged."""
+
+    identifier: Literal["lingua", "langdetect", "fasttext"] = "lingua"
+    min_letters: int = Field(12, ge=1)
+    """Letters of alphabetic script that prose must hold to be identified; a syllabic or
+    logographic letter counts three times."""
+    f1_threshold: float = Field(0.5, gt=0.0, le=1.0)
+
+
+class ProbeConfig(Section):
+    """The language lens, similarity and handover."""
+
+    items: int = Field(10, ge=2)
+    """Training items a kind and language for the lens."""
+    similarity_items: int = Field(60, ge=4)
+    texts: Literal["auto", "reference", "generated"] = "auto"
+    """Which answers are read by the lens; auto takes worked references where items have them."""
+    positions: Literal["all", "last"] = "all"
+    top_k: int = Field(1, ge=1)
+    pooling: Literal["mean", "last"] = "mean"
+    handover_items: int = Field(4, ge=0)
+    bootstrap: int = Field(1000, ge=10)
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+
+
+class LocateConfig(Section):
+    """The boundary rule and the cap on what is trained."""
+
+    max_trainable_share: float = Field(0.05, gt=0.0, le=1.0)
+    bootstrap: int = Field(1000, ge=10)
+
+
+class TuneConfig(Section):
+    """Selective tuning and its rivals."""
+
+    method: Literal["selective", "full", "lora", "steer", "few_shot"] = "selective"
+    layers: str | None = None
+    """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
+    examples: int | None = Field(720, ge=1)
+    tasks: bool = True
+    """False drops the examples' task content, so that only the language is trained."""
+    epochs: int = Field(3, ge=1)
+    learning_rate: float = Field(2e-4, gt=0.0)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    weight_decay: float = Field(0.0, ge=0.0)
+    batch_size: int = Field(16, ge=1)
+    accumulation: int = Field(1, ge=1)
+    clip_norm: float | None = Field(1.0, gt=0.0)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    validation_share: float = Field(0.1, ge=0.0, lt=1.0)
+    patience: int | None = Field(None, ge=1)
+    cache_gb: float = Field(2.0, ge=0.0)
+    lora_rank: int = Field(8, ge=1)
+    train_norm: bool = False
+    train_head: Literal["no", "untied"] = "no"
+
+
+class RunConfig(Section):
+    """Everything that a run folder was asked to do."""
+
+    model: ModelConfig = ModelConfig()
+    languages: list[str] = ["en", "fr", "es", "ar", "hi", "ja"]
+    scenarios: list[Scenario] = list(SCENARIOS)
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    score: ScoreConfig = ScoreConfig()
+    probe: ProbeConfig = ProbeConfig()
+    locate: LocateConfig = LocateConfig()
+    tune: TuneConfig = TuneConfig()
+
+
+def load_config(path: Path | None = None, overrides: list[str] | None = None) -> RunConfig:
+    """Build a config from defaults, a YAML file and ``a.b=c`` overrides, in that order.
+
+    Args:
+        path: a YAML file; None for the defaults.
+        overrides: ``dotted.key=value`` strings; values are read as YAML.
+    Raises:
+        UserError: unknown keys or bad values; one line that names them all, each unknown key with
+            its nearest valid name.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read_yaml(path)
+    faults: list[str] = []
+    for override in overrides or []:
+        key, mark, text = override.partition("=")
+        if not mark or not key:
+            faults.append(f"'{override}' is not of the form a.b=value")
+            continue
+        try:
+            _set(values, key.strip().split("."), yaml.safe_load(text))
+        except yaml.YAMLError:
+            faults.append(f"{key}: the value {text!r} is not valid YAML")
+        except UserError as error:
+            faults.append(str(error))
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        faults.extend(_describe(fault) for fault in error.errors())
+    if faults:
+        raise UserError("config: " + "; ".join(faults))
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """The config as YAML, complete with defaults."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def difference(old: RunConfig, new: RunConfig) -> list[str]:
+    """Dotted keys whose values differ, each as ``key: old -> new``."""
+    before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
+    return [
+        f"{key}: {before[key]!r} -> {after[key]!r}" for key in before if before[key] != after[key]
+    ]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"config: {path} does not exist; give an existing YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).replace("\n", " ")
+        raise UserError(f"config: {path} is not valid YAML ({line})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"config: {path} holds a {type(values).__name__}, not a table of keys")
+    return values
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{'.'.join(keys)}: '{key}' holds a value, not a section")
+        values = inner
+    values[keys[-1]] = value
+
+
+def _describe(fault: Any) -> str:
+    location = [str(part) for part in fault["loc"]]
+    name = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"{name}: unknown key{hint} Known here: {', '.join(known)}"
+    found = fault.get("input")
+    return f"{name}: {fault['msg']} (found {found!r})"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

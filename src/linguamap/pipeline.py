@@ -1,0 +1,351 @@
+"""The main path, top to bottom: the page to open first.
+
+    benchmarks -> scenarios -> generate -> score -> probe -> locate -> tune -> the same again -> report
+
+Every stage reads what the stages before it wrote into the run folder, and is skipped when its result
+is there, made from the same inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linguamap.benchmarks import load_benchmark
+from linguamap.langid import Identifier, make_identifier
+from linguamap.languages import get_language
+from linguamap.manifest import write_manifest
+from linguamap.progress import Progress, silent
+from linguamap.records import Benchmark, Completion, Prompt, Split, UserError
+from linguamap.scenarios import render_all, training_examples
+from linguamap.score import judge, summarise
+from linguamap.store import (
+    Run,
+    append_rows,
+    read_json,
+    read_rows,
+    write_json,
+    write_rows,
+)
+
+if TYPE_CHECKING:
+    from linguamap.model import LanguageModel
+
+
+@dataclass
+class Pipeline:
+    """The stages of one run, each a method that does its work once."""
+
+    run: Run
+    progress: Progress = silent
+
+    # The main path -------------------------------------------------------------------------
+
+    def all(self) -> None:
+        """Every stage in order."""
+        self.before()
+        self.probe()
+        self.locate()
+        self.tune()
+        self.after()
+        self.probe_after()
+        self.compare()
+        self.report()
+
+    def before(self) -> None:
+        """Answer and judge the test items with the model as it is."""
+        self._stage("before", ["before/answers.jsonl", "before/summary.json"], self._before)
+
+    def probe(self) -> None:
+        """Read every layer's language and similarity on training items."""
+        self._stage("probe", ["probe/lens.parquet", "probe/similarity.parquet"], self._probe)
+
+    def locate(self) -> None:
+        """Choose the blocks to tune from the curves."""
+        self._stage("locate", ["layers.json"], self._locate)
+
+    def tune(self) -> None:
+        """Train only those blocks; keep only what changed."""
+        self._stage("tune", ["tuned/delta.safetensors", "tuned/tuning.json"], self._tune)
+
+    def after(self) -> None:
+        """Answer and judge the same test items with the delta read back from disk."""
+        self._stage("after", ["after/answers.jsonl", "after/summary.json"], self._after)
+
+    def probe_after(self) -> None:
+        """Probe again, and see whether the curves moved only in the tuned blocks."""
+        self._stage("probe_after", ["probe_after/lens.parquet", "change.json"], self._probe_after)
+
+    def compare(self) -> None:
+        """Before against after on the same items."""
+        self._stage("compare", ["comparison.json"], self._compare)
+
+    def report(self) -> None:
+        """Draw the page from the run folder; needs no model."""
+        self._stage("report", ["report.html", "manifest.json"], self._report)
+
+    # What the stages do --------------------------------------------------------------------
+
+    def _before(self) -> None:
+        self._evaluate("before", lambda: self.model)
+
+    def _after(self) -> None:
+        self._release()
+        self._evaluate("after", lambda: self._tuned_model)
+
+    def _evaluate(self, where: str, model: Callable[[], LanguageModel]) -> None:
+        """Generate what is missing, judge it, and sum it up in ``where``."""
+        config = self.run.config
+        path = self.run.path(where, "answers.jsonl")
+        prompts = self.test_prompts
+        asked = {prompt.prompt_id: prompt for prompt in prompts if prompt.coincides_with is None}
+        stored = {row["prompt_id"]: row for row in read_rows(path) if row["prompt_id"] in asked}
+
+        def save(completions: list[Completion]) -> None:
+            rows = [
+                judge(done, asked[done.prompt_id], self.identifier, config.score)
+                for done in completions
+            ]
+            stored.update((row["prompt_id"], row) for row in rows)
+            append_rows(path, rows)
+
+        if len(stored) < len(asked):
+            from linguamap.generate import generate
+
+            generate(
+                model(),
+                list(asked.values()),
+                config.evaluate,
+                model_config=config.model,
+                seed=config.seed,
+                done=frozenset(stored),
+                save=save,
+                progress=self.progress,
+                label=f"answers {where}",
+            )
+        self._write_scores(where, stored)
+
+    def _write_scores(self, where: str, stored: dict[str, dict[str, Any]]) -> None:
+        """All prompts' rows in their fixed order, coinciding ones filled in, and the summary."""
+        rows = []
+        for prompt in self.test_prompts:
+            twin = dataclasses.replace(
+                prompt, scenario=prompt.coincides_with or prompt.scenario, coincides_with=None
+            )
+            row = {
+                **stored[twin.prompt_id],
+                "scenario": prompt.scenario,
+                "prompt_id": prompt.prompt_id,
+                "coincides_with": prompt.coincides_with,
+            }
+            rows.append(row)
+        write_rows(self.run.path(where, "answers.jsonl"), rows)
+        summary = summarise(rows, self.run.config.model.name)
+        summary["benchmarks"] = [describe(benchmark) for benchmark in self.benchmarks("test")]
+        write_json(self.run.path(where, "summary.json"), summary)
+
+    def rescore(self) -> None:
+        """Judge the stored answers again, without the model."""
+        for where in ("before", "after"):
+            rows = read_rows(self.run.folder / where / "answers.jsonl")
+            if not rows:
+                continue
+            asked = {prompt.prompt_id: prompt for prompt in self.test_prompts}
+            stored = {}
+            for row in rows:
+                completion = Completion(
+                    prompt_id=row["prompt_id"],
+                    answer=row["answer"],
+                    thinking=row["thinking"],
+                    finish=row["finish"],
+                    n_tokens=row["n_tokens"],
+                )
+                prompt = asked[row["prompt_id"]]
+                if prompt.coincides_with is None:
+                    stored[prompt.prompt_id] = judge(
+                        completion, prompt, self.identifier, self.run.config.score
+                    )
+            self._write_scores(where, stored)
+
+    def _probe(self) -> None:
+        from linguamap.probe import run_probe
+
+        run_probe(
+            self.model,
+            self.train_prompts,
+            self.run.config,
+            self.identifier,
+            self.run.path("probe", "lens.parquet").parent,
+            self.progress,
+        )
+
+    def _locate(self) -> None:
+        from linguamap.locate import locate
+
+        layers = locate(self.run.folder / "probe", self.run.config.locate, self.run.config.seed)
+        write_json(self.run.path("layers.json"), layers)
+
+    def _tune(self) -> None:
+        from linguamap.tuning import parse_layers, tune
+
+        config = self.run.config
+        layers = read_json(self.run.path("layers.json"))
+        chosen = config.tune.layers
+        numbers = (
+            parse_layers(chosen, layers["n_layers"], config.seed)
+            if chosen
+            else tuple(layers["tune_layers"])
+        )
+        if not numbers:
+            raise UserError(
+                "tune: locate found no late phase and proposes no blocks "
+                f"({layers['evidence'].get('reason', 'see layers.json')}); "
+                "name them with --set tune.layers=last:2"
+            )
+        tune(
+            self.model,
+            self.training_prompts,
+            config.tune,
+            numbers,
+            self.run.path("tuned", "tuning.json").parent,
+            seed=config.seed,
+            progress=self.progress,
+        )
+
+    def _probe_after(self) -> None:
+        from linguamap.probe import change_outside, run_probe
+
+        run_probe(
+            self._tuned_model,
+            self.train_prompts,
+            self.run.config,
+            self.identifier,
+            self.run.path("probe_after", "lens.parquet").parent,
+            self.progress,
+            reuse=self.run.folder / "probe",
+        )
+        layers = read_json(self.run.path("tuned", "tuning.json"))["layers"]
+        change = change_outside(
+            self.run.folder / "probe", self.run.folder / "probe_after", tuple(layers)
+        )
+        write_json(self.run.path("change.json"), change)
+
+    def _compare(self) -> None:
+        from linguamap.compare import compare_answers
+
+        comparison = compare_answers(
+            read_rows(self.run.folder / "before" / "answers.jsonl"),
+            read_rows(self.run.folder / "after" / "answers.jsonl"),
+            seed=self.run.config.seed,
+        )
+        write_json(self.run.path("comparison.json"), comparison)
+
+    def _report(self) -> None:
+        from linguamap.report import write_report
+
+        write_manifest(self.run)
+        write_report(self.run.folder)
+
+    # What they share -----------------------------------------------------------------------
+
+    def _stage(self, name: str, outputs: list[str], work: Callable[[], None]) -> None:
+        self.run.run_stage(name, outputs, work)
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The model as it is, checked."""
+        from linguamap.model import load_model, verify_model
+
+        lm = load_model(self.run.config.model)
+        verify_model(lm)
+        return lm
+
+    @cached_property
+    def _tuned_model(self) -> LanguageModel:
+        from linguamap.model import load_model
+
+        return load_model(
+            self.run.config.model, delta=self.run.folder / "tuned" / "delta.safetensors"
+        )
+
+    def _release(self) -> None:
+        """Forget the base model, so that two are never held at once."""
+        self.__dict__.pop("model", None)
+
+    @cached_property
+    def identifier(self) -> Identifier:
+        return make_identifier(self.run.config.score.identifier, self.run.config.languages)
+
+    def benchmarks(self, split: Split) -> list[Benchmark]:
+        """The benchmarks that were asked for, aligned by item id."""
+        config = self.run.config
+        for code in config.languages:
+            get_language(code)
+        folder = Path(config.data.folder) if config.data.folder else None
+        return [
+            load_benchmark(
+                name,
+                config.languages,
+                split,
+                folder=folder,
+                revision=config.data.revision,
+                subjects=config.data.subjects,
+            )
+            for name in config.data.benchmarks
+        ]
+
+    @cached_property
+    def test_prompts(self) -> list[Prompt]:
+        """The evaluation's prompts, in their fixed order."""
+        config = self.run.config
+        return render_all(
+            self.benchmarks("test"),
+            config.languages,
+            config.scenarios,
+            config.evaluate.items,
+            config.seed,
+            config.data.name_language,
+        )
+
+    @cached_property
+    def train_prompts(self) -> list[Prompt]:
+        """All training items in the plain scenarios, for the probes."""
+        config = self.run.config
+        return render_all(
+            self.benchmarks("train"),
+            config.languages,
+            ["monolingual", "code_mixed"],
+            None,
+            config.seed,
+            config.data.name_language,
+        )
+
+    @cached_property
+    def training_prompts(self) -> list[Prompt]:
+        """Prompts with worked answers for tuning, spread over kinds, scenarios and languages."""
+        config = self.run.config
+        return training_examples(
+            self.benchmarks("train"),
+            config.languages,
+            config.scenarios,
+            config.tune.examples,
+            config.seed,
+            config.data.name_language,
+        )
+
+
+def describe(benchmark: Benchmark) -> dict[str, Any]:
+    """What a summary says of a benchmark's rows: read, used, left out and why."""
+    return {
+        "name": benchmark.name,
+        "kind": benchmark.kind,
+        "split": benchmark.split,
+        "source": benchmark.source,
+        "items": {code: len(items) for code, items in benchmark.items.items()},
+        "rows_read": benchmark.rows_read,
+        "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
+    }

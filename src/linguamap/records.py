@@ -1,0 +1,210 @@
+"""The nouns that the stages hand to each other, and the glossary of axes.
+
+Axes have one order everywhere: layer, batch, position, d_model, vocab.
+
+* layer 0 is the embedding output; layer i (1..L) is the output of block i before the final norm.
+* a share or rate lies in [0, 1]; "no data" is ``None`` with a reason, never 0 or NaN.
+* a prompt has parts: P (preamble), I (instruction and frame), Q (question); the answer has
+  R (reasoning) and A (the final answer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Kind = Literal["sums", "choice", "passage", "open"]
+"""What is asked: a number, an option, a span of a passage, or anything (no task score)."""
+
+Scenario = Literal["monolingual", "code_mixed", "english_distractor", "bilingual_answer"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+Split = Literal["train", "test"]
+
+Role = Literal["P", "I", "Q", "R", "A"]
+
+Outcome = Literal[
+    "both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored"
+]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+class UserError(Exception):
+    """Bad input from the user: printed as one line, exit status 2, no traceback.
+
+    The message says what was found, what is allowed and what to do.
+    """
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of one benchmark in one language; ``item_id`` is the same in every language.
+
+    Attributes:
+        gold: accepted answers. sums: one ASCII decimal number without thousands marks;
+            choice: one upper-case option letter, an index into ``options``; passage: the gold spans.
+        options: the option texts of a choice item, in the file's order.
+        passage: the passage of a passage item.
+        explanation: worked reasoning in the item's language, without the closing answer phrase.
+        wrong: plausible wrong answers, same form as ``gold`` (spans, numbers); may be empty.
+        subject: subject of an MMLU item, title of an XQuAD article.
+        group: what is split into train and test and resampled as one (the passage, the template).
+    """
+
+    item_id: str
+    benchmark: str
+    kind: Kind
+    language: str
+    split: Split
+    question: str
+    gold: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    passage: str | None = None
+    explanation: str | None = None
+    wrong: tuple[str, ...] = ()
+    subject: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row of a data file that is not used, and why."""
+
+    language: str
+    item_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Items aligned by id: the same ids, in the same order, in every language.
+
+    Attributes:
+        items: language -> items in file order.
+        rows_read: language -> rows found in the files, used or not.
+        dropped: rows left out, each with its reason.
+    """
+
+    name: str
+    kind: Kind
+    split: Split
+    items: dict[str, tuple[Item, ...]]
+    rows_read: dict[str, int] = field(default_factory=dict)
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.items)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of prompt or answer text and its role."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """An answer that the prompt offers.
+
+    ``letter`` is empty for candidate sentences and spans, which carry no letter.
+    """
+
+    letter: str
+    text: str
+    language: str
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One rendered question: what the model reads, what is right, what it should have written.
+
+    Attributes:
+        language: the target language, in which the answer should be.
+        parts: P, I and Q stretches; ``text`` is their concatenation, ready to be continued.
+        gold: accepted answers, as in :class:`Item`; option letters are those of ``options``.
+        options: offered answers in the order shown.
+        passage: the passage shown, for taking copied spans out before language identification.
+        reference: the R and A parts of a right answer in the target language; empty if the item
+            has no worked reasoning.
+        coincides_with: an earlier scenario whose prompt for this item is identical text (English).
+    """
+
+    item_id: str
+    benchmark: str
+    kind: Kind
+    language: str
+    scenario: Scenario
+    parts: tuple[Part, ...]
+    gold: tuple[str, ...]
+    options: tuple[Option, ...] = ()
+    passage: str | None = None
+    reference: tuple[Part, ...] = ()
+    coincides_with: Scenario | None = None
+    group: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+    @property
+    def prompt_id(self) -> str:
+        return f"{self.benchmark}/{self.scenario}/{self.language}/{self.item_id}"
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote after a prompt.
+
+    Attributes:
+        answer: the text after any reasoning block, stop string cut off, outer blanks stripped.
+        thinking: the reasoning block of a thinking model, or ``None``.
+        finish: ``stop`` (end token or stop string), ``length`` (token limit) or ``error``.
+        n_tokens: generated tokens, the end token included.
+    """
+
+    prompt_id: str
+    answer: str
+    thinking: str | None
+    finish: Literal["stop", "length", "error"]
+    n_tokens: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an answer says, or why that cannot be said.
+
+    Attributes:
+        value: a number as plain ASCII decimal, an option letter, a span; ``None`` if not found.
+        reason: why ``value`` is ``None`` (``empty``, ``no_number``, ``no_option``, ``ambiguous`` ...).
+        rule: the name of the rule that fired (``answer_phrase``, ``last_number`` ...).
+        option_language: language of the chosen offered option, where one was chosen.
+    """
+
+    value: str | None
+    reason: str | None = None
+    rule: str | None = None
+    option_language: str | None = None
+
+
+@dataclass(frozen=True)
+class Identification:
+    """The language of a text, or why it cannot be said (``empty``, ``too_short``, ``ambiguous``)."""
+
+    language: str | None
+    reason: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its interval and denominator; ``value`` is ``None`` if ``n`` is 0."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int

@@ -1,0 +1,61 @@
+"""Progress on a terminal: a bar with rate and time left; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_EVERY_SECONDS = 20.0
+
+
+class Bars:
+    """A :class:`linguamap.progress.Progress` that draws one bar for each label."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.said: dict[str, float] = {}
+
+    def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
+        if self.console.is_terminal:
+            self._draw(label, done, total, note)
+        else:
+            self._say(label, done, total, note)
+
+    def _draw(self, label: str, done: int, total: int, note: str) -> None:
+        if self.bars is None:
+            self.bars = Progress(
+                TextColumn("{task.description:<16}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", style="dim"),
+                console=self.console,
+            )
+            self.bars.start()
+        if label not in self.tasks:
+            self.tasks[label] = self.bars.add_task(label, total=total, note=note)
+        self.bars.update(self.tasks[label], completed=done, total=total, note=note)
+        if all(task.finished for task in self.bars.tasks):
+            self.bars.stop()
+            self.bars, self.tasks = None, {}
+
+    def _say(self, label: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if done < total and now - self.said.get(label, 0.0) < LINE_EVERY_SECONDS:
+            return
+        self.said[label] = now
+        self.console.print(f"{label}: {done}/{total} {note}".rstrip(), highlight=False)

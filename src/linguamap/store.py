@@ -1,0 +1,231 @@
+"""The run folder: config, stages, atomic files, and going on where a run stopped.
+
+Every file appears under its name only when it is complete, except ``answers.jsonl``, which grows by
+whole lines; a line torn by a kill is dropped on reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from linguamap.config import RunConfig, difference, dump_config, load_config
+from linguamap.records import UserError
+
+STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
+
+
+class Run:
+    """One run folder. Create it with :func:`open_run`."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self.folder = folder
+        self.config = config
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder; its parent exists."""
+        path = self.folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """What ``stages.json`` says: stage -> inputs, outputs, seconds, peak memory."""
+        path = self.folder / "stages.json"
+        return read_json(path) if path.exists() else {}
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage's results are there, made from the inputs that are there now."""
+        entry = self.stages().get(stage)
+        return (
+            entry is not None
+            and entry["inputs"] == self._inputs(stage)
+            and all((self.folder / name).exists() for name in entry["outputs"])
+        )
+
+    def run_stage(self, stage: str, outputs: Iterable[str], work: Callable[[], None]) -> bool:
+        """Do ``work`` unless the stage is done; note its time and memory.
+
+        Returns:
+            True if the work was done now, False if its results were there already.
+        """
+        if self.is_done(stage):
+            return False
+        inputs = self._inputs(stage)
+        started = time.monotonic()
+        work()
+        entry = {
+            "inputs": inputs,
+            "outputs": list(outputs),
+            "seconds": round(time.monotonic() - started, 2),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_json(self.folder / "stages.json", {**self.stages(), stage: entry})
+        return True
+
+    def forget(self, stage: str) -> None:
+        """Mark a stage and every later one as not done; their files stay until replaced."""
+        later = STAGES[STAGES.index(stage) :]
+        kept = {name: entry for name, entry in self.stages().items() if name not in later}
+        write_json(self.folder / "stages.json", kept)
+
+    def _inputs(self, stage: str) -> str:
+        """A key of what a stage is made from: the config and when the stages before it ended."""
+        earlier = {
+            name: entry["finished"]
+            for name, entry in self.stages().items()
+            if STAGES.index(name) < STAGES.index(stage)
+        }
+        text = json.dumps([self.config.model_dump(), earlier], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> Run:
+    """Open a run folder, or make a new one.
+
+    Args:
+        folder: the run folder.
+        config: what is asked; None takes the folder's own config.
+        fresh: delete what the folder holds of an earlier run first.
+    Raises:
+        UserError: the folder is not a run, or was made with another config.
+    """
+    stored_path = folder / "config.yaml"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"run folder: {folder} is a file; name a folder")
+    if folder.exists() and any(folder.iterdir()) and not stored_path.exists():
+        raise UserError(
+            f"run folder: {folder} is not a run (it has no config.yaml); name a new or empty folder"
+        )
+    if fresh and stored_path.exists():
+        config = config or load_config(stored_path)
+        shutil.rmtree(folder)
+    if not stored_path.exists():
+        if config is None:
+            raise UserError(
+                f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}"
+            )
+        check_room(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(stored_path, dump_config(config))
+        return Run(folder, config)
+    stored = load_config(stored_path)
+    if config is not None and (changes := difference(stored, config)):
+        raise UserError(
+            f"run folder: {folder} was made with another config ({'; '.join(changes)}); "
+            "use another --out, or --fresh to start over"
+        )
+    return Run(folder, stored)
+
+
+def check_room(folder: Path, need_bytes: int = 200_000_000) -> None:
+    """Refuse to start a run on a full disk."""
+    parent = folder
+    while not parent.exists():
+        parent = parent.parent
+    free = shutil.disk_usage(parent).free
+    if free < need_bytes:
+        raise UserError(
+            f"run folder: {free / 1e6:.0f} MB free at {parent}, a run needs about "
+            f"{need_bytes / 1e6:.0f} MB; free some or name another --out"
+        )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: it is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; NaN and infinity are refused, missing is null."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run folder.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"run folder: {path} is missing; run the stage that makes it first"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"run folder: {path} is broken ({error}); delete it and run the stage again"
+        ) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Append JSON lines in one write, and see them to the disk.
+
+    Only ASCII is written: JSON escapes keep lone surrogates and line separators of untrusted text
+    from breaking the file.
+    """
+    text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    with open(path, "ab") as file:
+        if file.tell() > 0 and not _ends_with_newline(path):
+            file.write(b"\n")
+        file.write(text.encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """JSON lines of a file; a torn line is left out, a missing file has none."""
+    if not path.exists():
+        return []
+    rows = []
+    with open(path, encoding="ascii", errors="replace", newline="\n") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines atomically."""
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def peak_memory_bytes() -> int:
+    """The process's largest resident size so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

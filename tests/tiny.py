@@ -25,28 +25,28 @@ TEXT = [
     "猫は家で眠り、夕方に赤いりんごを三つ食べます。",
 ]
 
-_BASE: dict[str, Any] = dict(
-    vocab_size=VOCAB,
-    hidden_size=32,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    intermediate_size=48,
-    max_position_embeddings=256,
-    pad_token_id=0,
-    bos_token_id=1,
-    eos_token_id=2,
-)
+_BASE: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 _GQA: dict[str, Any] = {**_BASE, "num_key_value_heads": 2}
-_GPT: dict[str, Any] = dict(
-    vocab_size=VOCAB,
-    n_embd=32,
-    n_layer=4,
-    n_head=4,
-    n_positions=256,
-    pad_token_id=0,
-    bos_token_id=1,
-    eos_token_id=2,
-)
+_GPT: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "n_embd": 32,
+    "n_layer": 4,
+    "n_head": 4,
+    "n_positions": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "llama": _GQA,
@@ -63,17 +63,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gemma": {**_GQA, "head_dim": 8},
     "gemma2": {**_GQA, "head_dim": 8, "sliding_window": 16, "final_logit_softcapping": 0.5},
     "gemma3_text": {**_GQA, "head_dim": 8, "sliding_window": 16},
-    "bloom": dict(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        n_layer=4,
-        n_head=4,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    ),
+    "bloom": {
+        "vocab_size": VOCAB,
+        "hidden_size": 32,
+        "n_layer": 4,
+        "n_head": 4,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
     "gpt2": _GPT,
-    "gpt_neox": {k: v for k, v in _BASE.items()},
+    "gpt_neox": dict(_BASE.items()),
     "gptj": {**_GPT, "rotary_dim": 4},
     "opt": {
         **{k: v for k, v in _BASE.items() if k != "intermediate_size"},
@@ -112,7 +112,7 @@ def tiny_model(kind: str, seed: int = 0, **changes: Any) -> Any:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
+        for _name, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.add_(noise * (0.15 if parameter.dim() > 1 else 0.05))
     return model.eval()

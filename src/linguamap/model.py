@@ -264,9 +264,7 @@ def _source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     return config.name, {"revision": config.revision} if config.revision else {}
 
 
-def _from_pretrained(
-    config: ModelConfig, source: str, options: dict[str, Any]
-) -> tuple[Any, Any]:
+def _from_pretrained(config: ModelConfig, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     common = {**options, "trust_remote_code": config.trust_remote_code}

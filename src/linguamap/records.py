@@ -68,11 +68,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A row of a data file that is not used, and why."""
+    """Rows of a data file that are not used, and why.
+
+    ``rows`` is 1, except where many rows share one reason: ``item_id`` then ends in ``*``, and
+    ``language`` names all languages concerned, joined by commas.
+    """
 
     language: str
     item_id: str
     reason: str
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class Benchmark:
         items: language -> items in file order.
         rows_read: language -> rows found in the files, used or not.
         dropped: rows left out, each with its reason.
+        source: where the rows come from, with the data set chosen for each language.
+        english: the same items in English, asked for or not; empty if there is no English file.
+        missing_languages: language that was asked for and is not here -> why.
+        aligned: False if each language has items of its own (Language Confusion Benchmark).
     """
 
     name: str
@@ -91,6 +100,10 @@ class Benchmark:
     items: dict[str, tuple[Item, ...]]
     rows_read: dict[str, int] = field(default_factory=dict)
     dropped: tuple[Dropped, ...] = ()
+    source: str = ""
+    english: tuple[Item, ...] = ()
+    missing_languages: dict[str, str] = field(default_factory=dict)
+    aligned: bool = True
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -1,0 +1,132 @@
+"""Rows that hold something else than their twins in other languages: known, listed or detected."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from linguamap.benchmarks.rows import Reading
+from linguamap.records import Item, UserError
+
+KNOWN_FAULTS: dict[tuple[str, str, str], str] = {
+    ("global_mmlu_lite", "zh", "high_school_world_history"): (
+        "known fault: a different question than in the other languages"
+    ),
+}
+"""(data set, language, subject) -> reason, for faults of which the rows themselves show only a part.
+
+Global-MMLU-Lite: all ten Chinese rows of the subject are other questions; in seven the answer letter
+gives it away. Wherever the subject is loaded together with Chinese, it is left out."""
+
+SIMILAR = 0.3
+"""Share of common words from which two English questions count as one question, reworded."""
+
+MACHINE_TRANSLATED = ("mmlu",)
+"""Data sets whose translations never convert units, so that their numbers must be the original's."""
+
+
+def find_faults(reading: Reading, english: Reading | None, data_set: str) -> dict[str, str]:
+    """Items of one MMLU reading that are not the question their id says.
+
+    A row is at fault if it is in :data:`KNOWN_FAULTS`, or against the English row of its id:
+
+    * its question occurs in several rows although the English questions have little in common (the
+      translation prompt's own example was stored instead of the question);
+    * a text in another script has Latin words, none of which the English row has;
+    * (machine translations) it has none of the numbers of the English row.
+
+    Returns:
+        item id -> reason.
+    """
+    reasons = {
+        item.item_id: reason
+        for item in reading.items
+        if (reason := KNOWN_FAULTS.get((data_set, item.language, item.subject or "")))
+    }
+    if english is None or english is reading:
+        return reasons
+    twins = {item.item_id: item for item in english.items}
+    pairs = [(item, twins[item.item_id]) for item in reading.items if item.item_id in twins]
+    for item_id in _repeated(pairs):
+        reasons.setdefault(item_id, "the question is repeated where the English ones differ")
+    for item, twin in pairs:
+        if _foreign_words(item, twin):
+            reasons.setdefault(item.item_id, "its Latin words are not in the English row")
+        elif data_set in MACHINE_TRANSLATED and _other_numbers(item, twin):
+            reasons.setdefault(item.item_id, "it has no number of the English row")
+    return reasons
+
+
+def read_suspect_rows(path: Path) -> dict[str, str]:
+    """A hand-kept list of bad rows beside Hendrycks-style files: item id -> reason.
+
+    Raises:
+        UserError: the columns split, subject, row and reason are not all there.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    reasons = {}
+    for number, row in enumerate(rows, 2):
+        if any(row.get(name) is None for name in ("split", "subject", "row", "reason")):
+            raise UserError(f"{path} line {number}: a row is split, subject, row and reason")
+        item_id = f"{row['subject']}/{row['split']}/{row['row']}"
+        reasons[item_id] = f"listed in {path.name}: {row['reason']}"
+    return reasons
+
+
+def _repeated(pairs: list[tuple[Item, Item]]) -> list[str]:
+    groups: dict[str, list[tuple[Item, Item]]] = defaultdict(list)
+    for item, twin in pairs:
+        groups[" ".join(item.question.split())].append((item, twin))
+    repeated = []
+    for group in groups.values():
+        words = [set(re.findall(r"\w+", twin.question.lower())) for _, twin in group]
+        for (item, _), own in zip(group, words, strict=True):
+            if any(_overlap(own, other) < SIMILAR for other in words):
+                repeated.append(item.item_id)
+    return repeated
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    """Jaccard index; two empty sets are the same."""
+    union = one | other
+    return len(one & other) / len(union) if union else 1.0
+
+
+def _foreign_words(item: Item, twin: Item) -> bool:
+    text, english = _whole(item), _whole(twin).lower()
+    letters = sum(char.isalpha() for char in text)
+    latin = re.findall(r"[A-Za-z]{2,}", text)
+    if 2 * sum(len(word) for word in latin) > letters:
+        return False
+    words = {word.lower() for word in latin}
+    squeezed = re.sub(r"[^a-z]", "", english)
+    return len(words) >= 2 and not any(word in squeezed for word in words)
+
+
+def _other_numbers(item: Item, twin: Item) -> bool:
+    expected = _numbers(twin)
+    return len(expected) >= 2 and not expected & _numbers(item)
+
+
+def _numbers(item: Item) -> set[str]:
+    """Numbers of two or more digits, thousands marks taken out."""
+    joined = re.sub(r"(?<=\d)[,.٬،\u00a0\u202f](?=\d{3}(?!\d))", "", _whole(item))
+    digits = [str(int(number)) for number in re.findall(r"\d+", joined)]
+    return {number for number in digits if len(number) > 1}
+
+
+def _whole(item: Item) -> str:
+    return "\n".join([item.question, *item.options])
+
+
+def by_language(readings: Mapping[str, Reading], data_set: str) -> dict[str, Reading]:
+    """The readings of one data set without their faulty items."""
+    english = readings.get("en")
+    return {
+        language: reading.without(find_faults(reading, english, data_set))
+        for language, reading in readings.items()
+    }

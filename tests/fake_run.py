@@ -1,0 +1,341 @@
+"""A made-up run folder, for tests of layout and robustness only: no number in it was measured.
+
+``write_fake_run`` writes every file that the report reads, in the layouts of the real stages, from a
+seed. The curves are logistic functions with noise, the answers templates; some answers are hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from linguamap.languages import LANGUAGES
+from linguamap.stats import wilson
+
+SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
+OUTCOMES = ("both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored")
+SHARE_OF_TARGET = {"en": 0.97, "es": 0.8, "fr": 0.78, "ar": 0.55, "hi": 0.4, "ja": 0.5}
+EASE = {"monolingual": 0.15, "code_mixed": -0.25, "english_distractor": 0.1, "bilingual_answer": 0.0}
+
+HOSTILE = (
+    "<script>window.pwned = 1; document.title = 'pwned'</script>",
+    '"><img src="x" onerror="window.pwned = 2">',
+    "</script><script>window.pwned = 3</script><!-- <script>",
+    "\u202egnorw si siht\u202c and \u2066isolate\u2069 \u202b embedding",
+    "supercalifragilistic" * 5_000,
+    "NUL \x00 bell \x07 escape \x1b[31m end",
+    "lone \ud800 surrogates \udfff here",
+    "{{ 7 * 7 }} ${7 * 7} <%= 49 %> javascript:alert(1)\u2028next\u2029line",
+)
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "en": ("Sam has {a} marbles and gets {b} more. How many now?", "Add {b} to {a}.", "marbles"),
+    "fr": ("Sam a {a} billes et en reçoit {b} de plus. Combien en a-t-il ?",
+           "On ajoute {b} à {a}.", "billes"),
+    "es": ("Sam tiene {a} canicas y recibe {b} más. ¿Cuántas tiene ahora?",
+           "Se suma {b} a {a}.", "canicas"),
+    "ar": ("لدى سامي {a} كرة زجاجية، وأعطاه ابن عمه {b} كرات أخرى. كم كرة لديه الآن؟",
+           "نجمع {a} و {b} معًا.", "كرة"),
+    "hi": ("सैम के पास {a} कंचे हैं और उसे {b} और मिलते हैं। अब कितने हैं?",
+           "{a} में {b} जोड़ते हैं।", "कंचे"),
+    "ja": ("健太さんはビー玉を{a}個持っていて、さらに{b}個もらいました。今は何個ですか。",
+           "{a}に{b}を足します。", "ビー玉"),
+}  # fmt: skip
+
+
+def write_fake_run(
+    folder: Path,
+    *,
+    languages: tuple[str, ...] = ("en", "fr", "es", "ar", "hi", "ja"),
+    items: int = 8,
+    n_layers: int = 18,
+    seed: int = 0,
+    hostile: bool = True,
+    benchmarks: tuple[str, ...] = ("sums", "choice", "passage"),
+) -> Path:
+    """Write a complete run; ``items`` answers a cell. Returns the folder."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "model": {"name": "starter", "revision": None, "dtype": "auto"},
+        "languages": list(languages),
+        "scenarios": list(SCENARIOS),
+        "seed": seed,
+        "data": {"benchmarks": list(benchmarks), "folder": None},
+        "score": {"identifier": "lingua"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    questions = make_questions(languages, benchmarks, items, rng)
+    before = [answer(question, 0.0, rng) for question in questions]
+    after = [answer(question, 0.9, rng) for question in questions]
+    if hostile:
+        own = [row for row in before if not row["coincides_with"]]
+        for index, text in enumerate(HOSTILE):
+            own[index * 7 % len(own)]["answer"] = text
+    write_rows(folder / "before" / "answers.jsonl", before)
+    write_rows(folder / "after" / "answers.jsonl", after)
+    put(folder / "before" / "summary.json", summarise(before))
+    put(folder / "after" / "summary.json", summarise(after))
+    put(folder / "comparison.json", compare(before, after))
+    write_probes(folder / "probe", languages, n_layers, rng, shift=0.0)
+    write_probes(folder / "probe_after", languages, n_layers, rng, shift=0.25)
+    write_rest(folder, n_layers, seed)
+    return folder
+
+
+def make_questions(
+    languages: tuple[str, ...], benchmarks: tuple[str, ...], items: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    """One dict for each prompt, in the order of a real run."""
+    questions = []
+    for benchmark in benchmarks:
+        numbers = [(rng.randint(2, 60), rng.randint(2, 30)) for _ in range(items)]
+        for scenario in SCENARIOS:
+            for language in languages:
+                for index, (a, b) in enumerate(numbers):
+                    questions.append(
+                        {
+                            "benchmark": benchmark,
+                            "scenario": scenario,
+                            "language": language,
+                            "item_id": f"{benchmark}-{index:03d}",
+                            "prompt_id": f"{benchmark}/{scenario}/{language}/{index:03d}",
+                            "prompt": prompt_text(benchmark, scenario, language, a, b),
+                            "numbers": (a, b),
+                            "coincides_with": coincides(language, scenario),
+                        }
+                    )
+    return questions
+
+
+def coincides(language: str, scenario: str) -> str | None:
+    """English prompts that are the same text as an earlier scenario's."""
+    if language != "en":
+        return None
+    return {"code_mixed": "monolingual", "bilingual_answer": "english_distractor"}.get(scenario)
+
+
+def prompt_text(benchmark: str, scenario: str, language: str, a: int, b: int) -> str:
+    """A prompt in the layout of the scenarios."""
+    framing = "en" if scenario == "code_mixed" else language
+    texts = LANGUAGES[framing].texts
+    name = LANGUAGES[language].english_name
+    instruction = getattr(texts, benchmark if benchmark in ("sums", "choice", "passage") else "open")
+    question = TEXTS[language if language in TEXTS else "en"][0].format(a=a, b=b)
+    body = f"{texts.label_question} {question}\n"
+    if benchmark == "passage":
+        body = f"{texts.label_passage} {question} {question}\n" + body
+    if benchmark == "choice" or scenario in ("english_distractor", "bilingual_answer"):
+        noun = TEXTS[language if language in TEXTS else "en"][2]
+        body += f"{texts.label_options}\nA) {a + b} {noun}\nB) {a} marbles\nC) {b} marbles\n"
+    answer_in = texts.answer_in.replace("{language}", name)
+    return f"{texts.preamble} {answer_in}\n{instruction}\n\n{body}{texts.label_answer}"
+
+
+def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[str, Any]:
+    """One row of answers.jsonl."""
+    a, b = question["numbers"]
+    language, scenario = question["language"], question["scenario"]
+    chance = SHARE_OF_TARGET.get(language, 0.6) + EASE[scenario] * (language != "en")
+    chance = min(1.0, max(0.02, chance + tuned * (1 - chance) + 0.09 * tuned))
+    spoken = language if rng.random() < chance else ("en" if rng.random() < 0.85 else "fr")
+    right = rng.random() < 0.33 + 0.05 * tuned
+    value = a + b if right else a + b + rng.choice((-1, 1, 10))
+    words = TEXTS[spoken if spoken in TEXTS else "en"]
+    closing = LANGUAGES[spoken].texts.answer_phrase.format(answer=value)
+    text = f"{words[1].format(a=a, b=b)} {closing}"
+    row = {
+        "item_id": question["item_id"], "benchmark": question["benchmark"], "language": language,
+        "scenario": scenario, "prompt": question["prompt"], "answer": text, "thinking": None,
+        "extracted": str(value), "gold": [str(a + b)], "task_correct": right,
+        "answer_language": spoken, "language_correct": spoken == language, "outcome": "",
+        "reason": None, "kind": question["benchmark"], "prompt_id": question["prompt_id"],
+        "coincides_with": question["coincides_with"], "finish": "stop", "n_tokens": len(text) // 3,
+    }  # fmt: skip
+    if rng.random() < 0.04:
+        row.update(answer="", answer_language=None, language_correct=False, extracted=None,
+                   task_correct=False, reason="empty")  # fmt: skip
+    elif rng.random() < 0.04:
+        row.update(answer=f"{value}", answer_language=None, language_correct=None, reason="too_short")
+    row["outcome"] = outcome(row)
+    return row
+
+
+def outcome(row: dict[str, Any]) -> str:
+    if row["task_correct"] is None or row["language_correct"] is None:
+        return "unscored"
+    if row["task_correct"]:
+        return "both" if row["language_correct"] else "consistency_bottleneck"
+    return "transfer_bottleneck" if row["language_correct"] else "neither"
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """summary.json in the layout of DESIGN.md, section 4."""
+    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault((row["benchmark"], row["language"], row["scenario"]), []).append(row)
+    names = ("benchmark", "language", "scenario")
+    own = [row for row in rows if not row["coincides_with"]]
+    overall = [
+        {"benchmark": None, "language": None, "scenario": scenario,
+         **figures([row for row in own if row["scenario"] == scenario])}
+        for scenario in SCENARIOS
+    ]  # fmt: skip
+    overall.append({"benchmark": None, "language": None, "scenario": None, **figures(own)})
+    return {
+        "model": "starter",
+        "cells": [{**dict(zip(names, key, strict=True)), **figures(v)} for key, v in cells.items()],
+        "overall": overall,
+    }
+
+
+def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def rate(name: str) -> dict[str, Any]:
+        known = [row[name] for row in rows if row[name] is not None]
+        found = wilson(sum(known), len(known))
+        return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+    return {
+        "n": len(rows),
+        "n_scored": sum(row["outcome"] != "unscored" for row in rows),
+        "task_accuracy": rate("task_correct"),
+        "language_consistency": rate("language_correct"),
+        "line_pass_rate": None, "word_pass_rate": None, "lcpr": None,
+        "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in OUTCOMES},
+    }  # fmt: skip
+
+
+def compare(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    def difference(rows: list[tuple[dict[str, Any], dict[str, Any]]], name: str) -> dict[str, Any]:
+        pairs = [(x[name], y[name]) for x, y in rows if None not in (x[name], y[name])]
+        n = len(pairs)
+        if not n:
+            return dict.fromkeys(("before", "after", "difference", "low", "high", "mcnemar_p", "n"))
+        first, second = sum(x for x, _ in pairs) / n, sum(y for _, y in pairs) / n
+        half = 1.96 * math.sqrt(sum((y - x - second + first) ** 2 for x, y in pairs)) / n
+        return {"before": first, "after": second, "difference": second - first,
+                "low": second - first - half, "high": second - first + half,
+                "mcnemar_p": 0.2 if abs(second - first) < half else 1e-9, "n": n}  # fmt: skip
+
+    def both(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+        names = ("task_accuracy", "language_consistency")
+        fields = ("task_correct", "language_correct")
+        return {name: difference(rows, key) for name, key in zip(names, fields, strict=True)}
+
+    pairs = [pair for pair in zip(before, after, strict=True) if not pair[0]["coincides_with"]]
+    return {
+        "overall": both(pairs),
+        "scenarios": {s: both([pair for pair in pairs if pair[0]["scenario"] == s]) for s in SCENARIOS},
+        "cells": [],
+    }
+
+
+def logistic(x: float, centre: float, width: float = 1.0) -> float:
+    return 1 / (1 + math.exp(-(x - centre) / width))
+
+
+def write_probes(
+    folder: Path, languages: tuple[str, ...], n_layers: int, rng: random.Random, shift: float
+) -> None:
+    """The three curve tables and probe.json."""
+    lens, similarity, handover = [], [], []
+    for place, target in enumerate(languages):
+        late = n_layers * (0.72 + 0.05 * place) if target != "en" else n_layers * 0.2
+        for layer in range(n_layers + 1):
+            lift = shift * logistic(layer, n_layers * 0.9, 0.4)
+            own = min(0.98, (0.85 - 0.3 * (target == "es") + lift) * logistic(layer, late, 0.7))
+            left = 1 - own
+            english = left * (0.3 + 0.35 * math.exp(-(((layer - 0.65 * n_layers) / 4) ** 2)))
+            shares: dict[str | None, float] = {code: 0.02 * left for code in languages}
+            shares.update({"en": english, target: own if target != "en" else own + english})
+            shares[None] = max(0.0, 1 - sum(shares.values()))
+            for code, share in shares.items():
+                value = min(1.0, max(0.0, share + rng.gauss(0, 0.012)))
+                lens.append({"layer": layer, "target_language": target, "word_language": code,
+                             "share": value, "low": max(0.0, value - 0.05),
+                             "high": min(1.0, value + 0.05), "n_items": 30,
+                             "n_words": 900})  # fmt: skip
+            if target != "en":
+                for direction, rises in (("to_english", True), ("to_target", False)):
+                    value = logistic(layer, n_layers * 0.42, 1.0)
+                    value = value if rises else 0.9 * value
+                    handover.append({"layer": layer, "language": target, "direction": direction,
+                                     "share": value, "low": max(0, value - 0.15),
+                                     "high": min(1, value + 0.15), "n": 12})  # fmt: skip
+    for i, a in enumerate(languages):
+        for b in languages[i + 1 :]:
+            for kind in ("sums", "choice", "passage", "all"):
+                similarity += similarity_rows(a, b, kind, n_layers, rng)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("lens", lens), ("similarity", similarity), ("handover", handover)):
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    ceilings = {code: 0.9 + 0.02 * place for place, code in enumerate(languages[:5])}
+    put(folder / "probe.json", {"ceilings": ceilings, "model": {"name": "google/gemma-3-270m"}})
+
+
+def similarity_rows(
+    a: str, b: str, kind: str, n_layers: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    rows = []
+    for layer in range(n_layers + 1):
+        x = layer / n_layers
+        middle = math.exp(-(((x - 0.65) / 0.25) ** 2))
+        values = {
+            "raw": 0.4 + 0.59 * logistic(layer, 1, 0.4), "raw_baseline": 0.37 + 0.61 * logistic(layer, 1, 0.4),
+            "centred": 0.2 + 0.25 * middle, "centred_baseline": 0.0,
+            "retrieval": 0.2 + 0.55 * middle, "cka": 0.3 + 0.4 * middle,
+        }  # fmt: skip
+        for measure, value in values.items():
+            value += rng.gauss(0, 0.01)
+            rows.append({"layer": layer, "language_a": a, "language_b": b, "kind": kind,
+                         "measure": measure, "value": value, "low": value - 0.03,
+                         "high": value + 0.03, "n": 60})  # fmt: skip
+    return rows
+
+
+def write_rest(folder: Path, n_layers: int, seed: int) -> None:
+    """Layers, tuning, change, stages and manifest."""
+    tuned = [n_layers - 1, n_layers]
+    put(folder / "layers.json", {
+        "n_layers": n_layers, "phases": {"early_end": 3, "late_start": n_layers - 3},
+        "late_start_interval": [n_layers - 4, n_layers - 2], "tune_layers": tuned,
+        "trainable_share": 0.0416, "evidence": {"rule": "made up for a test"},
+    })  # fmt: skip
+    put(folder / "tuned" / "tuning.json", {
+        "method": "selective", "layers": tuned, "trainable_parameters": 11_147_776,
+        "total_parameters": 268_098_176, "trainable_share": 0.0416, "epochs": 3,
+        "seconds_per_epoch": [74.0, 52.0, 51.5], "peak_memory_bytes": 3_100_000_000,
+        "train_loss": [1.9, 0.8, 0.55], "validation_loss": [1.1, 0.9, 0.87],
+        "delta_bytes": 22_300_000, "seed": seed,
+    })  # fmt: skip
+    put(folder / "change.json", {"share_in_tuned": 0.93, "layers": tuned})
+    names = ("before", "probe", "locate", "tune", "after", "probe_after", "compare")
+    put(folder / "stages.json", {
+        name: {"seconds": 12.5 * (place + 1) ** 2, "peak_memory_bytes": 2_000_000_000 + place,
+               "finished": f"2025-01-0{place + 1}T10:00:00Z", "inputs": "x", "outputs": []}
+        for place, name in enumerate(names)
+    })  # fmt: skip
+    put(folder / "manifest.json", {
+        "linguamap": "0.1.0", "python": "3.11.2", "versions": {"torch": "2.13.0"}, "seed": seed,
+        "model": {"name": "google/gemma-3-270m", "revision": None},
+        "machine": {"system": "Linux x86_64", "processor": "a processor", "cores": 2,
+                    "accelerator": None},
+    })  # fmt: skip
+
+
+def put(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """JSON lines as the store writes them: ASCII only, so lone surrogates survive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")

@@ -1,0 +1,62 @@
+"""Configs: defaults, YAML, overrides, and faults that are all reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from linguamap.config import RunConfig, difference, dump_config, load_config
+from linguamap.records import UserError
+
+
+def test_written_config_reads_back_equal(tmp_path: Path) -> None:
+    config = load_config(None, ["tune.epochs=4", "languages=[en, hi]"])
+    (tmp_path / "c.yaml").write_text(dump_config(config), encoding="utf-8")
+    assert load_config(tmp_path / "c.yaml") == config
+    assert config.tune.epochs == 4
+    assert config.languages == ["en", "hi"]
+
+
+def test_dump_is_complete_with_defaults() -> None:
+    text = dump_config(RunConfig())
+    for key in ("max_trainable_share", "identifier", "seed", "batch_size", "revision"):
+        assert key in text
+
+
+def test_all_faults_are_reported_at_once_with_the_nearest_name() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(None, ["tune.epoch=3", "modle=2", "tune.batch_size=0", "nonsense"])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "did you mean 'epochs'" in message
+    assert "did you mean 'model'" in message
+    assert "tune.batch_size" in message
+    assert "'nonsense' is not of the form a.b=value" in message
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 3\ntune: {epochs: 9}\n", encoding="utf-8")
+    config = load_config(tmp_path / "c.yaml", ["tune.epochs=2"])
+    assert (config.seed, config.tune.epochs) == (3, 2)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n"])
+def test_broken_yaml_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"broken\.yaml"):
+        load_config(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_difference_names_key_and_both_values() -> None:
+    one, two = load_config(None), load_config(None, ["tune.epochs=7"])
+    assert difference(one, one) == []
+    changes = difference(one, two)
+    assert len(changes) == 1
+    assert changes[0].startswith("tune.epochs: ")
+    assert changes[0].endswith("-> 7")

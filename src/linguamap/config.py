@@ -103,6 +103,9 @@ class TuneConfig(Section):
     examples: int | None = Field(720, ge=1)
     tasks: bool = True
     """False drops the examples' task content, so that only the language is trained."""
+    loss_on: Literal["QRA", "RA"] = "RA"
+    """Parts whose tokens are trained on. The paper counts Q too; that multiplies the costly head
+    products by the question's length and teaches to write questions."""
     epochs: int = Field(3, ge=1)
     learning_rate: float = Field(2e-4, gt=0.0)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"

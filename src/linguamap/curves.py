@@ -59,14 +59,15 @@ def draws(n_groups: int, n_draws: int, seed: int) -> Array:
     """(draw, group) how often each group is drawn, with replacement, in each bootstrap sample."""
     chances = np.full(n_groups, 1.0 / n_groups)
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_groups, chances, size=n_draws).astype(np.float64)
+    return np.asarray(rng.multinomial(n_groups, chances, size=n_draws), dtype=np.float64)
 
 
 def ratio(numerators: Array, totals: Array) -> Array:
     """``numerators / totals``, NaN where a total is 0; shapes broadcast."""
     numerators, totals = np.broadcast_arrays(numerators, totals)
-    out = np.full(numerators.shape, np.nan)
-    return np.divide(numerators, totals, out=out, where=totals > 0)
+    out: Array = np.full(numerators.shape, np.nan)
+    np.divide(numerators, totals, out=out, where=totals > 0)
+    return out
 
 
 def ratio_bands(
@@ -91,10 +92,9 @@ def ratio_bands(
 def bands(values: Array, samples: Array, confidence: float) -> list[Band]:
     """Percentile intervals: values (curve,), samples (draw, curve); NaN samples are left out."""
     tail = (1.0 - confidence) / 2
-    with np.errstate(all="ignore"):
-        usable = np.isfinite(samples).any(0)
-        filled = np.where(usable, samples, 0.0)
-        low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
+    usable: npt.NDArray[np.bool_] = np.asarray(np.isfinite(samples).any(0))
+    filled = np.where(usable, samples, 0.0)
+    low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
     return [
         Band(_number(v), float(lo) if ok else None, float(hi) if ok else None)
         for v, lo, hi, ok in zip(values, low, high, usable, strict=True)

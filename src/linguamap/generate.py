@@ -10,7 +10,6 @@ and every row is always in the same batch.
 from __future__ import annotations
 
 import inspect
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,7 @@ from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.scenarios import render_chat
-
-THINKING_END = re.compile(r"</think(?:ing)?>|<\|end_of_thought\|>")
-THINKING_START = re.compile(r"^\s*<think(?:ing)?>|^\s*<\|begin_of_thought\|>")
+from linguamap.thinking import split_thinking
 
 
 @dataclass(frozen=True)
@@ -281,22 +278,6 @@ def _cut(text: str, stops: Sequence[str]) -> str | None:
     start = len(text) - len(text.lstrip())
     found = [place for stop in stops if (place := text.find(stop, start)) >= 0]
     return text[: min(found)] if found else None
-
-
-def split_thinking(text: str) -> tuple[str | None, str]:
-    """Split a reasoning block off: ``(thinking, answer)``.
-
-    A block that was opened and never closed is all thinking, and the answer is empty: the token
-    limit cut the model off before it answered.
-    """
-    end = THINKING_END.search(text)
-    opened = THINKING_START.match(text)
-    if end is not None:
-        start = opened.end() if opened else 0
-        return text[start : end.start()].strip(), text[end.end() :].strip()
-    if opened is not None:
-        return text[opened.end() :].strip(), ""
-    return None, text.strip()
 
 
 def iterate_unique(prompts: Sequence[Prompt]) -> Iterator[Prompt]:

@@ -111,7 +111,7 @@ class TopTokens:
         else:
             values = torch.cat([self._values, values], -1)
             ids = torch.cat([self._ids, ids + first], -1)
-            order = values.argsort(-1, descending=True, stable=True)[:, : self.k]
+            order = values.argsort(dim=-1, descending=True, stable=True)[:, : self.k]
             self._values, self._ids = values.gather(-1, order), ids.gather(-1, order)
 
     def finish(self) -> None:

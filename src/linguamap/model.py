@@ -12,7 +12,6 @@ import functools
 import hashlib
 import inspect
 import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from linguamap.config import ModelConfig
+from linguamap.loading import load_weights, prepare_tokenizer, quiet
 from linguamap.model_check import Check, check_model, verify_model
 from linguamap.records import UserError
 from linguamap.structure import Structure, find_structure, hidden_in, hidden_out, replace_hidden
@@ -68,7 +68,8 @@ class LanguageModel:
     @property
     def vocab_size(self) -> int:
         """Rows of the head, padded rows included: the size of the logits."""
-        return int(self.structure.head.weight.shape[0])
+        head: Any = self.structure.head
+        return int(head.weight.shape[0])
 
     @torch.no_grad()
     def project(self, hidden: Tensor) -> Tensor:
@@ -85,10 +86,10 @@ class LanguageModel:
             input_ids: (batch, position).
             attention_mask: (batch, position), 1 for text; padding may be on either side.
         """
-        trunk = self.structure.trunk
+        trunk: Any = self.structure.trunk
         input_ids = input_ids.to(self.device)
         options: dict[str, Any] = {}
-        accepted = _parameters(type(trunk))
+        accepted = inspect.signature(type(trunk).forward).parameters
         if "use_cache" in accepted:
             options["use_cache"] = False
         if "logits_to_keep" in accepted:
@@ -147,9 +148,8 @@ def load_model(config: ModelConfig, *, delta: Path | None = None) -> LanguageMod
     Raises:
         UserError: unknown or broken model, no causal decoder, a failed self-check, wrong base.
     """
-    source, options = _source(config)
-    with _quiet():
-        model, tokenizer = _from_pretrained(config, source, options)
+    with quiet():
+        model, tokenizer = load_weights(config)
         lm = _assemble(config, model.eval(), tokenizer)
         verify_model(lm)
     if delta is not None:
@@ -163,7 +163,7 @@ def load_model(config: ModelConfig, *, delta: Path | None = None) -> LanguageMod
 def _assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
     lm = LanguageModel(
         model=model,
-        tokenizer=_prepare_tokenizer(tokenizer),
+        tokenizer=prepare_tokenizer(tokenizer),
         name=config.name,
         revision=config.revision or getattr(model.config, "_commit_hash", None),
         structure=find_structure(model),
@@ -198,24 +198,6 @@ def weights_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def default_dtype(device: str) -> torch.dtype | str:
-    """bfloat16 on a CPU that computes in it, else float32; elsewhere the checkpoint's own."""
-    if device != "cpu":
-        return "auto"
-    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
-
-
-def _cpu_has_bfloat16() -> bool:
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    if asked is not None and asked():
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
     if layer == 0:
 
@@ -225,8 +207,10 @@ def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
             changed = see(0, hidden)
             if changed is None:
                 return None
-            swap = lambda value: changed if value is hidden else value  # noqa: E731
-            return tuple(map(swap, args)), {key: swap(value) for key, value in kwargs.items()}
+            return (
+                tuple(changed if value is hidden else value for value in args),
+                {key: changed if value is hidden else value for key, value in kwargs.items()},
+            )
 
         return blocks[0].register_forward_pre_hook(before, with_kwargs=True)
 
@@ -237,99 +221,6 @@ def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
         return None if changed is None else replace_hidden(output, changed)
 
     return blocks[layer - 1].register_forward_hook(after)
-
-
-@functools.lru_cache(maxsize=64)
-def _parameters(module_type: type[nn.Module]) -> frozenset[str]:
-    return frozenset(inspect.signature(module_type.forward).parameters)
-
-
-def _source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
-    """Where the weights are, and what else ``from_pretrained`` needs to be told."""
-    if config.name == "starter":
-        from linguamap.starter import starter_folder
-
-        return str(starter_folder()), {}
-    path = Path(config.name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"model: the GGUF file {path} does not exist")
-        return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"model: the folder {path} has no config.json; give a model folder")
-        return str(path), {}
-    if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
-        raise UserError(f"model: the folder {path} does not exist")
-    return config.name, {"revision": config.revision} if config.revision else {}
-
-
-def _from_pretrained(config: ModelConfig, source: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    common = {**options, "trust_remote_code": config.trust_remote_code}
-    try:
-        found = AutoConfig.from_pretrained(source, **common)
-        if getattr(found, "is_encoder_decoder", False):
-            raise UserError(
-                f"model: {config.name} ({found.model_type}) is an encoder-decoder; use a causal "
-                "(decoder-only) language model"
-            )
-        model, info = AutoModelForCausalLM.from_pretrained(
-            source, **common, **_weight_options(config), output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"model: {config.name} does not fit into memory; set model.dtype=bfloat16, "
-            "model.quantization=4bit or model.device_map=auto"
-        ) from None
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-        raise UserError(
-            f"model: {config.name} cannot be loaded ({_first_line(error)}); give 'starter', a hub "
-            "name (with --revision), a model folder or a .gguf file"
-        ) from error
-    if info.get("missing_keys"):
-        names = sorted(info["missing_keys"])
-        raise UserError(
-            f"model: {config.name} has no weights for {names[0]}"
-            + (f" and {len(names) - 1} more tensors" if len(names) > 1 else "")
-            + "; it is no complete causal language model"
-        )
-    return model, tokenizer
-
-
-def _weight_options(config: ModelConfig) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if config.device_map is not None:
-        options["device_map"] = config.device_map
-        device = "cpu" if config.device_map == "cpu" else device
-    elif device == "cuda":
-        options["device_map"] = {"": 0}
-    if config.dtype == "auto":
-        options["dtype"] = default_dtype(device)
-    else:
-        options["dtype"] = getattr(torch, config.dtype)
-    if config.attention is not None:
-        options["attn_implementation"] = config.attention
-    if config.quantization is not None:
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(
-            **{f"load_in_{config.quantization}": True}
-        )
-    return options
-
-
-def _prepare_tokenizer(tokenizer: Any) -> Any:
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        spare = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
-        if spare is None:
-            raise UserError("model: the tokenizer has no pad, end, unknown or start token")
-        tokenizer.pad_token = spare
-    return tokenizer
 
 
 def _is_chat(config: ModelConfig, tokenizer: Any) -> bool:
@@ -350,24 +241,3 @@ def _identity(lm: LanguageModel) -> dict[str, str]:
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "weights_sha256": weights_fingerprint(lm.model),
     }
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(". ")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Transformers' bars and warnings off the screen; faults are raised, not printed."""
-    from transformers.utils import logging as hf_logging
-
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity(logging.ERROR)
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()

@@ -303,7 +303,7 @@ def _measure_logits(model: nn.Module, head: nn.Module, name: str) -> tuple[float
 def _tidy(value: float) -> float:
     """Drop the float32 noise of a measured constant (or of its reciprocal)."""
     for power in (1.0, -1.0):
-        rounded = float(f"{value**power:.5g}") ** power
+        rounded = float(float(f"{value**power:.5g}") ** power)
         if abs(rounded - value) <= 2e-6 * abs(value):
             return rounded
     return value

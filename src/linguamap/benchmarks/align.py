@@ -43,7 +43,7 @@ def align(
         languages: those asked for; those without a reading are left out.
     Raises:
         UserError: files that belong together by line differ in length; a file is shifted against
-            the others; no row is left.
+            the others.
     """
     readings = sources.readings
     if sources.by_line:
@@ -59,7 +59,7 @@ def align(
         order = [item_id for item_id in next(iter(items.values())) if item_id in common]
         items = {code: {one: found[one] for one in order} for code, found in items.items()}
     used = {code: tuple(items[code].values()) for code in languages if code in items}
-    benchmark = Benchmark(
+    return Benchmark(
         name=name,
         kind=kind,
         split=split,
@@ -67,23 +67,23 @@ def align(
         rows_read={code: reading.rows for code, reading in readings.items()},
         dropped=tuple(dropped),
         source=sources.description,
-        english=tuple(items.get("en", {}).values()),
+        english=tuple(items.get("en", {}).values()) if sources.aligned else (),
         missing_languages=sources.missing,
         aligned=sources.aligned,
     )
-    if not all(used.values()):
-        raise UserError(f"{name}: no row is left to use. {describe_use(benchmark)}")
-    return benchmark
 
 
 def describe_use(benchmark: Benchmark) -> str:
-    """One line: how many rows of which source are used, and why others are not."""
+    """One line: how many rows of which source are used, and why others are not.
+
+    Reasons are counted by their text before the colon; what follows it is about one row.
+    """
     used = {code: len(items) for code, items in benchmark.items.items()}
     read = {code: benchmark.rows_read.get(code, 0) for code in used}
     counts = ", ".join(f"{code} {used[code]} of {read[code]}" for code in used)
     reasons: Counter[str] = Counter()
     for one in benchmark.dropped:
-        reasons[f"{one.language}: {one.reason.partition(' at ')[0]}"] += one.rows
+        reasons[f"{one.language}: {one.reason.partition(':')[0]}"] += one.rows
     text = f"{benchmark.name} ({benchmark.source}): rows used: {counts}"
     if reasons:
         text += "; left out: " + "; ".join(f"{n} ({why})" for why, n in reasons.most_common())
@@ -127,7 +127,7 @@ def _disagreements(
         codes = [code for code, answer in answers.items() if answer != usual]
         faults.update(codes)
         found = " and ".join(sorted({_say(answers[code]) for code in codes}))
-        reason = f"the answer is {found}, but {_say(usual)} in the other languages"
+        reason = f"the answer differs: {found}, but {_say(usual)} in the other languages"
         odd.append(Dropped(",".join(codes), item_id, reason))
     for code, count in faults.items():
         if count > SHIFTED_ROWS and count > SHIFTED_SHARE * len(items[code]):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 from linguamap.benchmarks.rows import Reading
+from linguamap.languages import LANGUAGES
 from linguamap.records import Item, UserError
 
 KNOWN_FAULTS: dict[tuple[str, str, str], str] = {
@@ -97,13 +97,10 @@ def _overlap(one: set[str], other: set[str]) -> float:
 
 
 def _foreign_words(item: Item, twin: Item) -> bool:
-    text, english = _whole(item), _whole(twin).lower()
-    letters = sum(char.isalpha() for char in text)
-    latin = re.findall(r"[A-Za-z]{2,}", text)
-    if 2 * sum(len(word) for word in latin) > letters:
+    if LANGUAGES[item.language].scripts[0] == "Latn":
         return False
-    words = {word.lower() for word in latin}
-    squeezed = re.sub(r"[^a-z]", "", english)
+    words = {word.lower() for word in re.findall(r"[A-Za-z]{2,}", _whole(item))}
+    squeezed = re.sub(r"[^a-z]", "", _whole(twin).lower())
     return len(words) >= 2 and not any(word in squeezed for word in words)
 
 
@@ -121,12 +118,3 @@ def _numbers(item: Item) -> set[str]:
 
 def _whole(item: Item) -> str:
     return "\n".join([item.question, *item.options])
-
-
-def by_language(readings: Mapping[str, Reading], data_set: str) -> dict[str, Reading]:
-    """The readings of one data set without their faulty items."""
-    english = readings.get("en")
-    return {
-        language: reading.without(find_faults(reading, english, data_set))
-        for language, reading in readings.items()
-    }

@@ -1,20 +1,14 @@
-"""Readers of the official file formats; each returns one language's :class:`Reading`.
-
-Lines end at ``\\n`` or ``\\r\\n`` only: U+2028 and U+0085 occur inside questions, so nothing here
-uses ``str.splitlines``.
-"""
+"""Readers of the official file formats; each returns one language's :class:`Reading`."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from linguamap.benchmarks.files import csv_rows, json_rows, lines, parquet_rows
 from linguamap.benchmarks.rows import (
     Origin,
     Reading,
@@ -37,7 +31,7 @@ def read_mgsm(path: Path, origin: Origin, template_size: int | None = None) -> R
         UserError: a line without tab, with too many, or whose result is no number.
     """
     reading = Reading(origin)
-    for number, line in _lines(path):
+    for number, line in lines(path):
         place = f"{path} line {number}"
         question, *rest = line.split("\t")
         if len(rest) not in (1, 2):
@@ -130,7 +124,7 @@ def read_hendrycks(folder: Path, origin: Origin, part: str, subjects: Collection
         subject = subject_name(path.name)
         if subject not in subjects:
             continue
-        for row, (line, cells) in enumerate(_csv_rows(path)):
+        for row, (line, cells) in enumerate(csv_rows(path)):
             place = f"{path} line {line}"
             if len(cells) not in (6, 7):
                 raise UserError(
@@ -152,7 +146,7 @@ def read_mmmlu(path: Path, origin: Origin, subjects: Collection[str]) -> Reading
     Raises:
         UserError: a column is missing.
     """
-    rows = _csv_rows(path)
+    rows = csv_rows(path)
     _, header = next(rows, (1, []))
     missing = [name for name in MMLU_COLUMNS if name not in header]
     if missing:
@@ -188,22 +182,17 @@ def mmmlu_rows(
     return reading
 
 
-def read_global_mmlu(path: Path, origin: Origin, subjects: Collection[str]) -> Reading:
+def read_global_mmlu(paths: Iterable[Path], origin: Origin, subjects: Collection[str]) -> Reading:
     """Global-MMLU(-Lite): Parquet as on the hub, or the same rows as JSON lines.
 
     Raises:
         UserError: no Parquet or JSON, or a column is missing.
     """
-    rows: list[tuple[str, Mapping[str, Any]]]
-    if path.suffix == ".parquet":
-        rows = _parquet_rows(path)
-    else:
-        rows = []
-        for number, line in _lines(path):
-            try:
-                rows.append((f"{path} line {number}", json.loads(line)))
-            except ValueError as error:
-                raise UserError(f"{path} line {number} is not JSON: {error}") from None
+    rows = [
+        row
+        for path in paths
+        for row in (parquet_rows(path) if path.suffix == ".parquet" else json_rows(path))
+    ]
     return global_mmlu_rows(rows, origin, subjects)
 
 
@@ -241,7 +230,7 @@ def read_language_confusion(path: Path, origin: Origin, task: str, source: str) 
         UserError: there is no ``prompt`` column, or ``language`` is not the file's.
     """
     reading = Reading(origin)
-    rows = _csv_rows(path)
+    rows = csv_rows(path)
     _, header = next(rows, (1, []))
     if "prompt" not in header or "language" not in header:
         raise UserError(f"{path}: the columns prompt and language are needed; found {header}")
@@ -269,51 +258,3 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     return f"{where}: {fault['msg']}" if where else str(fault["msg"])
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their ends; an empty last line is no line.
-
-    Raises:
-        UserError: the file is not UTF-8, or a line before the last is empty.
-    """
-    lines = _text(path).removesuffix("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
-        if not line.strip():
-            raise UserError(f"{path} line {number} is empty; remove it or fill it in")
-        yield number, line
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV file, each with the number of its last line; wholly empty rows are skipped.
-
-    Raises:
-        UserError: a quote is never closed, or follows a closed one.
-    """
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num} is not CSV: {error}") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-
-
-def _parquet_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
-    return [(f"{path} row {number}", row) for number, row in enumerate(rows)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import string
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from linguamap.languages import normalise_digits
 from linguamap.records import Dropped, Item, Split, UserError
 
 LETTERS = string.ascii_uppercase
@@ -48,7 +48,7 @@ class Reading:
             self.places.setdefault(row.item_id, place)
         elif row.item_id in self.places:
             first = self.places[row.item_id]
-            self.drop(row.item_id, f"duplicate id at {place}, first at {first}")
+            self.drop(row.item_id, f"duplicate id: at {place}, first at {first}")
         else:
             self.items.append(row)
             self.places[row.item_id] = place
@@ -123,7 +123,7 @@ def choice_item(
     elif "" in texts:
         fault = f"option {letters[texts.index('')]} is empty"
     elif len(letter) != 1 or letter not in letters:
-        fault = f"the answer {answer!r} is not one of {letters[0]} to {letters[-1]}"
+        fault = f"the answer is no option: {answer!r} is not one of {letters[0]} to {letters[-1]}"
     if fault is not None:
         return Dropped(origin.language, item_id, fault)
     return Item(
@@ -162,7 +162,7 @@ def passage_item(
         found = text in passage if start is None else passage[start : start + len(text)] == text
         if fault is None and not found:
             where = "" if start is None else f" at {start}"
-            fault = f"the passage does not hold the answer {text!r}{where}"
+            fault = f"the answer is not in the passage: {text!r}{where}"
     if fault is not None:
         return Dropped(origin.language, item_id, fault)
     return Item(
@@ -221,10 +221,7 @@ def plain_number(text: str) -> str | None:
 
     Digits of any script are read; ``.`` is the decimal mark, as in MGSM's files.
     """
-    digits = "".join(
-        char if (value := unicodedata.decimal(char, None)) is None else str(value)
-        for char in text.strip().replace("\u2212", "-")
-    )
+    digits = normalise_digits(text.strip().replace("\u2212", "-"))
     if not re.fullmatch(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", digits):
         return None
     number = f"{Decimal(digits.replace(',', '')):f}"

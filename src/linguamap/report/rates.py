@@ -1,4 +1,4 @@
-"""Answers counted into rates: each with its n and its Wilson interval.
+"""Answers counted into rates: each with its n and its interval.
 
 An answer that was not generated anew, because its prompt is the same text as that of an earlier
 scenario (``coincides_with``), is shown in the maps but never counted twice in a sum.
@@ -12,7 +12,7 @@ from typing import Any
 
 from linguamap.records import OUTCOMES, Rate
 from linguamap.report.loading import Json, RunData, Table
-from linguamap.stats import wilson
+from linguamap.stats import clustered_rate, wilson
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,36 @@ class Tally:
 def tally(rows: Iterable[dict[str, Any]]) -> Tally:
     """Count a set of answers."""
     rows = list(rows)
-    task = [bool(row["task_correct"]) for row in rows if row.get("task_correct") is not None]
-    language = [
-        bool(row["language_correct"]) for row in rows if row.get("language_correct") is not None
-    ]
     outcomes = dict.fromkeys(OUTCOMES, 0)
     for row in rows:
         outcome = row.get("outcome")
         outcomes[outcome if outcome in outcomes else "unscored"] += 1
-    elsewhere = [
-        row.get("answer_language") == "en"
+    strayed = [
+        {**row, "in_english": row["answer_language"] == "en"}
         for row in rows
         if row.get("language_correct") is False and row.get("answer_language")
     ]
     return Tally(
         len(rows),
-        wilson(sum(task), len(task)),
-        wilson(sum(language), len(language)),
+        share(rows, "task_correct"),
+        share(rows, "language_correct"),
         outcomes,
-        wilson(sum(elsewhere), len(elsewhere)),
+        share(strayed, "in_english"),
     )
+
+
+def share(rows: Iterable[dict[str, Any]], name: str) -> Rate:
+    """Share of rows where a field is true, of those where it is not null.
+
+    Wilson's interval where every item occurs once; clustered by item where languages or scenarios
+    are pooled.
+    """
+    known = [row for row in rows if row.get(name) is not None]
+    values = [bool(row[name]) for row in known]
+    items = [(row.get("benchmark"), row.get("item_id")) for row in known]
+    if len(set(items)) == len(items):
+        return wilson(sum(values), len(values))
+    return clustered_rate(values, items)
 
 
 def own_rows(rows: Table) -> Table:

@@ -1,0 +1,192 @@
+"""Numbers in any language's digits and marks, and which of them is the answer.
+
+Reading a number: Unicode digits of any script; ``1.234,5`` and ``1,234.5``, ``1 234`` (also with the
+no-break blanks), ``1,00,000``, ``1'234``, ``١٬٢٣٤٫٥``, ``3万2000``; a currency sign between minus and
+digits; ``12.0`` is ``12``. A mark that is followed by three digits and could be either
+(``1.234``) is read as the language writes it: the language of the cue in front of it ("the answer
+is" is English), else the target language; a mark that this language does not use is read as English.
+Digits joined by marks that make no number (``1,2,3``, a date) are separate numbers. Number words,
+fractions and sums that are not worked out are not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import regex
+
+from linguamap.answers.cues import Cue, find_cues, is_empty, last_strong
+from linguamap.answers.spans import chosen_option_language
+from linguamap.languages import LANGUAGES, Language
+from linguamap.records import Extraction, Prompt
+
+_BLANKS = " \u00a0\u202f\u2009"
+_TOKEN = regex.compile(rf"\d+(?:(?:[.,،，٬٫'’]|[{_BLANKS}](?=\d{{3}}(?!\d)))\d+)*")
+_MARK = regex.compile(r"\D")
+_SIGN = regex.compile(
+    r"(?:(?<![\p{L}\d)\]])|(?<=[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]))"
+    r"(?<![\d)]\s)[-−–](?:\p{Sc}\s?)?$"
+)
+_MYRIADS = {"万": 10**4, "萬": 10**4, "만": 10**4, "億": 10**8, "亿": 10**8, "억": 10**8,
+            "千": 10**3, "천": 10**3}  # fmt: skip
+_MYRIAD = regex.compile(r"\s?([万萬만億亿억]|[千천](?![克米瓦卡赫]))")
+_SENTENCE_END = regex.compile(r"[\n。！？।؟!?]|\.(?=\s|$)")
+_DIRECTLY = regex.compile(r"[\s:\-–—=≈~\"'«»“”„「『(\[{<\p{Sc}]*")
+_EQUALS = regex.compile(r"[=≈]")
+_LIST_MARK = regex.compile(r"(?m)^\s*\d{1,2}[.)](?=\s+\p{L})")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a text: its value as plain ASCII decimal, and where it stands."""
+
+    value: str
+    start: int
+    end: int
+
+
+def extract_number(text: str, prompt: Prompt) -> Extraction:
+    """The answer's number in a cleaned text.
+
+    1. ``answer_phrase``: in the first sentence after the last strong cue that holds a number, the
+       one after an equals sign; else the one right after the cue; else the last one. So what a model
+       says after its answer does no harm.
+    2. ``last_number``: else the last number of the text (a list's "3." only if there is no other).
+    """
+    if is_empty(text):
+        return Extraction(None, "empty")
+    cues = find_cues(text, prompt.language, "answer")
+    cue = last_strong(cues)
+    language = _language_of_marks(cues, cue, prompt.language)
+    numbers = find_numbers(text, language)
+    if not numbers:
+        return Extraction(None, "no_number")
+    chosen = _after_cue(text, numbers, cue) if cue else None
+    rule = "answer_phrase"
+    if chosen is None:
+        listed = {match.end() - 1 for match in _LIST_MARK.finditer(text)}
+        chosen = ([number for number in numbers if number.end not in listed] or numbers)[-1]
+        rule = "last_number"
+    return Extraction(chosen.value, rule=rule, option_language=chosen_option_language(text, prompt))
+
+
+def find_numbers(text: str, language: str) -> list[Number]:
+    """All numbers of a text with ASCII digits, in order, read with a language's marks."""
+    numbers: list[Number] = []
+    for token in _TOKEN.finditer(text):
+        value = _read(token.group(), LANGUAGES[language])
+        if value is not None:
+            numbers.append(_signed(text, value, token.start(), token.end()))
+            continue
+        for part in regex.finditer(r"\d+", token.group()):
+            start, end = token.start() + part.start(), token.start() + part.end()
+            numbers.append(_signed(text, Decimal(part.group()), start, end))
+    return _join_myriads(text, numbers)
+
+
+def plain(value: Decimal) -> str:
+    """A decimal as ASCII digits without exponent, trailing zeros or a negative zero."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _read(token: str, language: Language) -> Decimal | None:
+    """A token's value, or None if its marks make no number."""
+    groups = _MARK.split(token)
+    marks = [_plain_mark(mark) for mark in _MARK.findall(token)]
+    if not marks:
+        return Decimal(groups[0])
+    last, before = marks[-1], marks[:-1]
+    if last not in before and last in ".,٫" and len(set(before)) <= 1:
+        is_decimal = bool(before) or _is_decimal(last, groups[0], groups[1], language)
+        if is_decimal and (not before or _grouped(groups[:-1], before[0])):
+            return Decimal("".join(groups[:-1]) + "." + groups[-1])
+    if len(set(marks)) == 1 and last != "٫" and _grouped(groups, last):
+        return Decimal("".join(groups))
+    return None
+
+
+def _plain_mark(mark: str) -> str:
+    if mark in _BLANKS:
+        return " "
+    return {"’": "'", "،": ",", "，": "，"}.get(mark, mark)
+
+
+def _is_decimal(mark: str, whole: str, rest: str, language: Language) -> bool:
+    """Whether a number's only mark parts the decimals (module docstring)."""
+    if mark == "٫" or len(rest) != 3 or len(whole) > 3 or whole.startswith("0"):
+        return True
+    for known in (language, LANGUAGES["en"]):
+        if mark in known.thousands_marks:
+            return False
+        if mark == known.decimal_mark:
+            return True
+    return True
+
+
+def _grouped(groups: list[str], mark: str) -> bool:
+    """Groups of three digits, or the Indian 1,00,000; the first may be shorter."""
+    first, *rest = groups
+    if not rest or not 1 <= len(first) <= 3 or (first.startswith("0") and len(groups) > 1):
+        return False
+    if all(len(group) == 3 for group in rest):
+        return True
+    indian = len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1]) and len(first) <= 2
+    return mark == "," and indian
+
+
+def _signed(text: str, value: Decimal, start: int, end: int) -> Number:
+    sign = _SIGN.search(text, max(0, start - 5), start)
+    if sign is None:
+        return Number(plain(value), start, end)
+    return Number(plain(-value), sign.start(), end)
+
+
+def _join_myriads(text: str, numbers: list[Number]) -> list[Number]:
+    """``3万2000`` is one number: East Asian units multiply what stands before them."""
+    joined: list[Number] = []
+    unit_before = 0
+    for number in numbers:
+        unit = _MYRIAD.match(text, number.end)
+        size = _MYRIADS[unit.group(1)] if unit else 1
+        end = unit.end() if unit else number.end
+        value = Decimal(number.value) * size
+        follows = bool(joined) and not text[joined[-1].end : number.start].strip()
+        if follows and unit_before > abs(value) and value >= 0:
+            value += Decimal(joined[-1].value)
+            joined[-1] = Number(plain(value), joined[-1].start, end)
+        else:
+            joined.append(Number(plain(value), number.start, end))
+        unit_before = size if size > 1 else 0
+    return joined
+
+
+def _language_of_marks(cues: list[Cue], chosen: Cue | None, target: str) -> str:
+    if chosen is not None:
+        return chosen.language
+    return cues[-1].language if cues else target
+
+
+def _after_cue(text: str, numbers: list[Number], cue: Cue) -> Number | None:
+    start = cue.end
+    while start < len(text):
+        end_mark = _SENTENCE_END.search(text, start)
+        end = end_mark.end() if end_mark else len(text)
+        inside = [number for number in numbers if start <= number.start < end]
+        if inside:
+            return _in_sentence(text, inside, cue.end)
+        start = end
+    return None
+
+
+def _in_sentence(text: str, inside: list[Number], cue_end: int) -> Number:
+    """Which number of the sentence: the result, the one right after the cue, or the last."""
+    equals = list(_EQUALS.finditer(text, cue_end, inside[-1].start))
+    if equals:
+        return next(number for number in inside if number.start >= equals[-1].end())
+    if _DIRECTLY.fullmatch(text, cue_end, inside[0].start):
+        return inside[0]
+    return inside[-1]

@@ -1,0 +1,214 @@
+"""``report.html``: one file that opens from disk, asks the network for nothing and runs no text.
+
+Model output is untrusted. It travels as JSON in a data block whose markup characters are escaped, and
+scripts put it on the page as text only. A content security policy forbids every request and every
+script but the page's own, which it names by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from linguamap import __version__
+from linguamap.draw import shuffled
+from linguamap.records import OUTCOMES
+from linguamap.report import tables
+from linguamap.report.answer_table import answer_table, embed_json
+from linguamap.report.colours import (
+    OUTCOME_COLOURS,
+    PAGE_DARK,
+    PAGE_LIGHT,
+    language_inks,
+)
+from linguamap.report.curve_data import curve_data
+from linguamap.report.findings import Number, find
+from linguamap.report.loading import Json, RunData, read_run
+from linguamap.report.naming import (
+    OUTCOME_NAMES,
+    OUTCOME_NOTES,
+    SCENARIO_NAMES,
+    SCENARIO_NOTES,
+    count,
+    language_name,
+    model_title,
+    native_name,
+    scenario_name,
+)
+
+SCRIPTS = (
+    "base.js",
+    "axes.js",
+    "lines.js",
+    "language_map.js",
+    "outcome_map.js",
+    "change.js",
+    "curves.js",
+    "text.js",
+    "answers.js",
+    "start.js",
+)
+
+
+def write_report(run_dir: Path) -> Path:
+    """Draw ``report.html`` into a run folder from the files that are there.
+
+    Returns:
+        The path of the page.
+    Raises:
+        UserError: the folder is not a run.
+    """
+    data = read_run(Path(run_dir))
+    path = data.folder / "report.html"
+    temporary = path.with_name(f".report.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(render(data).encode("utf-8", errors="replace"))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def render(data: RunData) -> str:
+    """The page of a run as text."""
+    script = "(() => {\n'use strict';\n" + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
+    style = _style(data)
+    return _environment().get_template("page.html").render(
+        **_context(data),
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        payload=Markup(embed_json(payload(data))),
+    )
+
+
+def payload(data: RunData) -> Json:
+    """What the page's scripts draw from."""
+    answers = answer_table(data)
+    named = list(dict.fromkeys([*data.languages, *answers["languages"]]))
+    return {
+        "languages": [
+            {"code": code, "name": language_name(code), "native": native_name(code)} for code in named
+        ],
+        "scenarios": [{"id": name, "name": scenario_name(name)} for name in data.scenarios],
+        "benchmarks": data.benchmarks,
+        "outcomes": [{"id": name, "name": OUTCOME_NAMES[name]} for name in OUTCOMES],
+        "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES],
+        "cells": tables.map_cells(data),
+        "cases": tables.case_cells(data),
+        "curves": curve_data(data),
+        "loss": _losses(data),
+        "answers": answers,
+        "examples": examples(answers, str(data.config.get("seed", 0))),
+    }
+
+
+def examples(answers: Json, seed: str) -> list[int]:
+    """Row numbers of one answer for each outcome before tuning, drawn by lot from the seed.
+
+    Languages that no example has yet come first, so that the four show different ones.
+    """
+    chosen: list[int] = []
+    seen: set[int] = set()
+    for outcome in OUTCOME_NAMES:
+        rows = [
+            number
+            for number, row in enumerate(answers["rows"])
+            if row[7] and row[7][0] == OUTCOMES.index(outcome) and row[6] < 0
+        ]
+        drawn = shuffled(rows, "examples", seed, outcome)
+        drawn.sort(key=lambda number: answers["rows"][number][2] in seen)
+        if drawn:
+            chosen.append(drawn[0])
+            seen.add(answers["rows"][drawn[0]][2])
+    return chosen
+
+
+def _losses(data: RunData) -> Json | None:
+    tuning = data.tuning or {}
+    curves = {
+        name: [float(one) if tables.is_number(one) else None for one in tuning[name]]
+        for name in ("train_loss", "validation_loss")
+        if isinstance(tuning.get(name), list) and tuning[name]
+    }
+    return curves or None
+
+
+def _context(data: RunData) -> dict[str, Any]:
+    finding = find(data)
+    finished = [str(e["finished"]) for e in data.stages.values() if isinstance(e, dict) and "finished" in e]
+    own = sum(not row.get("coincides_with") for row in data.before)
+    return {
+        "finding": finding,
+        "is_number": lambda piece: isinstance(piece, Number),
+        "title": f"{model_title(data.model_name)}: linguamap report",
+        "model": model_title(data.model_name),
+        "model_name": data.model_name,
+        "finished": max(finished, default="")[:10],
+        "n_languages": len(data.languages),
+        "n_answers": count(own + sum(not row.get("coincides_with") for row in data.after)),
+        "data": data,
+        "faults": data.faults,
+        "scenarios": [
+            (name, SCENARIO_NAMES[name], SCENARIO_NOTES[name])
+            for name in (data.scenarios or list(SCENARIO_NAMES))
+            if name in SCENARIO_NAMES
+        ],
+        "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
+        "change_rows": tables.change_rows(data),
+        "cell_rows": tables.cell_rows(data),
+        "map_cells": tables.map_cells(data),
+        "stage_rows": tables.stage_rows(data),
+        "tuning_rows": tables.tuning_rows(data),
+        "version_rows": tables.version_rows(data),
+        "evidence": tables.evidence_text(data),
+        "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),
+        "folder_name": data.folder.resolve().name,
+        "version": (data.manifest or {}).get("linguamap") or __version__,
+    }
+
+
+def _style(data: RunData) -> str:
+    """The style sheet with the run's colours in both themes."""
+    inks = list(language_inks(_named(data)).values())
+    light = [f"--page:{PAGE_LIGHT};"] + [f"--lang-{i}:{ink.light};" for i, ink in enumerate(inks)]
+    dark = [f"--page:{PAGE_DARK};"] + [f"--lang-{i}:{ink.dark};" for i, ink in enumerate(inks)]
+    for index, name in enumerate(OUTCOMES):
+        light.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][0]};")
+        dark.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][1]};")
+    style = _asset("style.css") + _asset("figures.css") + _asset("answers.css")
+    return style.replace("/*LIGHT*/", "".join(light)).replace("/*DARK*/", "".join(dark))
+
+
+def _named(data: RunData) -> list[str]:
+    """The languages in the order of the payload, which numbers their colours."""
+    seen = [str(row.get("language")) for row in data.before + data.after]
+    return list(dict.fromkeys([*data.languages, *seen]))
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("linguamap.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

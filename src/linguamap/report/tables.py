@@ -1,0 +1,267 @@
+"""The page's tables, cells already written out for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from linguamap.records import OUTCOMES, Rate
+from linguamap.report.findings import percent_exact
+from linguamap.report.loading import Json, RunData, Table
+from linguamap.report.naming import (
+    STAGE_NAMES,
+    count,
+    duration,
+    language_name,
+    p_value,
+    percent,
+    percent_range,
+    points,
+    scenario_name,
+    size,
+    spans,
+)
+from linguamap.report.rates import cases, grouped, is_number, rate_of, tally
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """One line of the before/after table.
+
+    Attributes:
+        cells: for each measure: before, after, difference, interval, p and n as text.
+        clear: for each measure: 1 or -1 where the interval excludes 0, else 0.
+    """
+
+    group: str
+    name: str
+    cells: list[list[str]]
+    clear: list[int]
+
+
+MEASURES = ("language_consistency", "task_accuracy")
+NO_FIGURE = "\N{EN DASH}"
+
+
+def change_rows(data: RunData) -> list[ChangeRow]:
+    """Before against after: over all, then by scenario, language and benchmark."""
+    comparison = data.comparison or {}
+    rows = []
+    overall = comparison.get("overall")
+    if isinstance(overall, dict):
+        rows.append(_change_row("", "All answers", overall))
+    for group, label, name_of in (
+        ("scenarios", "Scenario", scenario_name),
+        ("languages", "Language", language_name),
+        ("benchmarks", "Benchmark", str),
+    ):
+        entries = comparison.get(group)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict):
+                rows.append(_change_row(label, name_of(name), entry))
+    return rows
+
+
+def cell_rows(data: RunData) -> list[ChangeRow]:
+    """Before against after in every cell; p values are those corrected for many cells."""
+    cells = (data.comparison or {}).get("cells")
+    return [
+        _change_row(
+            f"{entry.get('benchmark')}, {scenario_name(str(entry.get('scenario')))}",
+            language_name(str(entry.get("language"))),
+            entry,
+        )
+        for entry in (cells if isinstance(cells, list) else [])
+        if isinstance(entry, dict)
+    ]
+
+
+def _change_row(group: str, name: str, entry: Json) -> ChangeRow:
+    cells, clear = [], []
+    for measure in MEASURES:
+        found = entry.get(measure)
+        texts, sign = _change_cells(found if isinstance(found, dict) else {})
+        cells.append(texts)
+        clear.append(sign)
+    return ChangeRow(group, name, cells, clear)
+
+
+def _change_cells(found: Json) -> tuple[list[str], int]:
+    before, after = found.get("before"), found.get("after")
+    if not is_number(before) or not is_number(after):
+        return [NO_FIGURE] * 6, 0
+    low, high, n = found.get("low"), found.get("high"), found.get("n")
+    p = found.get("holm_p", found.get("mcnemar_p"))
+    interval, sign = NO_FIGURE, 0
+    if is_number(low) and is_number(high):
+        interval = f"{points(low)} to {points(high)}"
+        sign = 1 if low > 0 else -1 if high < 0 else 0
+    return [
+        percent(before),
+        percent(after),
+        points(after - before),
+        interval,
+        p_value(float(p)).removeprefix("p ").removeprefix("= ") if is_number(p) else NO_FIGURE,
+        count(int(n)) if is_number(n) else NO_FIGURE,
+    ], sign
+
+
+def map_cells(data: RunData) -> list[Json]:
+    """Every cell of the outcome map: counts of the outcomes and the two rates, before and after.
+
+    From ``summary.json``; a run stopped before it wrote one is counted from its answers.
+    """
+    keys = ("benchmark", "scenario", "language")
+    merged: dict[tuple[str, ...], Json] = {}
+    for when, rows, summary in (
+        ("before", data.before, data.summary_before),
+        ("after", data.after, data.summary_after),
+    ):
+        counted = grouped(rows, keys)
+        stated = {
+            tuple(str(cell.get(name)) for name in keys): cell
+            for cell in (summary or {}).get("cells") or []
+            if isinstance(cell, dict)
+        }
+        for key in dict.fromkeys([*stated, *counted]):
+            group = counted.get(key, [])
+            cell = merged.setdefault(
+                key,
+                dict(zip(keys, key, strict=True))
+                | {"coincides": _coincides(group), "before": None, "after": None},
+            )
+            cell[when] = _summary_cell(stated[key]) if key in stated else _counted_cell(group)
+    return list(merged.values())
+
+
+def _coincides(rows: Table) -> str | None:
+    names = {row.get("coincides_with") for row in rows}
+    return str(names.pop()) if len(names) == 1 and names != {None} else None
+
+
+def _summary_cell(cell: Json) -> Json:
+    outcomes = cell.get("outcomes") if isinstance(cell.get("outcomes"), dict) else {}
+    n = int(cell["n"]) if is_number(cell.get("n")) else 0
+    return {
+        "n": n,
+        "outcomes": [int((outcomes or {}).get(name) or 0) for name in OUTCOMES],
+        "language": _triple(rate_of(cell.get("language_consistency"))),
+        "task": _triple(rate_of(cell.get("task_accuracy"))),
+    }
+
+
+def _counted_cell(rows: Table) -> Json:
+    counted = tally(rows)
+    return {
+        "n": counted.n,
+        "outcomes": [counted.outcomes[name] for name in OUTCOMES],
+        "language": _triple(counted.language),
+        "task": _triple(counted.task),
+    }
+
+
+def _triple(rate: Rate | None) -> list[float | int | None] | None:
+    if rate is None or rate.value is None:
+        return None
+    return [
+        round(rate.value, 4),
+        None if rate.low is None else round(rate.low, 4),
+        None if rate.high is None else round(rate.high, 4),
+        rate.n,
+    ]
+
+
+def case_cells(data: RunData) -> list[Json]:
+    """Language under scenario over all benchmarks, for the before-after picture."""
+    return [
+        {
+            "language": case.language,
+            "scenario": case.scenario,
+            "before": [_triple(case.before.language), _triple(case.before.task)],
+            "after": [_triple(case.after.language), _triple(case.after.task)] if case.after else None,
+        }
+        for case in cases(data)
+    ]
+
+
+def stage_rows(data: RunData) -> list[list[str]]:
+    """Stage, seconds, peak memory and when it ended, as text; then the sum."""
+    rows = []
+    total = 0.0
+    for name, entry in data.stages.items():
+        if not isinstance(entry, dict):
+            continue
+        seconds, memory = entry.get("seconds"), entry.get("peak_memory_bytes")
+        total += float(seconds) if is_number(seconds) else 0.0
+        rows.append(
+            [
+                STAGE_NAMES.get(name, name),
+                duration(float(seconds)) if is_number(seconds) else NO_FIGURE,
+                size(float(memory)) if is_number(memory) else NO_FIGURE,
+                str(entry.get("finished") or NO_FIGURE),
+            ]
+        )
+    if rows:
+        rows.append(["Together", duration(total), "", ""])
+    return rows
+
+
+def tuning_rows(data: RunData) -> list[list[str]]:
+    """What was trained, as name and value."""
+    tuning = data.tuning or {}
+    rows: list[list[str]] = []
+
+    def add(name: str, value: Any, text: str) -> None:
+        if value is not None:
+            rows.append([name, text])
+
+    add("Method", tuning.get("method"), str(tuning.get("method")))
+    add("Blocks", data.tuned_layers or None, spans(data.tuned_layers))
+    trained, total = tuning.get("trainable_parameters"), tuning.get("total_parameters")
+    if is_number(trained) and is_number(total):
+        rows.append(["Parameters trained", f"{count(trained)} of {count(total)}"])
+    if is_number(tuning.get("trainable_share")):
+        rows.append(["Share of the weights", percent_exact(tuning["trainable_share"])])
+    seconds = [one for one in tuning.get("seconds_per_epoch") or [] if is_number(one)]
+    if seconds:
+        rows.append(["Time for each epoch", ", ".join(duration(one) for one in seconds)])
+    if is_number(tuning.get("peak_memory_bytes")):
+        rows.append(["Peak memory", size(tuning["peak_memory_bytes"])])
+    if is_number(tuning.get("delta_bytes")):
+        rows.append(["Size of the delta", size(tuning["delta_bytes"])])
+    add("Seed", tuning.get("seed"), str(tuning.get("seed")))
+    return rows
+
+
+def version_rows(data: RunData) -> list[list[str]]:
+    """Versions and machine, as name and value; empty before the manifest is written."""
+    manifest = data.manifest or {}
+    rows: list[list[str]] = []
+    for name in ("linguamap", "python"):
+        if manifest.get(name):
+            rows.append([name, str(manifest[name])])
+    versions = manifest.get("versions")
+    rows += [[str(k), str(v)] for k, v in (versions or {}).items() if v]
+    machine = manifest.get("machine")
+    rows += [[str(k), str(v)] for k, v in (machine or {}).items() if v]
+    model = manifest.get("model")
+    rows += [[f"model {k}", str(v)] for k, v in (model or {}).items() if v]
+    if manifest.get("seed") is not None:
+        rows.append(["seed", str(manifest["seed"])])
+    return rows
+
+
+def evidence_text(data: RunData) -> str:
+    """The evidence behind the chosen layers, as indented JSON."""
+    evidence = (data.layers or {}).get("evidence")
+    return json.dumps(evidence, indent=2, ensure_ascii=False) if evidence else ""
+
+
+def rate_text(rate: Rate) -> str:
+    """A rate with its interval as one string."""
+    if rate.value is None:
+        return NO_FIGURE
+    if rate.low is None or rate.high is None:
+        return percent(rate.value)
+    return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})"

@@ -1,0 +1,8 @@
+"""Selective tuning: training only the chosen blocks, with everything below them run once."""
+
+from linguamap.tuning.delta import apply_delta
+from linguamap.tuning.layers import parse_layers
+from linguamap.tuning.merge import merge
+from linguamap.tuning.run import tune
+
+__all__ = ["apply_delta", "merge", "parse_layers", "tune"]

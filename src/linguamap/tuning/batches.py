@@ -1,0 +1,122 @@
+"""Training examples and batches of them, in an order that a seed fixes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SORT_WINDOW = 8
+"""Batches among which examples are sorted by length: little padding, still well mixed."""
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """A text as token ids and which of them the model should learn to write.
+
+    Attributes:
+        loss_mask: True where the token is trained on; never at the first position.
+        group: examples of one group never fall into both training and validation.
+    """
+
+    example_id: str
+    token_ids: tuple[int, ...]
+    loss_mask: tuple[bool, ...]
+    group: str
+    language: str | None = None
+
+    @property
+    def n_counted(self) -> int:
+        return sum(self.loss_mask)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples, padded on the right.
+
+    Attributes:
+        indices: which examples.
+        ids: (batch, position).
+        rows, columns: (counted,) places whose next token is trained on.
+        targets: (counted,) that next token.
+        n_tokens: without padding.
+    """
+
+    indices: tuple[int, ...]
+    ids: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    n_tokens: int
+
+
+def collate(examples: Sequence[TrainingExample], indices: Sequence[int], pad: int) -> Batch:
+    """Put examples into one batch."""
+    chosen = [examples[index] for index in indices]
+    longest = max(len(example.token_ids) for example in chosen)
+    ids = torch.full((len(chosen), longest), pad)
+    mask = torch.zeros((len(chosen), longest), dtype=torch.bool)
+    for row, example in enumerate(chosen):
+        ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
+        mask[row, : len(example.token_ids)] = torch.tensor(example.loss_mask)
+    rows, places = mask.nonzero(as_tuple=True)
+    return Batch(
+        indices=tuple(indices),
+        ids=ids,
+        rows=rows,
+        columns=places - 1,
+        targets=ids[rows, places],
+        n_tokens=sum(len(example.token_ids) for example in chosen),
+    )
+
+
+def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The batches of an epoch: shuffled, near lengths together, batches shuffled again.
+
+    A function of its arguments alone, so that a run that goes on after a kill sees the same.
+    """
+    shuffle = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(lengths)))
+    shuffle.shuffle(order)
+    window = batch_size * SORT_WINDOW
+    batches = []
+    for start in range(0, len(order), window):
+        near = sorted(order[start : start + window], key=lambda index: lengths[index])
+        batches += [near[at : at + batch_size] for at in range(0, len(near), batch_size)]
+    shuffle.shuffle(batches)
+    return batches
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """All examples, longest first, in batches of at most ``max_tokens`` padded tokens."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        longest = lengths[batches[-1][0]] if batches else 0
+        if not batches or (len(batches[-1]) + 1) * longest > max_tokens:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
+
+
+def split_groups(
+    examples: Sequence[TrainingExample], share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Indices for training and for validation; a group falls whole into one of them.
+
+    Groups are drawn before languages are looked at, apart for each benchmark (the part of the
+    group's name before the first slash), so that each is represented.
+    """
+    drawn = random.Random(f"validation/{seed}")
+    families: dict[str, list[str]] = {}
+    for group in dict.fromkeys(example.group for example in examples):
+        families.setdefault(group.partition("/")[0], []).append(group)
+    chosen: set[str] = set()
+    for groups in families.values():
+        count = round(len(groups) * share)
+        chosen.update(drawn.sample(groups, min(count, len(groups) - 1)))
+    training = [i for i, example in enumerate(examples) if example.group not in chosen]
+    validation = [i for i, example in enumerate(examples) if example.group in chosen]
+    return training, validation

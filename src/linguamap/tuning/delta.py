@@ -1,0 +1,161 @@
+"""The delta: only the trained tensors, and which base they belong to.
+
+A delta is a safetensors file. Its tensors carry their state-dict names and the dtype of the model
+they were trained in; LoRA deltas hold pairs ``NAME.lora_A`` and ``NAME.lora_B`` instead. The metadata
+names the base; another base is refused. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from linguamap.records import UserError
+from linguamap.tuning.checkpoint import load_tensors, save_tensors
+from linguamap.tuning.layers import is_tied, untie_head
+
+if TYPE_CHECKING:
+    from linguamap.model import LanguageModel
+
+FORMAT = "linguamap-delta-1"
+IDENTITY = ("config_sha256", "weights_sha256")
+"""What must agree between a delta and its base. The name is for people: the same model may be
+loaded from the hub, from a folder or from a cache."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Trained tensors and the base that they belong to.
+
+    Attributes:
+        tensors: state-dict name -> new value; or the two factors of each change (LoRA).
+        base: ``name``, ``revision``, ``config_sha256`` and ``weights_sha256`` of the base.
+        untied: whether the head has weights of its own in the tuned model only.
+        lora_scale: what B @ A is multiplied by; None if the tensors are whole weights.
+    """
+
+    tensors: dict[str, Tensor]
+    base: dict[str, str]
+    method: str
+    layers: tuple[int, ...]
+    untied: bool = False
+    lora_scale: float | None = None
+
+
+def save_delta(path: Path, delta: Delta) -> int:
+    """Write a delta atomically; returns the file's size in bytes."""
+    facts = {
+        "format": FORMAT,
+        "base": json.dumps(delta.base),
+        "method": delta.method,
+        "layers": json.dumps(delta.layers),
+        "untied": json.dumps(delta.untied),
+        "lora_scale": json.dumps(delta.lora_scale),
+    }
+    save_tensors(path, {name: t.contiguous() for name, t in delta.tensors.items()}, facts)
+    return path.stat().st_size
+
+
+def read_delta(path: Path) -> Delta:
+    """Read a delta.
+
+    Raises:
+        UserError: the file is missing, broken, or no delta.
+    """
+    try:
+        tensors, facts = load_tensors(Path(path))
+        if facts.get("format") != FORMAT:
+            raise UserError(
+                f"delta: {path} is a safetensors file, but no delta of this version "
+                f"(format {facts.get('format')!r}, wanted {FORMAT!r}); use a run's "
+                "tuned/delta.safetensors"
+            )
+        return Delta(
+            tensors=tensors,
+            base=json.loads(facts["base"]),
+            method=facts["method"],
+            layers=tuple(json.loads(facts["layers"])),
+            untied=json.loads(facts["untied"]),
+            lora_scale=json.loads(facts["lora_scale"]),
+        )
+    except FileNotFoundError:
+        raise UserError(f"delta: {path} does not exist; give a run's delta.safetensors") from None
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"delta: {path} is broken or no delta ({error})") from None
+
+
+@torch.no_grad()
+def apply_delta(lm: LanguageModel, path: Path) -> Delta:
+    """Put a delta's tensors into the model that it was trained on, in place.
+
+    Raises:
+        UserError: broken file, or a base other than the one the delta was made from.
+    """
+    delta = read_delta(path)
+    check_base(lm.identity, delta, path)
+    if delta.untied and is_tied(lm):
+        untie_head(lm)
+    parameters = dict(lm.model.named_parameters())
+    for name, value in new_weights(delta, parameters).items():
+        parameters[name].copy_(value)
+    return delta
+
+
+def check_base(identity: Mapping[str, str], delta: Delta, path: Path) -> None:
+    """Raise a :class:`UserError` that names both models if a delta belongs to another base."""
+    if "delta_sha256" in identity:
+        raise UserError(
+            f"delta: {path} belongs to the plain {_title(delta.base)}, but this model was tuned "
+            "already; load the base without a delta"
+        )
+    differing = [key for key in IDENTITY if identity.get(key) != delta.base.get(key)]
+    if differing:
+        what = " and ".join(key.removesuffix("_sha256") for key in differing)
+        raise UserError(
+            f"delta: {path} was trained on {_title(delta.base)}, but the model is "
+            f"{_title(identity)} (other {what}); apply it to the model it was made from"
+        )
+
+
+def new_weights(delta: Delta, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """The changed parameters' values, in the base's dtype.
+
+    Raises:
+        UserError: a tensor does not fit the model.
+    """
+    weights: dict[str, Tensor] = {}
+    for name, value in delta.tensors.items():
+        if delta.lora_scale is None:
+            base, change = name, None
+        elif name.endswith(".lora_A"):
+            base = name.removesuffix(".lora_A")
+            change = delta.tensors[f"{base}.lora_B"].float() @ value.float() * delta.lora_scale
+        else:
+            continue
+        if base not in parameters:
+            raise UserError(f"delta: the model has no parameter {base}")
+        parameter = parameters[base]
+        if change is not None:
+            if change.shape != parameter.shape:
+                change = change.t()  # GPT-2 stores (in, out)
+            value = parameter.float() + change.to(parameter.device)
+        if value.shape != parameter.shape:
+            raise UserError(
+                f"delta: {base} is {tuple(value.shape)} in the delta and "
+                f"{tuple(parameter.shape)} in the model"
+            )
+        weights[base] = value.to(parameter.dtype)
+    return weights
+
+
+def _title(identity: Mapping[str, Any]) -> str:
+    revision = identity.get("revision")
+    weights = str(identity.get("weights_sha256", ""))[:8]
+    return f"'{identity.get('name')}'{f' at {revision}' if revision else ''} (weights {weights})"

@@ -1,0 +1,191 @@
+"""Which blocks are trained: reading the choice, finding their parameters, freezing the rest."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.model import LanguageModel
+
+FORMS = "last:2, first:2, middle:2, random:2 or block numbers like 17,18"
+
+
+def parse_layers(text: str, n_layers: int, seed: int = 0) -> tuple[int, ...]:
+    """Read a choice of blocks.
+
+    Args:
+        text: ``last:k``, ``first:k``, ``middle:k`` (k blocks around the centre), ``random:k`` (drawn
+            with ``seed``), or block numbers with commas.
+        n_layers: L; blocks are numbered 1..L, block i makes layer i.
+        seed: of the random draw.
+    Returns:
+        Block numbers in rising order.
+    Raises:
+        UserError: another form, or blocks that the model does not have.
+    """
+    word, mark, count = text.strip().partition(":")
+    if mark and word in ("last", "first", "middle", "random"):
+        if not re.fullmatch(r"[0-9]+", count.strip()) or not 1 <= int(count) <= n_layers:
+            raise UserError(
+                f"layers: '{text}' asks for {count!r} blocks; the model has {n_layers}, "
+                f"give a number from 1 to {n_layers}"
+            )
+        return _placed(word, int(count), n_layers, seed)
+    if not re.fullmatch(r"\s*[0-9]+(\s*,\s*[0-9]+)*\s*", text):
+        raise UserError(f"layers: '{text}' is not understood; use {FORMS}")
+    return check_layers([int(number) for number in text.split(",")], n_layers)
+
+
+def check_layers(layers: Sequence[int], n_layers: int) -> tuple[int, ...]:
+    """Block numbers in rising order, each once.
+
+    Raises:
+        UserError: none are given, or one is not in 1..n_layers.
+    """
+    chosen = tuple(sorted(set(layers)))
+    if not chosen:
+        raise UserError(f"layers: no block is chosen, nothing would be trained; use {FORMS}")
+    wrong = [layer for layer in chosen if not 1 <= layer <= n_layers]
+    if wrong:
+        raise UserError(
+            f"layers: block {wrong[0]} does not exist; the model's blocks are 1 to {n_layers}"
+        )
+    return chosen
+
+
+def _placed(word: str, count: int, n_layers: int, seed: int) -> tuple[int, ...]:
+    if word == "random":
+        return tuple(sorted(random.Random(seed).sample(range(1, n_layers + 1), count)))
+    first = {"first": 1, "last": n_layers - count + 1, "middle": (n_layers - count) // 2 + 1}[word]
+    return tuple(range(first, first + count))
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """The parameters that get gradients; everything else is frozen.
+
+    Attributes:
+        layers: the chosen blocks, 1..L.
+        parameters: state-dict name -> parameter, in the model's order.
+        total_parameters: of the whole model, tied ones counted once.
+        untied: whether the head was given its own weights.
+    """
+
+    layers: tuple[int, ...]
+    parameters: dict[str, nn.Parameter]
+    total_parameters: int
+    untied: bool = False
+
+    @property
+    def count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @property
+    def share(self) -> float:
+        """Trained parameters over all, in [0, 1]."""
+        return self.count / self.total_parameters
+
+
+def choose_parameters(
+    lm: LanguageModel,
+    layers: Sequence[int],
+    *,
+    train_norm: bool = False,
+    train_head: bool = False,
+) -> Trainable:
+    """Freeze a model except for some blocks, chosen by module identity.
+
+    A head that shares its weights with the embedding gets a copy of its own if it is to be trained:
+    the embedding feeds the frozen prefix and must not change.
+
+    Args:
+        layers: block numbers, 1..L.
+        train_norm: also the modules between the last block and the head.
+        train_head: also the head.
+    Raises:
+        UserError: nothing to train; quantised or shared weights among the chosen blocks.
+    """
+    chosen = check_layers(layers, lm.n_layers)
+    total = count_parameters(lm.model)
+    modules = [lm.structure.blocks[layer - 1] for layer in chosen]
+    untied = False
+    if train_norm:
+        modules.extend(lm.structure.tail)
+    if train_head:
+        untied = untie_head(lm)
+        modules.append(lm.structure.head)
+    wanted = {id(parameter) for module in modules for parameter in module.parameters()}
+    rest = [parameter for module in _others(lm, modules) for parameter in module.parameters(False)]
+    if any(id(parameter) in wanted for parameter in rest):
+        raise UserError(
+            "layers: the chosen blocks share weights with frozen ones; train all of them (full)"
+        )
+    return freeze_except(lm.model, wanted, chosen, total, untied)
+
+
+def choose_all(lm: LanguageModel) -> Trainable:
+    """Full fine-tuning: every parameter, embedding and (tied) head too."""
+    wanted = {id(parameter) for parameter in lm.model.parameters()}
+    layers = tuple(range(1, lm.n_layers + 1))
+    return freeze_except(lm.model, wanted, layers, count_parameters(lm.model), False)
+
+
+def freeze_except(
+    model: nn.Module, wanted: set[int], layers: tuple[int, ...], total: int, untied: bool
+) -> Trainable:
+    """Let gradients reach the parameters with these ids only.
+
+    Raises:
+        UserError: none is left, or one of them is quantised.
+    """
+    parameters: dict[str, nn.Parameter] = {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(False)
+        if id(parameter) in wanted:
+            if not parameter.is_floating_point():
+                raise UserError(
+                    f"layers: {name} is quantised and cannot be trained; load the model without "
+                    "quantization, or use --method lora"
+                )
+            parameters[name] = parameter
+    if not parameters:
+        raise UserError("layers: the chosen blocks have no parameters, nothing would be trained")
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    return Trainable(layers, parameters, total, untied)
+
+
+def is_tied(lm: LanguageModel) -> bool:
+    """Whether head and embedding are one tensor."""
+    head, embed = getattr(lm.structure.head, "weight", None), lm.structure.embed.weight
+    return head is embed
+
+
+def untie_head(lm: LanguageModel) -> bool:
+    """Give the head its own copy of the embedding's weights; True if they were shared."""
+    if not is_tied(lm):
+        return False
+    head: Any = lm.structure.head
+    head.weight = nn.Parameter(torch.clone(head.weight.detach()))
+    for config in {id(c): c for c in (lm.model.config, lm.model.config.get_text_config())}.values():
+        config.tie_word_embeddings = False
+    return True
+
+
+def count_parameters(model: nn.Module) -> int:
+    """All parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _others(lm: LanguageModel, modules: list[nn.Module]) -> list[nn.Module]:
+    inside = {id(inner) for module in modules for inner in module.modules()}
+    return [module for module in lm.model.modules() if id(module) not in inside]

@@ -1,0 +1,53 @@
+"""Base + delta = a folder that plain Transformers loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from linguamap.config import ModelConfig
+from linguamap.model import LanguageModel, load_model
+from linguamap.records import UserError
+
+
+def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
+    """Write the tuned model with its tokenizer as an ordinary model folder.
+
+    ``AutoModelForCausalLM.from_pretrained(out)`` then gives the same logits as the base with the
+    delta applied. The folder appears under its name only when it is complete.
+
+    Args:
+        base: how to load the base (its dtype becomes the folder's), or a loaded base, which is
+            changed in place.
+        delta: a delta of that base.
+        out: a folder that does not exist yet, or is empty.
+    Raises:
+        UserError: wrong base, broken delta, ``out`` holds something, or a full disk.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"merge: {out} exists and is not empty; name a new folder")
+    if isinstance(base, LanguageModel):
+        from linguamap.tuning.delta import apply_delta
+
+        lm = base
+        apply_delta(lm, delta)
+    else:
+        lm = load_model(base, delta=delta)
+    need = sum(p.numel() * p.element_size() for p in lm.model.parameters())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if free < need:
+        raise UserError(
+            f"merge: the model needs {need / 1e9:.1f} GB in {out.parent}, {free / 1e9:.1f} GB are "
+            "free; free some or name another folder"
+        )
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        folder = Path(temporary) / "model"
+        lm.model.save_pretrained(folder)
+        lm.tokenizer.save_pretrained(folder)
+        if out.exists():
+            out.rmdir()
+        os.replace(folder, out)
+    return out

@@ -1,0 +1,108 @@
+"""In which numbers training is done: products in half precision where the machine does that well,
+weights and sums in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from linguamap.records import UserError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a model's numbers are handled.
+
+    Attributes:
+        products: the dtype that matrix products are made in.
+        autocast: that dtype if the weights are kept in another, else None.
+    """
+
+    products: torch.dtype
+    autocast: torch.dtype | None
+
+    @property
+    def name(self) -> str:
+        return str(self.products).removeprefix("torch.")
+
+
+def choose_precision(
+    asked: Literal["auto", "float32", "bfloat16"], model: nn.Module, weights: torch.dtype
+) -> Precision:
+    """Settle the precision, and convert the model where float32 is asked for.
+
+    ``auto`` takes bfloat16 where the weights are, or where the device multiplies in it natively;
+    else float32.
+
+    Args:
+        weights: dtype of the model's weights.
+    Raises:
+        UserError: float16 weights, whose gradients would vanish.
+    """
+    if asked == "float32" and weights != torch.float32:
+        model.float()
+        weights = torch.float32
+    if weights == torch.float16:
+        raise UserError(
+            "tune: the model is loaded in float16, whose gradients vanish; "
+            "load it with model.dtype=bfloat16 or float32"
+        )
+    if weights == torch.bfloat16:
+        return Precision(torch.bfloat16, None)
+    if asked == "bfloat16" or (asked == "auto" and _is_native(next(model.parameters()).device)):
+        return Precision(torch.bfloat16, torch.bfloat16)
+    return Precision(weights, None)
+
+
+def _is_native(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(asked and asked())
+
+
+class Masters:
+    """Float32 copies of trained weights; the optimiser works on these.
+
+    Float32 weights are their own masters. Half-precision weights in the model follow their masters
+    after each step, so the model always computes with what a delta would store.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.parameters = dict(parameters)
+        self.tensors: dict[str, Tensor] = {
+            name: parameter
+            if parameter.dtype == torch.float32
+            else parameter.detach().float().requires_grad_(True)
+            for name, parameter in parameters.items()
+        }
+
+    def collect(self) -> None:
+        """Add the gradients of a backward pass to the masters' float32 ones."""
+        for name, parameter in self.parameters.items():
+            master = self.tensors[name]
+            if master is parameter or parameter.grad is None:
+                continue
+            if master.grad is None:
+                master.grad = parameter.grad.float()
+            else:
+                master.grad += parameter.grad
+            parameter.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Give the model its masters' values."""
+        for name, parameter in self.parameters.items():
+            if self.tensors[name] is not parameter:
+                parameter.copy_(self.tensors[name])
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set the masters, and the model with them."""
+        for name, master in self.tensors.items():
+            master.copy_(tensors[name])
+        self.publish()

@@ -1,0 +1,170 @@
+"""Above the last attention, only counted positions matter: the other rows need no work there.
+
+The loss reads the last block's output at counted positions only. Whatever maps each position by
+itself after that block has read keys and values (query and output projections, norms, the MLP) can
+therefore leave the other rows out. Which modules these are is found by two tests on a few
+tokens, not by their names:
+
+* the module maps rows one by one: fed with some rows only, it returns the same as for these rows
+  among all;
+* its output at uncounted rows cannot reach a counted one: the gradient there is exactly zero (for
+  keys and values it is not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""Relative; a matrix product may round otherwise when it has fewer rows."""
+HALF_TOLERANCE = 2e-2
+
+
+class RowSkipper:
+    """Lets parts of a block work on chosen rows only."""
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+        self.modules: list[nn.Module] = []
+
+    def learn(self, run: Callable[[], Tensor]) -> None:
+        """Find the modules that may skip rows.
+
+        Args:
+            run: a forward pass of a few tokens; returns (batch, position, width) behind the block.
+        """
+        self.modules = []
+        calls = _record(self.block, run)
+        counted = _some_rows(calls.shape)
+        free = [
+            module
+            for module in self.block.modules()
+            if module in calls.outputs
+            and _is_unread(calls.slopes[module], counted)
+            and _maps_rows(module, calls.inputs[module], calls.outputs[module], counted)
+        ]
+        inside: set[int] = set()
+        for module in free:  # outermost first
+            if module is not self.block and id(module) not in inside:
+                self.modules.append(module)
+                inside.update(id(inner) for inner in module.modules())
+
+    @contextmanager
+    def only(self, places: Tensor, shape: torch.Size) -> Iterator[None]:
+        """Within the ``with`` block, the modules found compute only some rows.
+
+        Args:
+            places: (counted,) indices into batch * position.
+            shape: (batch, position) of the pass.
+        """
+        with ExitStack() as stack:
+            if len(places) < shape.numel():
+                for module in self.modules:
+                    stack.enter_context(_on_rows(module, places, shape))
+            yield
+
+
+class _Calls:
+    """What the block's modules were called with, returned, and the gradient of that."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[nn.Module, tuple[Any, ...]] = {}
+        self.outputs: dict[nn.Module, Tensor] = {}
+        self.slopes: dict[nn.Module, Tensor | None] = {}
+        self.shape = torch.Size()
+
+
+def _record(block: nn.Module, run: Callable[[], Tensor]) -> _Calls:
+    calls = _Calls()
+    twice: set[nn.Module] = set()
+
+    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if module in calls.outputs:
+            twice.add(module)
+        given = (*args, *(value for value in kwargs.values() if value is not None))
+        if given and all(_is_states(value) for value in (*given, output)):
+            calls.inputs[module] = args
+            if not kwargs and output.requires_grad:
+                calls.outputs[module] = output
+
+    handles = [
+        module.register_forward_hook(note, with_kwargs=True)
+        for module in block.modules()
+        if module is not block
+    ]
+    try:
+        with torch.enable_grad():
+            end = run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    calls.shape = end.shape[:2]
+    for module in twice:
+        calls.outputs.pop(module, None)
+    modules = list(calls.outputs)
+    if not end.requires_grad or not modules:
+        calls.outputs.clear()
+        return calls
+    counted = _some_rows(calls.shape)
+    generator = torch.Generator().manual_seed(0)
+    push = torch.randn(end.shape, generator=generator).to(end) * counted[..., None].to(end)
+    outputs = [calls.outputs[module] for module in modules]
+    slopes = torch.autograd.grad(end, outputs, grad_outputs=push, allow_unused=True)
+    calls.slopes = dict(zip(modules, slopes, strict=True))
+    return calls
+
+
+def _is_states(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 3 and value.is_floating_point()
+
+
+def _some_rows(shape: torch.Size) -> Tensor:
+    """(batch, position) with the later half counted, and every third before it in row 1 on."""
+    counted = torch.zeros(shape, dtype=torch.bool)
+    counted[:, shape[1] // 2 :] = True
+    counted[1:, 1::3] = True
+    return counted
+
+
+def _is_unread(slope: Tensor | None, counted: Tensor) -> bool:
+    return slope is not None and not bool(slope.detach()[~counted.to(slope.device)].any())
+
+
+@torch.no_grad()
+def _maps_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor, counted: Tensor) -> bool:
+    counted = counted.to(output.device)
+    if any(value.shape[:2] != counted.shape for value in (*args, output)):
+        return False
+    alone = module(*(value[counted][None] for value in args))
+    among = output[counted][None]
+    if not isinstance(alone, Tensor) or alone.shape != among.shape:
+        return False
+    allowed = TOLERANCE.get(output.dtype, HALF_TOLERANCE)
+    largest = among.abs().amax().clamp_min(1e-30)
+    return bool((alone - among).abs().amax() <= allowed * largest)
+
+
+@contextmanager
+def _on_rows(module: nn.Module, places: Tensor, shape: torch.Size) -> Iterator[None]:
+    own = module.__dict__.get("forward")
+    inner = module.forward
+
+    def forward(*args: Tensor) -> Tensor:
+        some = [value.reshape(shape.numel(), -1)[places][None] for value in args]
+        result: Tensor = inner(*some)[0]
+        full = result.new_zeros((shape.numel(), result.shape[-1]))
+        return full.index_copy(0, places, result).view(*shape, -1)
+
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own

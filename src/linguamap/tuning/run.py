@@ -1,0 +1,182 @@
+"""Tuning from prompts to a delta: the table of contents of this package."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from linguamap.config import ModelConfig, TuneConfig
+from linguamap.model import LanguageModel
+from linguamap.progress import Progress, silent
+from linguamap.records import Prompt, UserError
+from linguamap.store import peak_memory_bytes, write_json, write_text
+from linguamap.tuning.batches import TrainingExample, split_groups
+from linguamap.tuning.boundary import SplitModel
+from linguamap.tuning.delta import Delta, save_delta
+from linguamap.tuning.examples import check_examples, decoded_sample, examples_from_prompts
+from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
+from linguamap.tuning.precision import Masters, choose_precision
+from linguamap.tuning.prefix import PrefixCache
+from linguamap.tuning.trainer import Data, Trainer, training_key
+
+SAMPLES = 4
+
+
+def tune(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt | TrainingExample],
+    config: TuneConfig,
+    layers: tuple[int, ...],
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    model_config: ModelConfig | None = None,
+) -> dict[str, Any]:
+    """Train some blocks of a model on worked answers and write the delta.
+
+    Writes ``delta.safetensors``, ``tuning.json``, ``log.jsonl`` and ``sample.txt`` into ``out``. A
+    killed call goes on where it was when it is made again; on a CPU it ends with the very weights
+    of one that was never killed.
+
+    Args:
+        lm: the base. It is used up: frozen blocks are freed once their states are kept, so load it
+            again (with the delta) to go on.
+        prompts: rendered prompts with their reference answers, or examples already tokenised.
+        layers: the blocks to train, 1..L; not used by method ``full``.
+        out: the folder for the results.
+        seed: of validation split and order.
+        model_config: how a chat model's prompts are rendered.
+    Returns:
+        What ``tuning.json`` holds.
+    Raises:
+        UserError: no usable example, an example that is too long, nothing to train, or a loss that is
+            not finite from the start.
+    """
+    report = progress or silent
+    examples = examples_from_prompts(lm, prompts, config, model_config)
+    check_examples(examples, lm)
+    write_text(out / "sample.txt", _samples(examples, lm))
+    weights = lm.dtype
+    precision = choose_precision(config.dtype, lm.model, weights)
+    trainable = _choose(lm, layers, config)
+    split = SplitModel(lm, _first_tuned(config, trainable), precision.autocast)
+    training, validation = split_groups(examples, config.validation_share, seed)
+    data = Data(examples, training, validation)
+    started = time.monotonic()
+    cache = _build_cache(split, examples, config, out / "cache", report)
+    split.prepare()
+    if cache is not None and cache.complete:
+        split.release()
+    build_seconds = round(time.monotonic() - started, 3)
+    masters = Masters(trainable.parameters)
+    trainer = Trainer(
+        split,
+        cache,
+        data,
+        masters,
+        precision,
+        config,
+        out,
+        seed=seed,
+        key=training_key(_facts(lm, config, trainable, seed, precision.name), examples),
+        progress=report,
+    )
+    best = {name: tensor.to(weights) for name, tensor in trainer.run().items()}
+    delta = Delta(best, dict(lm.identity), config.method, trainable.layers, trainable.untied)
+    size = save_delta(out / "delta.safetensors", delta)
+    tuning = _tuning(config, trainable, trainer, size, seed) | {
+        "precision": precision.name,
+        "build_seconds": build_seconds,
+        "cache_bytes": 0 if cache is None else cache.bytes,
+        "cached_examples": 0 if cache is None else sum(cache.held),
+    }
+    write_json(out / "tuning.json", tuning)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    return tuning
+
+
+def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig) -> Trainable:
+    if config.method == "full":
+        return choose_all(lm)
+    if config.method != "selective":
+        raise UserError(f"tune: method '{config.method}' is not trained here")
+    return choose_parameters(
+        lm, layers, train_norm=config.train_norm, train_head=config.train_head == "untied"
+    )
+
+
+def _first_tuned(config: TuneConfig, trainable: Trainable) -> int:
+    """Full tuning trains the embedding too, so nothing lies below its boundary."""
+    return 1 if config.method == "full" else trainable.layers[0]
+
+
+def _build_cache(
+    split: SplitModel,
+    examples: Sequence[TrainingExample],
+    config: TuneConfig,
+    folder: Path,
+    progress: Progress,
+) -> PrefixCache | None:
+    """Boundary states, or None where keeping them would not pay: nothing lies below, nothing may be
+    kept, or each example is seen only once."""
+    if not split.below or config.epochs == 1 or config.cache_gb == 0:
+        return None
+    cache = PrefixCache(split, examples, int(config.cache_gb * 1e9), folder)
+    cache.build(progress)
+    return cache
+
+
+def _facts(
+    lm: LanguageModel, config: TuneConfig, trainable: Trainable, seed: int, precision: str
+) -> dict[str, Any]:
+    return {
+        "identity": lm.identity,
+        "config": config.model_dump(),
+        "layers": trainable.layers,
+        "seed": seed,
+        "precision": precision,
+        "device": str(lm.device),
+    }
+
+
+def _tuning(
+    config: TuneConfig, trainable: Trainable, trainer: Trainer, size: int, seed: int
+) -> dict[str, Any]:
+    state, data = trainer.state, trainer.data
+    counted = sum(data.examples[index].n_counted for index in data.training)
+    return {
+        "method": config.method,
+        "layers": list(trainable.layers),
+        "trainable_parameters": trainable.count,
+        "total_parameters": trainable.total_parameters,
+        "trainable_share": trainable.share,
+        "epochs": len(state.train_loss),
+        "seconds_per_epoch": state.seconds_per_epoch,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "train_loss": state.train_loss,
+        "validation_loss": state.validation_loss,
+        "best_epoch": state.best_epoch,
+        "stopped": state.stopped,
+        "delta_bytes": size,
+        "seed": seed,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size * config.accumulation,
+        "steps": state.step,
+        "training_examples": len(data.training),
+        "validation_examples": len(data.validation),
+        "training_tokens": sum(len(data.examples[index].token_ids) for index in data.training),
+        "counted_tokens": counted,
+        "loss_on": config.loss_on,
+    }
+
+
+def _samples(examples: Sequence[TrainingExample], lm: LanguageModel) -> str:
+    step = max(1, math.ceil(len(examples) / SAMPLES))
+    chosen = examples[::step]
+    return "\n\n".join(decoded_sample(example, lm.tokenizer) for example in chosen) + "\n"

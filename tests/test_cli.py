@@ -1,0 +1,87 @@
+"""What a user gets for a mistake: one line, status 2, nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import save_tiny
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "linguamap", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "no-such-model-folder/x"], ["no-such-model-folder/x"]),
+        (["--languages", "en,fre"], ["'fre'", "did you mean 'fr'"]),
+        (["--benchmarks", "mgms"], ["'mgms'", "mgsm"]),
+        (["--scenarios", "code-mixed"], ["scenarios", "code_mixed"]),
+        (["--set", "tune.epoch=1"], ["did you mean 'epochs'"]),
+        (["--data", "no/such/folder", "--benchmarks", "mgsm"], ["no/such/folder"]),
+        (["--config", "missing.yaml"], ["missing.yaml"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = call("run", "--out", str(tmp_path / "r"), *arguments)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("linguamap: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_stages_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for stage in ("evaluate", "probe", "locate", "tune", "report", "merge"):
+        done = call(stage, "--out", str(tmp_path))
+        assert done.returncode == 2, stage
+        assert "is not a run" in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_misaligned_data_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mgsm").mkdir()
+    (tmp_path / "mgsm" / "mgsm_en.tsv").write_text("How many?\t3\nHow much?\t4\n")
+    (tmp_path / "mgsm" / "mgsm_fr.tsv").write_text("Combien ?\t3\n")
+    done = call(
+        "evaluate", "--out", str(tmp_path / "r"), "--benchmarks", "mgsm", "--data", str(tmp_path),
+        "--languages", "en,fr",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "mgsm_fr.tsv" in done.stderr
+
+
+def test_doctor_on_a_tiny_model(tmp_path: Path) -> None:
+    done = call("doctor", str(save_tiny(tmp_path / "m", "qwen3")))
+    assert done.returncode == 0, done.stderr
+    assert "model.layers" in done.stdout
+    assert "FAIL" not in done.stdout
+
+
+def test_doctor_refuses_what_is_no_decoder(tmp_path: Path) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    done = call("doctor", str(tmp_path / "t5"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_version_and_help() -> None:
+    assert call("--version").stdout.startswith("linguamap ")
+    assert "evaluate" in call("--help").stdout

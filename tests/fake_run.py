@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from linguamap.compare import compare_answers
 from linguamap.languages import LANGUAGES
-from linguamap.stats import wilson
+from linguamap.score import summarise
 
 SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
-OUTCOMES = ("both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored")
 SHARE_OF_TARGET = {"en": 0.97, "es": 0.8, "fr": 0.78, "ar": 0.55, "hi": 0.4, "ja": 0.5}
 EASE = {"monolingual": 0.15, "code_mixed": -0.25, "english_distractor": 0.1, "bilingual_answer": 0.0}
 
@@ -81,9 +81,9 @@ def write_fake_run(
             own[index * 7 % len(own)]["answer"] = text
     write_rows(folder / "before" / "answers.jsonl", before)
     write_rows(folder / "after" / "answers.jsonl", after)
-    put(folder / "before" / "summary.json", summarise(before))
-    put(folder / "after" / "summary.json", summarise(after))
-    put(folder / "comparison.json", compare(before, after))
+    put(folder / "before" / "summary.json", summarise(before, "starter"))
+    put(folder / "after" / "summary.json", summarise(after, "starter"))
+    put(folder / "comparison.json", compare_answers(before, after))
     write_probes(folder / "probe", languages, n_layers, rng, shift=0.0)
     write_probes(folder / "probe_after", languages, n_layers, rng, shift=0.25)
     write_rest(folder, n_layers, seed)
@@ -176,67 +176,6 @@ def outcome(row: dict[str, Any]) -> str:
     return "transfer_bottleneck" if row["language_correct"] else "neither"
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """summary.json in the layout of DESIGN.md, section 4."""
-    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault((row["benchmark"], row["language"], row["scenario"]), []).append(row)
-    names = ("benchmark", "language", "scenario")
-    own = [row for row in rows if not row["coincides_with"]]
-    overall = [
-        {"benchmark": None, "language": None, "scenario": scenario,
-         **figures([row for row in own if row["scenario"] == scenario])}
-        for scenario in SCENARIOS
-    ]  # fmt: skip
-    overall.append({"benchmark": None, "language": None, "scenario": None, **figures(own)})
-    return {
-        "model": "starter",
-        "cells": [{**dict(zip(names, key, strict=True)), **figures(v)} for key, v in cells.items()],
-        "overall": overall,
-    }
-
-
-def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    def rate(name: str) -> dict[str, Any]:
-        known = [row[name] for row in rows if row[name] is not None]
-        found = wilson(sum(known), len(known))
-        return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-    return {
-        "n": len(rows),
-        "n_scored": sum(row["outcome"] != "unscored" for row in rows),
-        "task_accuracy": rate("task_correct"),
-        "language_consistency": rate("language_correct"),
-        "line_pass_rate": None, "word_pass_rate": None, "lcpr": None,
-        "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in OUTCOMES},
-    }  # fmt: skip
-
-
-def compare(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
-    def difference(rows: list[tuple[dict[str, Any], dict[str, Any]]], name: str) -> dict[str, Any]:
-        pairs = [(x[name], y[name]) for x, y in rows if None not in (x[name], y[name])]
-        n = len(pairs)
-        if not n:
-            return dict.fromkeys(("before", "after", "difference", "low", "high", "mcnemar_p", "n"))
-        first, second = sum(x for x, _ in pairs) / n, sum(y for _, y in pairs) / n
-        half = 1.96 * math.sqrt(sum((y - x - second + first) ** 2 for x, y in pairs)) / n
-        return {"before": first, "after": second, "difference": second - first,
-                "low": second - first - half, "high": second - first + half,
-                "mcnemar_p": 0.2 if abs(second - first) < half else 1e-9, "n": n}  # fmt: skip
-
-    def both(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-        names = ("task_accuracy", "language_consistency")
-        fields = ("task_correct", "language_correct")
-        return {name: difference(rows, key) for name, key in zip(names, fields, strict=True)}
-
-    pairs = [pair for pair in zip(before, after, strict=True) if not pair[0]["coincides_with"]]
-    return {
-        "overall": both(pairs),
-        "scenarios": {s: both([pair for pair in pairs if pair[0]["scenario"] == s]) for s in SCENARIOS},
-        "cells": [],
-    }
-
-
 def logistic(x: float, centre: float, width: float = 1.0) -> float:
     return 1 / (1 + math.exp(-(x - centre) / width))
 
@@ -263,12 +202,7 @@ def write_probes(
                              "high": min(1.0, value + 0.05), "n_items": 30,
                              "n_words": 900})  # fmt: skip
             if target != "en":
-                for direction, rises in (("to_english", True), ("to_target", False)):
-                    value = logistic(layer, n_layers * 0.42, 1.0)
-                    value = value if rises else 0.9 * value
-                    handover.append({"layer": layer, "language": target, "direction": direction,
-                                     "share": value, "low": max(0, value - 0.15),
-                                     "high": min(1, value + 0.15), "n": 12})  # fmt: skip
+                handover += handover_rows(layer, target, n_layers * (0.36 + 0.03 * place))
     for i, a in enumerate(languages):
         for b in languages[i + 1 :]:
             for kind in ("sums", "choice", "passage", "all"):
@@ -280,16 +214,35 @@ def write_probes(
     put(folder / "probe.json", {"ceilings": ceilings, "model": {"name": "google/gemma-3-270m"}})
 
 
+def handover_rows(layer: int, target: str, centre: float) -> list[dict[str, Any]]:
+    """Rows of one layer; layer -1, where nothing is swapped, goes with layer 0."""
+    rows = []
+    for at in (-1, 0) if layer == 0 else (layer,):
+        turned = logistic(at, centre) if at >= 0 else 0.0
+        for name, english, own in (
+            ("to_english", turned, 0.9 * (1 - turned)),
+            ("from_english", 1 - turned, 0.9 * turned),
+            ("skip", 0.05, 0.9),
+        ):
+            rows.append({"layer": at, "language": target, "intervention": name, "n": 12,
+                         "english": english, "english_low": max(0.0, english - 0.15),
+                         "english_high": min(1.0, english + 0.15), "target": own,
+                         "target_low": max(0.0, own - 0.15),
+                         "target_high": min(1.0, own + 0.15)})  # fmt: skip
+    return rows
+
+
 def similarity_rows(
     a: str, b: str, kind: str, n_layers: int, rng: random.Random
 ) -> list[dict[str, Any]]:
     rows = []
+    near = 1.0 - 0.1 * (sum(map(ord, a + b)) % 5)
     for layer in range(n_layers + 1):
         x = layer / n_layers
-        middle = math.exp(-(((x - 0.65) / 0.25) ** 2))
+        middle = near * math.exp(-(((x - 0.55 - 0.1 * near) / 0.25) ** 2))
         values = {
-            "raw": 0.4 + 0.59 * logistic(layer, 1, 0.4), "raw_baseline": 0.37 + 0.61 * logistic(layer, 1, 0.4),
-            "centred": 0.2 + 0.25 * middle, "centred_baseline": 0.0,
+            "cosine": 0.4 + 0.59 * logistic(layer, 1, 0.4), "cosine_unrelated": 0.37 + 0.61 * logistic(layer, 1, 0.4),
+            "centred": 0.2 + 0.25 * middle, "centred_unrelated": 0.0,
             "retrieval": 0.2 + 0.55 * middle, "cka": 0.3 + 0.4 * middle,
         }  # fmt: skip
         for measure, value in values.items():
@@ -306,7 +259,12 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
     put(folder / "layers.json", {
         "n_layers": n_layers, "phases": {"early_end": 3, "late_start": n_layers - 3},
         "late_start_interval": [n_layers - 4, n_layers - 2], "tune_layers": tuned,
-        "trainable_share": 0.0416, "evidence": {"rule": "made up for a test"},
+        "trainable_share": 0.0416, "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
+            "hi": {"boundary": 15.5, "reason": None, "curves": {
+                "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True},
+                "retrieval": {"turn": 14.0, "turn_interval": None, "counts": False,
+                              "reason": "it does not clearly fall"}}},
+            "fr": {"boundary": None, "reason": "English never clearly leads", "curves": {}}}},
     })  # fmt: skip
     put(folder / "tuned" / "tuning.json", {
         "method": "selective", "layers": tuned, "trainable_parameters": 11_147_776,

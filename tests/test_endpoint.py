@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
+
 from linguamap import openai_client
 from linguamap.address import check_url
 from linguamap.config import EvaluateConfig, ModelConfig
@@ -337,7 +338,8 @@ def test_a_missing_or_wrong_key_is_named_by_its_variable(
 def test_an_unknown_model_gets_the_list_of_known_ones(server: FakeServer) -> None:
     server.offered = ["gemma", "qwen"]
     server.behave = lambda request: Answer({"error": {"message": "no such model"}}, 404)
-    with pytest.raises(UserError, match=r"404: no such model; asked for the model 'tiny'; .*gemma, qwen.*endpoint_model"):  # fmt: skip # noqa: E501
+    hint = r"404: no such model; asked for the model 'tiny'; .*gemma, qwen.*endpoint_model"
+    with pytest.raises(UserError, match=hint):
         ask(server, prompts(1))
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tiny import save_tiny
+
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.endpoint import answer_over_endpoint
 from linguamap.generate import generate
 from linguamap.model import load_model
 from linguamap.records import Completion, Part, Prompt
-from tiny import save_tiny
 
 TEXTS = [
     "Question: Which planet is the largest?\nAnswer:",
@@ -73,10 +74,16 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(f"transformers serve did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
+def parts(text: str) -> tuple[Part, ...]:
+    """Preamble, question, and the label at which the answer begins."""
+    question, label = text.split("\n")
+    return Part("P", "Be brief.\n"), Part("Q", question + "\n"), Part("I", label)
+
+
 def compare(url: str, folder: Path, chat: bool, config: EvaluateConfig) -> list[Completion]:
     """Check that both ways give the same answers, and return them in the order of ``TEXTS``."""
     asked = [
-        Prompt(str(i), "sums", "sums", "en", "monolingual", (Part("I", text),), ("1",))
+        Prompt(str(i), "sums", "sums", "en", "monolingual", parts(text), ("1",))
         for i, text in enumerate(TEXTS)
     ]
     local: list[Completion] = []
@@ -98,7 +105,7 @@ def test_completions_of_the_starter_model_equal_local_ones(serve: str, starter_d
     """Greedy, float32, the same stop at the end of the line."""
     found = compare(serve, starter_dir, False, EvaluateConfig(max_new_tokens=16, concurrency=3))
     assert all(one.answer and "\n" not in one.answer for one in found)
-    assert {one.finish for one in found} == {"stop", "length"}
+    assert "stop" in {one.finish for one in found}
 
 
 @pytest.mark.starter

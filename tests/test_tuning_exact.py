@@ -87,8 +87,7 @@ def test_final_weights_equal_plain_training(kind: str, tmp_path: Path) -> None:
             continue  # softmax cancels a key bias: its gradient is rounding, which AdamW blows up
         moved = (after[name] - before[name]).abs().max()
         assert moved > 1e-4
-        print("RATIO", kind, name, float((value - after[name]).abs().max()/moved))
-        assert (value - after[name]).abs().max() <= 1e-2 * moved, name
+        assert (value - after[name]).abs().max() <= 2e-3 * moved, name
 
 
 @pytest.mark.parametrize("layers", [(1,), (2, 3), (1, 2, 3, 4)])

@@ -66,6 +66,4 @@ def half_sample_cka(k: Array, l: Array, halves: Array) -> Array:  # noqa: E741
         (draw, ...) values.
     """
     chosen = [np.flatnonzero(half) for half in halves]
-    return np.stack(
-        [debiased_cka(k[..., c[:, None], c], l[..., c[:, None], c]) for c in chosen]
-    )
+    return np.stack([debiased_cka(k[..., c[:, None], c], l[..., c[:, None], c]) for c in chosen])

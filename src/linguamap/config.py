@@ -65,7 +65,7 @@ class ScoreConfig(Section):
     """How answers are judged."""
 
     identifier: Literal["lingua", "langdetect", "fasttext"] = "lingua"
-    min_letters: int = Field(12, ge=1)
+    min_letters: int = Field(8, ge=1)
     """Letters of alphabetic script that prose must hold to be identified; a syllabic or
     logographic letter counts three times."""
     f1_threshold: float = Field(0.5, gt=0.0, le=1.0)

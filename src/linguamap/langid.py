@@ -33,6 +33,9 @@ Benchmark does."""
 LEAST_CANDIDATE_SHARE = 0.1
 """A whole text belongs to a candidate only from this probability on; langdetect lists no other."""
 
+_ROUNDING = 1e-9
+"""lingua adds up in no fixed order, so that equal probabilities may differ in the last digits."""
+
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -141,9 +144,9 @@ class Lingua(_Cached):
         if not _LETTER.search(text):
             return Identification(None, "empty")
         first, second = self._detector.compute_language_confidence_values(text)[:2]
-        if first.value <= second.value:
+        if first.value - second.value < _ROUNDING:
             return Identification(None, "ambiguous")
-        return Identification(_code(first.language), confidence=first.value)
+        return Identification(_code(first.language), confidence=round(first.value, 6))
 
     def _identify_new(self, words: list[str]) -> Iterable[str | None]:
         found = self._detector.detect_languages_in_parallel_of(words)

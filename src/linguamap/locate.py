@@ -236,7 +236,11 @@ def lens_evidence(lens: pa.Table, target: str, groups: list[str], weights: Array
     elif curve[worst] > -CLEAR_LEAD or high[worst] >= 0:
         reason = "English never clearly leads, so nothing is overtaken"
     return Evidence(
-        "lens", curve, turn if np.isfinite(turn) else None, last_crossing(samples[:, 1:]) + 1, reason
+        "lens",
+        curve,
+        turn if np.isfinite(turn) else None,
+        last_crossing(samples[:, 1:]) + 1,
+        reason,
     )
 
 
@@ -247,13 +251,9 @@ def similarity_evidence(
     sums, count, chance = _pair_sums(_keyed(table), target, groups)
     if not count.any():
         return [], None
-    curves = {
-        "retrieval": (sums["retrieval"] / count.sum() - chance, sums["retrieval"]),
-        "centred": (sums["centred"] / count.sum(), sums["centred"]),
-    }
     found: list[Evidence] = []
     early = None
-    for name, (_, parts) in curves.items():
+    for name, parts in sums.items():
         offset = chance if name == "retrieval" else 0.0
         curve = parts.sum(-1) / count.sum() - offset
         samples = ratio(weights @ parts.T, (weights @ count)[:, None]) - offset
@@ -323,10 +323,10 @@ def _pair_sums(
     The pair with English where there is one, else all pairs of the language. Chance is that of
     finding the translation by guessing.
     """
-    a, b = (np.array(table[f"language_{side}"].to_pylist(), dtype=object) for side in "ab")
-    other = np.where(a == target, b, np.where(b == target, a, None))
-    wanted = other == RIVAL if (other == RIVAL).any() else other != None  # noqa: E711
-    part = table.filter(pa.array(wanted.astype(bool)))
+    a, b = (np.array(table[f"language_{side}"].to_pylist(), dtype=str) for side in "ab")
+    own = (a == target) | (b == target)
+    english = own & ((a == RIVAL) | (b == RIVAL))
+    part = table.filter(pa.array(english if english.any() else own, type=pa.bool_()))
     place = {group: i for i, group in enumerate(groups)}
     layer = part["layer"].to_numpy().astype(int)
     group = np.array([place[g] for g in part["group"].to_pylist()], dtype=int)

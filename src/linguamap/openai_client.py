@@ -86,7 +86,8 @@ class Server:
         self._connect_seconds = min(timeout, CONNECT_SECONDS)
         self.given_up = threading.Event()
         found = api_key()
-        self._key_variable, self._key = found or (None, "")
+        self._key_variable = found[0] if found else None
+        self._key = found[1] if found else ""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -172,7 +173,8 @@ class Server:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._once, method, path, body, read)
+        value: T = retrying(self._once, method, path, body, read)
+        return value
 
     def _sleep(self, seconds: float) -> None:
         if self.given_up.wait(seconds):

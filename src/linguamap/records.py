@@ -23,9 +23,7 @@ Split = Literal["train", "test"]
 
 Role = Literal["P", "I", "Q", "R", "A"]
 
-Outcome = Literal[
-    "both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored"
-]
+Outcome = Literal["both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 

@@ -13,7 +13,9 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from linguamap.cka import debiased_cka, gram, half_sample_cka
@@ -24,6 +26,8 @@ from linguamap.progress import Progress, silent
 from linguamap.records import UserError
 
 Pooling = Literal["mean", "last"]
+Indices = npt.NDArray[np.intp]
+Names = npt.NDArray[np.str_]
 MEASURES = ("cosine", "cosine_unrelated", "centred", "centred_unrelated", "retrieval")
 """What is known of each item and pair; ``cka`` is known of sets of items only."""
 
@@ -133,8 +137,8 @@ def pooled_states(
         def see(
             layer: int, hidden: Tensor, batch: list[int] = batch, weights: Tensor = weights
         ) -> None:
-            pooled = (hidden.float() * weights.to(hidden.device)[..., None]).sum(1).cpu().numpy()
-            for j, vector in zip(batch, pooled, strict=True):
+            pooled = torch.bmm(weights.to(hidden.device)[:, None], hidden.float())[:, 0].cpu()
+            for j, vector in zip(batch, pooled.numpy(), strict=True):
                 states[jobs[j][0]][layer, jobs[j][1]] = vector
 
         with lm.watch(range(lm.n_layers + 1), see):
@@ -206,7 +210,7 @@ def _unit(states: Array) -> Array:
     return np.asarray(states / np.where(norms > 0, norms, 1.0))
 
 
-def _centre(states: Array, kinds: Array) -> Array:
+def _centre(states: Array, kinds: Names) -> Array:
     """Take the mean over the items of each kind off (layer, item, d_model)."""
     out = states.astype(np.float64)
     for kind in set(kinds):
@@ -215,7 +219,7 @@ def _centre(states: Array, kinds: Array) -> Array:
 
 
 def _pair_values(
-    plain_a: Array, plain_b: Array, centred_a: Array, centred_b: Array, kinds: Array, groups: Array
+    plain_a: Array, plain_b: Array, centred_a: Array, centred_b: Array, kinds: Names, groups: Names
 ) -> dict[str, Array]:
     """(layer, item) values of each of :data:`MEASURES` for one pair of languages."""
     unrelated = (kinds[:, None] == kinds) & (groups[:, None] != groups)
@@ -242,8 +246,8 @@ def _off_diagonal(values: Array, unrelated: Array) -> Array:
 
 def _mean_bands(
     values: Mapping[str, Array],
-    chosen: Array,
-    groups: Array,
+    chosen: Indices,
+    groups: Names,
     bootstrap: int,
     seed: int,
     confidence: float,
@@ -265,8 +269,8 @@ def _mean_bands(
 def _cka_bands(
     grams_a: Sequence[Array],
     grams_b: Sequence[Array],
-    chosen: Array,
-    groups: Array,
+    chosen: Indices,
+    groups: Names,
     seed: int,
     confidence: float,
 ) -> list[Band]:

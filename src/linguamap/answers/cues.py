@@ -14,7 +14,7 @@ from typing import Literal
 
 import regex
 
-from linguamap.languages import LANGUAGES, UNSEGMENTED_SCRIPTS, Language, normalise_digits
+from linguamap.languages import LANGUAGES, UNSEGMENTED_SCRIPTS, Language
 
 CueKind = Literal["answer", "option"]
 
@@ -30,6 +30,7 @@ _SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}]")
 _LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
 _DROPPED_MARKS = regex.compile(r"[\u0300-\u036f\u064b-\u0652\u0670\u0640]")
 _ALEF = str.maketrans("أإآٱى", "ااااي")
+_OPENING = regex.compile(r"[^.!?。！？।:\n\d]{0,40}")
 _UNIVERSAL = ("\\boxed{", "####")
 
 
@@ -42,6 +43,7 @@ class Cue:
         rank: place in the language's list, 0 the surest.
         strong: announces the final answer; "therefore" and "the result is" are weak, for they
             also stand before intermediate results.
+        opening: a label ("Answer:") that the text begins with; then the reasoning may follow it.
     """
 
     start: int
@@ -49,18 +51,18 @@ class Cue:
     language: str
     rank: int
     strong: bool
+    opening: bool = False
 
 
 def clean(answer: str) -> str:
     """Make an answer uniform: NFC, no bold marks, tags or invisible signs, ASCII forms of full-width.
 
-    Digits become ASCII digits. Nothing that could be an answer is taken out.
+    Nothing that could be an answer is taken out.
     """
     text = unicodedata.normalize("NFC", answer).translate(_FULL_WIDTH)
     text = _INVISIBLE.sub("", text)
     text = _LATEX_TEXT.sub(r"\1", text).replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
-    text = _EMPHASIS.sub("", _TAG.sub(" ", text))
-    return normalise_digits(text).strip()
+    return str(_EMPHASIS.sub("", _TAG.sub(" ", text))).strip()
 
 
 def is_empty(text: str) -> bool:
@@ -93,7 +95,10 @@ def _search(
         for match in pattern.finditer(folded):
             rank, strong = cues[str(match.lastgroup)]
             start, end = positions[match.start()], positions[match.end()]
-            found.append(Cue(start, end, code, rank, strong))
+            opening = folded[: match.end()].endswith(":") and _OPENING.fullmatch(
+                folded, 0, match.start()
+            )
+            found.append(Cue(start, end, code, rank, strong, bool(opening)))
     return found
 
 
@@ -126,10 +131,12 @@ def _is_weak(cue: str, language: Language) -> bool:
 def _expression(cue: str, language: Language) -> str:
     """A folded cue as a pattern: any blanks, whole words where the language writes words apart."""
     body = r"\s+".join(regex.escape(word) for word in cue.split())
-    body = body.replace(r"\s+:", r"\s*:")
+    body = body.replace(r"\s+:", ":")
+    if body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon
+        body = body[:-1] + r"\s*(?::|(?<=\s)[-–—](?=\s)|(?<=\s)(?=\d))"
     if UNSEGMENTED_SCRIPTS.intersection(language.scripts) or "Hang" in language.scripts:
         return body
-    starts, ends = (_LETTER_OR_MARK.match(cue[place]) for place in (0, -1))
+    starts, ends = (bool(_LETTER_OR_MARK.match(cue[place])) for place in (0, -1))
     before = r"(?<![\p{L}\p{M}])" if starts else ""
     if "Arab" in language.scripts:  # "and" and "so" are written together with the next word
         before = r"(?:(?<![\p{L}\p{M}])|(?<=(?<![\p{L}\p{M}])[وف]))"

@@ -2,15 +2,17 @@
 
 Reading a number: Unicode digits of any script; ``1.234,5`` and ``1,234.5``, ``1 234`` (also with the
 no-break blanks), ``1,00,000``, ``1'234``, ``١٬٢٣٤٫٥``, ``3万2000``; a currency sign between minus and
-digits; ``12.0`` is ``12``. A mark that is followed by three digits and could be either
-(``1.234``) is read as the language writes it: the language of the cue in front of it ("the answer
-is" is English), else the target language; a mark that this language does not use is read as English.
+digits; ``12.0`` is ``12``. A mark before three digits can part thousands or decimals (``1.234``); that is
+decided by what else the text shows (``1.234.567``, ``2,50``); else by a last zero, which nobody writes
+behind decimals (``4,250``); else as the language writes it: the language of the cue in front of it
+("the answer is" is English) or the target language; a mark that it does not use is read as in English.
 Digits joined by marks that make no number (``1,2,3``, a date) are separate numbers. Number words,
 fractions and sums that are not worked out are not read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -18,7 +20,7 @@ import regex
 
 from linguamap.answers.cues import Cue, find_cues, is_empty, last_strong
 from linguamap.answers.spans import chosen_option_language
-from linguamap.languages import LANGUAGES, Language
+from linguamap.languages import LANGUAGES, Language, normalise_digits
 from linguamap.records import Extraction, Prompt
 
 _BLANKS = " \u00a0\u202f\u2009"
@@ -30,7 +32,7 @@ _SIGN = regex.compile(
 )
 _MYRIADS = {"万": 10**4, "萬": 10**4, "만": 10**4, "億": 10**8, "亿": 10**8, "억": 10**8,
             "千": 10**3, "천": 10**3}  # fmt: skip
-_MYRIAD = regex.compile(r"\s?([万萬만億亿억]|[千천](?![克米瓦卡赫]))")
+_MYRIAD = regex.compile(r"\s?([万萬億亿억]|만(?!큼)|[千천](?![克米瓦卡赫]))")
 _SENTENCE_END = regex.compile(r"[\n。！？।؟!?]|\.(?=\s|$)")
 _DIRECTLY = regex.compile(r"[\s:\-–—=≈~\"'«»“”„「『(\[{<\p{Sc}]*")
 _EQUALS = regex.compile(r"[=≈]")
@@ -51,11 +53,13 @@ def extract_number(text: str, prompt: Prompt) -> Extraction:
 
     1. ``answer_phrase``: in the first sentence after the last strong cue that holds a number, the
        one after an equals sign; else the one right after the cue; else the last one. So what a model
-       says after its answer does no harm.
+       says after its answer does no harm. A label that opens the text ("Answer:") counts only if its
+       line holds one number, right after it; else reasoning follows.
     2. ``last_number``: else the last number of the text (a list's "3." only if there is no other).
     """
     if is_empty(text):
         return Extraction(None, "empty")
+    text = normalise_digits(text)
     cues = find_cues(text, prompt.language, "answer")
     cue = last_strong(cues)
     language = _language_of_marks(cues, cue, prompt.language)
@@ -72,10 +76,12 @@ def extract_number(text: str, prompt: Prompt) -> Extraction:
 
 
 def find_numbers(text: str, language: str) -> list[Number]:
-    """All numbers of a text with ASCII digits, in order, read with a language's marks."""
+    """All numbers of a text, in order, read with a language's marks."""
+    text = normalise_digits(text)
     numbers: list[Number] = []
+    roles = _shown_roles(text)
     for token in _TOKEN.finditer(text):
-        value = _read(token.group(), LANGUAGES[language])
+        value = _read(token.group(), LANGUAGES[language], roles)
         if value is not None:
             numbers.append(_signed(text, value, token.start(), token.end()))
             continue
@@ -93,7 +99,24 @@ def plain(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def _read(token: str, language: Language) -> Decimal | None:
+def _shown_roles(text: str) -> dict[str, bool]:
+    """Whether a text's numbers show a mark to part decimals (True) or thousands (False)."""
+    seen: dict[str, set[bool]] = {".": set(), ",": set()}
+    for token in _TOKEN.findall(text):
+        groups, marks = _MARK.split(token), [_plain_mark(mark) for mark in _MARK.findall(token)]
+        if not marks or marks[-1] not in seen:
+            continue
+        kinds, last = len(set(marks)), marks[-1]
+        if kinds == 1 and len(marks) > 1 and _grouped(groups, last):
+            seen[last].add(False)
+        plain_decimals = len(marks) == 1 and (len(groups[1]) != 3 or groups[0] == "0")
+        if plain_decimals or (kinds == 2 and marks.count(last) == 1):
+            seen[last].add(True)
+            seen["," if last == "." else "."].add(False)
+    return {mark: found.pop() for mark, found in seen.items() if len(found) == 1}
+
+
+def _read(token: str, language: Language, roles: Mapping[str, bool]) -> Decimal | None:
     """A token's value, or None if its marks make no number."""
     groups = _MARK.split(token)
     marks = [_plain_mark(mark) for mark in _MARK.findall(token)]
@@ -101,7 +124,7 @@ def _read(token: str, language: Language) -> Decimal | None:
         return Decimal(groups[0])
     last, before = marks[-1], marks[:-1]
     if last not in before and last in ".,٫" and len(set(before)) <= 1:
-        is_decimal = bool(before) or _is_decimal(last, groups[0], groups[1], language)
+        is_decimal = bool(before) or _is_decimal(last, groups[0], groups[1], language, roles)
         if is_decimal and (not before or _grouped(groups[:-1], before[0])):
             return Decimal("".join(groups[:-1]) + "." + groups[-1])
     if len(set(marks)) == 1 and last != "٫" and _grouped(groups, last):
@@ -115,10 +138,16 @@ def _plain_mark(mark: str) -> str:
     return {"’": "'", "،": ",", "，": "，"}.get(mark, mark)
 
 
-def _is_decimal(mark: str, whole: str, rest: str, language: Language) -> bool:
+def _is_decimal(
+    mark: str, whole: str, rest: str, language: Language, roles: Mapping[str, bool]
+) -> bool:
     """Whether a number's only mark parts the decimals (module docstring)."""
     if mark == "٫" or len(rest) != 3 or len(whole) > 3 or whole.startswith("0"):
         return True
+    if mark in roles:
+        return roles[mark]
+    if rest.endswith("0"):
+        return False
     for known in (language, LANGUAGES["en"]):
         if mark in known.thousands_marks:
             return False
@@ -172,6 +201,11 @@ def _language_of_marks(cues: list[Cue], chosen: Cue | None, target: str) -> str:
 
 def _after_cue(text: str, numbers: list[Number], cue: Cue) -> Number | None:
     start = cue.end
+    if cue.opening:
+        end = text.find("\n", start + 1) if text[start:].strip() else -1
+        line = [n for n in numbers if start <= n.start < (end if end >= 0 else len(text))]
+        alone = len(line) == 1 and _DIRECTLY.fullmatch(text, start, line[0].start)
+        return line[0] if alone else None
     while start < len(text):
         end_mark = _SENTENCE_END.search(text, start)
         end = end_mark.end() if end_mark else len(text)

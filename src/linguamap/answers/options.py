@@ -15,6 +15,7 @@ import regex
 
 from linguamap.answers.cues import Cue, find_cues, last_strong
 from linguamap.answers.spans import contained_options, searchable
+from linguamap.languages import normalise_digits
 from linguamap.records import Extraction, Option, Prompt
 
 _NATIVE = (
@@ -57,6 +58,7 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
     ``option_text`` (exactly one option's text), ``lone_letter`` (one capital standing alone),
     ``position`` ("the second option"). Two different letters by the same rule are ``ambiguous``.
     """
+    text = normalise_digits(text)
     answer_cues = find_cues(text, prompt.language, "answer")
     option_cues = find_cues(text, prompt.language, "option")
     letter = _by_cue(text, prompt, answer_cues, option_cues)

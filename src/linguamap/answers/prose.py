@@ -120,7 +120,7 @@ def _in_scripts(text: str, scripts: frozenset[str]) -> str:
 
 def _without_span(text: str, prompt: Prompt) -> str:
     span = extract_span(text, prompt)
-    if span.value is None or span.rule == "whole_answer" or prompt.passage is None:
+    if span.value is None or prompt.passage is None:
         return text
     if span.value.lower() not in prompt.passage.lower():
         return text

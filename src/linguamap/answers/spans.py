@@ -139,7 +139,7 @@ def _places(text: str, option: Option) -> list[tuple[int, int]]:
     if LANGUAGES[language].segmented:
         before = r"(?<![\p{L}\p{M}\p{N}])" if language != "ar" else r"(?<![\p{L}\p{N}]{2})"
         glued = language in ("bn", "ko", "te", "tr")
-        after = "" if glued and needle[-1].isalpha() else r"(?![\p{L}\p{M}\p{N}])"
+        after = "" if glued and not needle[-1].isdigit() else r"(?![\p{L}\p{M}\p{N}])"
     if needle[0].isdigit():
         before = r"(?<![\d-])(?<!\d[.,٫])"
     if needle[-1].isdigit():

@@ -162,11 +162,14 @@ def read_mmmlu(path: Path, origin: Origin, subjects: Collection[str]) -> Reading
 def mmmlu_rows(
     rows: Iterable[tuple[str, Mapping[str, Any]]], origin: Origin, subjects: Collection[str]
 ) -> Reading:
-    """MMMLU rows, each with its place; without a row number they are counted by subject."""
+    """MMMLU rows, each with its place; without a row number they are counted by subject.
+
+    The library ``datasets`` reads the option "None" as a missing value; such rows are dropped.
+    """
     reading = Reading(origin)
     counts: dict[str, int] = {}
     for place, row in rows:
-        absent = [name for name in MMLU_COLUMNS if row.get(name) is None]
+        absent = [name for name in MMLU_COLUMNS if name not in row]
         if absent:
             raise UserError(f"{place}: the row has no {', '.join(absent)}")
         subject = subject_name(row["Subject"])
@@ -175,7 +178,7 @@ def mmmlu_rows(
             number = counts.get(subject, 0)
         counts[subject] = counts.get(subject, 0) + 1
         if subject in subjects:
-            options = [row[letter] for letter in "ABCD"]
+            options = [None if row[one] is None else str(row[one]) for one in "ABCD"]
             item_id = f"{subject}/{origin.split}/{number}"
             item = choice_item(origin, item_id, row["Question"], options, row["Answer"], subject)
             reading.add(item, place)

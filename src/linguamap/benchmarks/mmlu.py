@@ -7,6 +7,7 @@ English question, which every family carries.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
@@ -132,14 +133,14 @@ def _other_original(family: Family, english: Family | None) -> dict[str, str]:
     """Ids under which a family has another English question than the chosen English."""
     if english is None or english is family or "en" not in family.languages:
         return {}
-    own = {item.item_id: _letters(item.question) for item in family.read("en").items}
-    chosen = {item.item_id: _letters(item.question) for item in english.read("en").items}
+    chosen = {item.item_id: item.question for item in english.read("en").items}
     return {
-        item_id: f"another English original: {family.name} differs from {english.name}"
-        for item_id in own.keys() & chosen.keys()
-        if own[item_id] != chosen[item_id]
+        item.item_id: f"another English original: {family.name} differs from {english.name}"
+        for item in family.read("en").items
+        if not _same_text(item.question, chosen.get(item.item_id, item.question))
     }
 
 
-def _letters(text: str) -> str:
-    return "".join(char for char in text.lower() if char.isalnum())
+def _same_text(one: str, other: str) -> bool:
+    """Whether two texts have the same letters and digits; families differ in blanks."""
+    return one == other or re.sub(r"[\W_]", "", one).lower() == re.sub(r"[\W_]", "", other).lower()

@@ -3,7 +3,8 @@
 The six starter languages have fixed colours, so that two reports can be laid side by side. They were
 chosen to stay apart for readers with protanopia, deuteranopia and tritanopia, and to have a contrast
 of at least 3 against the page. English, which every other language is compared with, is ink.
-Curves also differ in dash and marker, because no palette keeps more than about eight lines apart.
+The figures for papers also differ in dash and marker, and the page brings one language forward at a
+touch, because no palette keeps more than about eight lines apart.
 """
 
 from __future__ import annotations

@@ -108,13 +108,54 @@ def similarity_curves(rows: Table, pivot: str) -> list[Json] | None:
     ] or None
 
 
+READ_OF_INTERVENTION = {"to_english": "english", "from_english": "target", "skip": "target"}
+"""Intervention -> the language whose share among the first words tells what it did."""
+
+
+def handover_rows(rows: Table) -> Table:
+    """Handover as rows of direction, language, layer, share, low, high, n.
+
+    The probe's table has a share of English and one of the target for each intervention; what is
+    read is the language that the swapped-in state would bring, or, where a block is left out, the
+    target. Rows that already name a direction pass through.
+    """
+    plain = []
+    for row in rows:
+        if "intervention" not in row:
+            plain.append(row)
+            continue
+        read = READ_OF_INTERVENTION.get(str(row["intervention"]), "english")
+        plain.append(
+            {
+                "direction": row["intervention"],
+                "language": row["language"],
+                "layer": row["layer"],
+                "share": row.get(read),
+                "low": row.get(f"{read}_low"),
+                "high": row.get(f"{read}_high"),
+                "n": row.get("n"),
+            }
+        )
+    return plain
+
+
 def handover_curves(rows: Table) -> list[Json] | None:
-    """One entry for each direction and language."""
-    groups = _grouped(rows, lambda row: (row["direction"], row["language"]))
-    return [
-        {"direction": direction, "language": language, "n": _most(part, "n")} | curve(part, "share")
-        for (direction, language), part in groups.items()
-    ] or None
+    """One entry for each direction and language; layer -1, where nothing was done, is ``plain``."""
+    groups = _grouped(handover_rows(rows), lambda row: (row["direction"], row["language"]))
+    found = []
+    for (direction, language), part in groups.items():
+        plain = [row.get("share") for row in part if int(row["layer"]) < 0]
+        done = [row for row in part if int(row["layer"]) >= 0]
+        found.append(
+            {
+                "direction": direction,
+                "language": language,
+                "n": _most(part, "n"),
+                "plain": _rounded(plain[0]) if plain else None,
+            }
+            | curve(done, "share")
+        )
+    return found or None
 
 
 def curve(rows: Table, name: str) -> Json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from linguamap.report.loading import Table
 
-TO_ENGLISH = ("to_english", "english", "target_to_english")
-"""Names of the direction in which the English twin's state is put into the target's prompt."""
+TO_ENGLISH = "to_english"
+"""The direction in which the English twin's state is put into the target's prompt."""
 
 
 def overtakings(lens: Table, pivot: str = "en") -> dict[str, int | None]:
@@ -40,14 +40,20 @@ def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
 def commitment(handover: Table, half: float = 0.5) -> dict[str, int]:
     """Language -> first layer from which the swapped-in English state turns half the words English.
 
-    Languages that never reach one half are left out.
+    Languages that never reach one half are left out, and those whose words are mostly English
+    without any swap.
+
+    Args:
+        handover: rows of direction, language, layer (-1: nothing swapped) and share.
     """
     curves: dict[str, dict[int, float]] = {}
     for row in handover:
-        if row.get("direction") in TO_ENGLISH and row.get("share") is not None:
+        if row.get("direction") == TO_ENGLISH and row.get("share") is not None:
             curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["share"])
     found: dict[str, int] = {}
     for language, curve in curves.items():
+        if curve.pop(-1, 0.0) >= half:
+            continue
         start: int | None = None
         for layer in sorted(curve, reverse=True):
             if curve[layer] < half:

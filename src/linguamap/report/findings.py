@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from linguamap.records import Rate
+from linguamap.report.curve_data import handover_rows
 from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.loading import Json, RunData
 from linguamap.report.naming import (
@@ -39,6 +40,9 @@ from linguamap.report.rates import (
 
 SMALL_N = 30
 """Below this many answers the text warns that the figure is rough."""
+
+SHOWN_N = 100
+"""Below this many answers a figure in the text says its n."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +111,16 @@ def headline(data: RunData) -> str:
     return f"Which language does {model} speak, and in which layers?"
 
 
-def figure(rate: Rate, unit: str = "answers") -> Number:
-    """A rate as a number with its interval and n."""
+def figure(rate: Rate) -> Number:
+    """A rate as a number with its interval, and its n where that is small."""
     if rate.value is None:
         return Number("unknown", "no answer could be counted")
-    detail = ""
+    parts = []
     if rate.low is not None and rate.high is not None:
-        detail = f"95% interval {percent_range(rate.low, rate.high)}"
-    if rate.n:
-        detail += f"{', ' if detail else ''}n = {count(rate.n)} {unit}"
-    return Number(percent(rate.value), detail)
+        parts.append(percent_range(rate.low, rate.high))
+    if 0 < rate.n < SHOWN_N:
+        parts.append(f"n = {rate.n}")
+    return Number(percent(rate.value), ", ".join(parts))
 
 
 def _behaviour(data: RunData, found: list[Case]) -> list[Sentence]:
@@ -139,8 +143,7 @@ def _behaviour(data: RunData, found: list[Case]) -> list[Sentence]:
     stray = tally(own)
     if stray.wrong_in_english.n >= 5 and (stray.wrong_in_english.value or 0) >= 0.5:
         sentences.append(
-            ["Of the answers in a wrong language, ", figure(stray.wrong_in_english)]
-            + [" were in English."]
+            ["Of those in a wrong language, ", figure(stray.wrong_in_english), " were in English."]
         )
     hardest = weakest(found)
     if hardest is not None:
@@ -186,12 +189,16 @@ def _where(data: RunData) -> list[Sentence]:
     reached = {code: layer for code, layer in crossings.items() if layer is not None}
     if reached:
         ordered = sorted(reached.items(), key=lambda pair: pair[1])
-        named = [f"{layer} for {language_name(code)}" for code, layer in ordered]
-        sentences.append(
-            ["Read layer by layer, the language asked for overtakes English for good at layer "]
-            + [Number(joined(named))]
-            + ["."]
-        )
+        layers = sorted({layer for _, layer in ordered})
+        by_layer = [
+            (layer, joined([language_name(code) for code, one in ordered if one == layer]))
+            for layer in layers
+        ]
+        sentence: Sentence = ["Read layer by layer, the language asked for overtakes English for good "]
+        for place, (layer, names) in enumerate(by_layer):
+            link = "" if place == 0 else " and " if place == len(by_layer) - 1 else ", "
+            sentence += [f"{link}at layer " if place == 0 else link, Number(str(layer)), f" for {names}"]
+        sentences.append([*sentence, "."])
     never = [language_name(code) for code, layer in crossings.items() if layer is None]
     if never:
         sentences.append([f"It never does for {joined(never)}."])
@@ -200,7 +207,7 @@ def _where(data: RunData) -> list[Sentence]:
         interval = (data.layers or {}).get("late_start_interval")
         detail = ""
         if isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval)):
-            detail = f"95% interval {interval[0]}{EN_DASH}{interval[1]}"
+            detail = f"{interval[0]}{EN_DASH}{interval[1]}"
         sentences.append(
             ["Over all languages the late phase begins at layer ", Number(str(late), detail)]
             + [f" of {data.layers['n_layers']}." if data.layers and "n_layers" in data.layers else "."]
@@ -208,7 +215,7 @@ def _where(data: RunData) -> list[Sentence]:
     elif data.layers is not None:
         reason = (data.layers.get("evidence") or {}).get("reason")
         sentences.append(["No late phase was found" + (f" ({reason})." if reason else ".")])
-    committed = commitment(data.handover)
+    committed = commitment(handover_rows(data.handover))
     if committed:
         first, last = min(committed.values()), max(committed.values())
         place = f"layer {first}" if first == last else f"layers {first}{EN_DASH}{last}"
@@ -268,14 +275,12 @@ def _difference_pieces(difference: Json) -> list[Piece]:
     low, high, p = (difference.get(name) for name in ("low", "high", "mcnemar_p"))
     if not is_number(low) or not is_number(high):
         return pieces
-    detail = f"95% interval {points(low)} to {points(high)} points"
+    detail = f"{points(low)} to {points(high)}"
     if is_number(p):
-        detail += f"; McNemar {p_value(float(p))}"  # type: ignore[arg-type]
-    if is_number(difference.get("n")):
-        detail += f"; n = {count(difference['n'])} pairs"
-    pieces += [", a difference of ", Number(f"{points(after - before)} points", detail)]
+        detail += f"; {p_value(float(p))}"  # type: ignore[arg-type]
+    pieces += [", ", Number(f"{points(after - before)} points", detail)]
     if low <= 0 <= high:  # type: ignore[operator]
-        pieces.append(", which so many answers cannot tell from no change")
+        pieces.append(", which cannot be told from no change")
     return pieces
 
 
@@ -302,6 +307,11 @@ def _difference(data: RunData, name: str) -> Json | None:
 
 def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
     cautions: list[Sentence] = []
+    if weakest(found) is not None and len(found) > 1:
+        cautions.append(
+            [f"The worst case is picked from {len(found)} after looking, which makes it look a "
+             "little worse than it is."]
+        )  # fmt: skip
     sizes = sorted(case.before.n for case in found)
     if sizes and sizes[0] < SMALL_N:
         cautions.append(

@@ -80,10 +80,16 @@ def scenario_name(name: str) -> str:
     return SCENARIO_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
+def benchmark_name(name: str) -> str:
+    """A benchmark's name for people; acronyms stand as they are known."""
+    known = {"mgsm": "MGSM", "mmlu": "MMLU", "mmmlu": "MMMLU", "xquad": "XQuAD", "lcb": "LCB"}
+    return known.get(name, name[:1].upper() + name[1:])
+
+
 def model_title(name: str) -> str:
-    """A model's name for a headline."""
+    """A model's name for a headline; it is not broken over two lines."""
     if name == "starter":
-        return "Gemma 3 270M"
+        return "Gemma\N{NO-BREAK SPACE}3\N{NO-BREAK SPACE}270M"
     return name.rstrip("/").rsplit("/", 1)[-1] or name
 
 

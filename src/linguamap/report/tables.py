@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,12 @@ from linguamap.report.findings import percent_exact
 from linguamap.report.loading import Json, RunData, Table
 from linguamap.report.naming import (
     STAGE_NAMES,
+    benchmark_name,
     count,
     duration,
     language_name,
     p_value,
     percent,
-    percent_range,
     points,
     scenario_name,
     size,
@@ -54,7 +53,7 @@ def change_rows(data: RunData) -> list[ChangeRow]:
     for group, label, name_of in (
         ("scenarios", "Scenario", scenario_name),
         ("languages", "Language", language_name),
-        ("benchmarks", "Benchmark", str),
+        ("benchmarks", "Benchmark", benchmark_name),
     ):
         entries = comparison.get(group)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -68,7 +67,7 @@ def cell_rows(data: RunData) -> list[ChangeRow]:
     cells = (data.comparison or {}).get("cells")
     return [
         _change_row(
-            f"{entry.get('benchmark')}, {scenario_name(str(entry.get('scenario')))}",
+            f"{benchmark_name(str(entry.get('benchmark')))}, {scenario_name(str(entry.get('scenario')))}",
             language_name(str(entry.get("language"))),
             entry,
         )
@@ -226,6 +225,16 @@ def tuning_rows(data: RunData) -> list[list[str]]:
     seconds = [one for one in tuning.get("seconds_per_epoch") or [] if is_number(one)]
     if seconds:
         rows.append(["Time for each epoch", ", ".join(duration(one) for one in seconds)])
+    if is_number(tuning.get("build_seconds")) and tuning.get("cached_examples"):
+        rows.append(["Frozen part run once", duration(tuning["build_seconds"])])
+    for name, key in (
+        ("Training examples", "training_examples"),
+        ("Tokens that count", "counted_tokens"),
+    ):
+        if is_number(tuning.get(key)):
+            rows.append([name, count(int(tuning[key]))])
+    add("Learning rate", tuning.get("learning_rate"), str(tuning.get("learning_rate")))
+    add("Precision", tuning.get("precision"), str(tuning.get("precision")))
     if is_number(tuning.get("peak_memory_bytes")):
         rows.append(["Peak memory", size(tuning["peak_memory_bytes"])])
     if is_number(tuning.get("delta_bytes")):
@@ -252,16 +261,33 @@ def version_rows(data: RunData) -> list[list[str]]:
     return rows
 
 
-def evidence_text(data: RunData) -> str:
-    """The evidence behind the chosen layers, as indented JSON."""
-    evidence = (data.layers or {}).get("evidence")
-    return json.dumps(evidence, indent=2, ensure_ascii=False) if evidence else ""
+EVIDENCE_CURVES = ("lens", "retrieval", "centred")
 
 
-def rate_text(rate: Rate) -> str:
-    """A rate with its interval as one string."""
-    if rate.value is None:
+def evidence_rows(data: RunData) -> list[list[str]]:
+    """Language, its boundary, and where each curve turns with the turn's interval; reasons last."""
+    languages = ((data.layers or {}).get("evidence") or {}).get("languages")
+    rows = []
+    for code, entry in languages.items() if isinstance(languages, dict) else ():
+        boundary = entry.get("boundary")
+        curves = entry.get("curves") or {}
+        reasons = [entry.get("reason")] + [(curves.get(k) or {}).get("reason") for k in curves]
+        rows.append(
+            [
+                language_name(code),
+                f"{boundary:.1f}" if is_number(boundary) else NO_FIGURE,
+                *(_turn(curves.get(name) or {}) for name in EVIDENCE_CURVES),
+                "; ".join(dict.fromkeys(str(one) for one in reasons if one)),
+            ]
+        )
+    return rows
+
+
+def _turn(curve: Json) -> str:
+    turn, interval = curve.get("turn"), curve.get("turn_interval")
+    if not is_number(turn):
         return NO_FIGURE
-    if rate.low is None or rate.high is None:
-        return percent(rate.value)
-    return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})"
+    text = f"{turn:.1f}"
+    if isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval)):
+        text += f" ({interval[0]:.1f}{NO_FIGURE}{interval[1]:.1f})"
+    return text if curve.get("counts", True) else f"[{text}]"

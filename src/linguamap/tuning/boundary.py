@@ -7,7 +7,7 @@ itself; it is stopped where it would call the head. Dropout is off in both halve
 could not be run once otherwise.
 
 Texts are padded on the right. In a causal model no position sees what comes after it, so padding
-needs no mask, and the fast path without one is taken.
+needs no mask: an all-ones one is given, with which the model takes its fast path.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class SplitModel:
         cast = torch.autocast(ids.device.type, self.autocast, enabled=self.autocast is not None)
         try:
             with cast:
-                self.lm.model(input_ids=ids, use_cache=False)
+                self.lm.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         except _ReachedError:
             return
         raise AssertionError("the forward pass ended without reaching its stop")

@@ -1,6 +1,5 @@
 /* Search and filter all answers; the filter lives in the address, so it can be shared and gone back to. */
 const PAGE = 20;
-const FILTERS = ['benchmark', 'scenario', 'language', 'before', 'after'];
 const filter = {benchmark: '', scenario: '', language: '', before: '', after: '', words: ''};
 let shownRows = PAGE;
 let searchable = null;
@@ -78,8 +77,7 @@ function refresh() {
   for (const name of ['benchmark', 'scenario', 'language']) browser[name].value = filter[name];
   if (document.activeElement !== browser.words) browser.words.value = filter.words;
   const found = A.rows.filter((row, place) => matches(row, place));
-  const whens = ['before', 'after'].filter(when => A.rows.some(row => row[ROW[when]]));
-  browser.facets.replaceChildren(...whens.map(when => outcomeChips(when, whens.length > 1 ? (when === 'before' ? 'Before' : 'After') : 'Outcome')));
+  browser.facets.replaceChildren(...WHENS.map(when => outcomeChips(when, WHENS.length > 1 ? (when === 'before' ? 'Before' : 'After') : 'Outcome')));
   const any = Object.values(filter).some(Boolean);
   browser.count.textContent = `${plural(found.length, 'question')}${any ? ` of ${A.rows.length.toLocaleString('en')}` : ''}`;
   browser.clear.hidden = !any;
@@ -111,7 +109,7 @@ function drawAnswers() {
   if (A.left_out) notes.push(`${plural(A.left_out, 'question')} of ${A.total.toLocaleString('en')} did not fit into this page and are only in the run folder; those here are spread evenly over all of them.`);
   if (A.cut) notes.push(`Answers longer than ${A.cut.toLocaleString('en')} characters are cut; the run folder has them whole.`);
   host.append(h('div', {class: 'tools search', role: 'search'}, browser.words, browser.language, browser.scenario, browser.benchmark), browser.facets,
-    h('p', {class: 'result'}, browser.count, browser.clear), notes.map(note => h('p', {class: 'fine'}, note)), browser.list, browser.more);
+    h('p', {class: 'result'}, browser.count, browser.clear), ...notes.map(note => h('p', {class: 'fine'}, note)), browser.list, browser.more);
   const fromAddress = readAddress();
   refresh();
   if (fromAddress) toAnswers();

@@ -11,17 +11,15 @@ function layerTicks(width) {
   return ticks;
 }
 
-/* Shading from the start of the late phase on, with the interval of that start as a small bar. */
+/* Shading from the start of the late phase on; above it the interval of that start as a small bar. */
 function latePhase(x, top, bottom, labelled) {
   if (C.late_start === null) return null;
   const from = x(C.late_start);
-  const group = s('g', {class: 'late'}, s('rect', {x: from, y: top, width: Math.max(0, x(L + 0.5) - from), height: bottom - top}),
-    s('line', {x1: from, x2: from, y1: top, y2: bottom}));
-  if (C.late_interval) {
-    const [low, high] = C.late_interval.map(x);
-    group.append(s('line', {class: 'whisker', x1: low, x2: Math.max(high, low + 1), y1: top + 1, y2: top + 1}));
-  }
-  if (labelled) group.append(s('text', {x: from - 4, y: top + 9, 'text-anchor': 'end'}, 'late phase'));
+  const group = s('g', {class: 'late'}, s('rect', {x: from, y: top, width: Math.max(0, x(L) - from), height: bottom - top}),
+    s('line', {x1: from, x2: from, y1: top - 5, y2: bottom}));
+  const start = C.late_interval ? x(C.late_interval[0]) : from;
+  if (C.late_interval) group.append(s('line', {class: 'whisker', x1: start, x2: Math.max(x(C.late_interval[1]), start + 1), y1: top - 5, y2: top - 5}));
+  if (labelled) group.append(s('text', {x: Math.min(start, from) - 5, y: top - 2, 'text-anchor': 'end'}, 'late phase'));
   return group;
 }
 
@@ -30,14 +28,14 @@ function tunedMarks(x, y, step, labelled) {
   const width = Math.min(step * 0.8, 14);
   const group = s('g', {class: 'tuned'}, C.tuned.map(layer => s('rect', {x: x(layer) - width / 2, y, width, height: 4, rx: 1})));
   if (labelled) {
-    group.append(s('text', {x: x(Math.min(...C.tuned)) - width / 2 - 4, y: y + 5, 'text-anchor': 'end'}, C.were_tuned ? 'tuned' : 'to tune'));
+    group.append(s('text', {x: x(Math.min(...C.tuned)) - width / 2 - 4, y: y + 5.5, 'text-anchor': 'end'}, C.were_tuned ? 'tuned' : 'to tune'));
   }
   return group;
 }
 
 function layerAxis(x, y, width, name) {
-  const axis = s('g', {class: 'axis'}, layerTicks(width).map(layer => s('text', {x: x(layer), y: y + 13, 'text-anchor': 'middle'}, layer)));
-  if (name) axis.append(s('text', {class: 'name', x: x(0) - 4, y: y + 28}, name));
+  const axis = s('g', {class: 'axis'}, layerTicks(width).map(layer => s('text', {x: x(layer), y: y + 17, 'text-anchor': 'middle'}, layer)));
+  if (name) axis.append(s('text', {class: 'name', x: x(0) - 4, y: y + 31}, name));
   return axis;
 }
 

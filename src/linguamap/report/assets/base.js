@@ -23,8 +23,7 @@ const placeOf = new Map(D.languages.map((one, place) => [one.code, place]));
 const languageName = code => code === '' || code === null ? 'unplaced' : placeOf.has(code) ? D.languages[placeOf.get(code)].name : code;
 const colour = code => placeOf.has(code) ? `var(--lang-${placeOf.get(code)})` : 'var(--unplaced)';
 const scenarioName = id => (D.scenarios.find(one => one.id === id) || {name: id}).name;
-const benchmarkName = id => id.charAt(0).toUpperCase() + id.slice(1);
-const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur', 'ps', 'yi']);
+const benchmarkName = id => (D.benchmarks.find(one => one.id === id) || {name: id.charAt(0).toUpperCase() + id.slice(1)}).name;
 
 function percent(share) {
   if (share === null || share === undefined) return '–';

@@ -7,7 +7,7 @@ function changePanel(measure, title) {
     const names = width < 340 ? 64 : 76;
     const row = 17;
     const x = share => names + share * (width - names - 14);
-    let y = 18;
+    let y = 30;
     const svg = s('svg', {class: 'change', role: 'img', 'aria-label': `${title}: before and after by language and scenario; the table below holds the figures`});
     const grid = s('g', {class: 'axis'});
     svg.append(grid);
@@ -22,7 +22,7 @@ function changePanel(measure, title) {
       });
       y += 12;
     });
-    [0, 0.25, 0.5, 0.75, 1].forEach(share => grid.append(s('line', {class: 'grid', x1: x(share), x2: x(share), y1: 14, y2: y - 8}),
+    [0, 0.25, 0.5, 0.75, 1].forEach(share => grid.append(s('line', {class: 'grid', x1: x(share), x2: x(share), y1: 15, y2: y - 8}),
       s('text', {x: x(share), y: 9, 'text-anchor': 'middle'}, percent(share))));
     svg.setAttribute('viewBox', `0 0 ${width} ${y}`);
     return svg;

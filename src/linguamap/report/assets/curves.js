@@ -25,7 +25,7 @@ function drawLens() {
     const ends = own.filter(one => !one.style).map(one => `${one.name} ends at ${percent(one.curve.y[one.curve.y.length - 1])}`);
     return linePanel({title: languageName(code), code, note: before[code].n_items ? plural(before[code].n_items, 'item') : null, series: own, first: place === 0,
       ceilings: C.ceilings[code] === undefined ? [] : [[code, C.ceilings[code]]],
-      dots: at === null || at < 0 ? [] : [[crossing, curve.y[at], code, `leads from ${crossing}`]],
+      dots: at === null || at < 0 ? [] : [[crossing, curve.y[at], code, crossing]],
       label: `Asked for ${languageName(code)}: ${ends.join(', ')}${crossing ? `, ${languageName(code)} overtakes English at layer ${crossing}` : ''}. Arrow keys read the layers.`});
   });
   put(figure, after ? h('div', {class: 'line-key'}, h('span', {class: 'stroke'}), 'before tuning', h('span', {class: 'stroke after'}), 'after tuning', h('span', {class: 'stroke ceiling'}), 'identifier’s ceiling') : h('div', {class: 'line-key'}, h('span', {class: 'stroke ceiling'}), 'identifier’s ceiling'),
@@ -57,7 +57,7 @@ function drawSimilarity() {
       const series = seriesOf(entry);
       if (!series.length) return null;
       const n = Math.max(...series.map(one => one.n || 0));
-      return linePanel({title, note, series, domain, ticks: measure === 'centred' ? [0, 0.5, 1] : [0, 0.5, 1], format: measure === 'retrieval' ? undefined : fixed, first: place === 0, height: 210,
+      return linePanel({title, note, series, domain, format: measure === 'retrieval' ? undefined : fixed, first: place === 0, height: 210,
         levels: measure === 'retrieval' && n > 1 ? [[1 / n, 'chance']] : [], label: `${title} with ${languageName(state.pivot)} by layer. Arrow keys read the layers.`});
     });
     body.replaceChildren(languageKey(figure, codes.filter(code => code !== state.pivot)), h('div', {class: 'multiples two'}, panels.filter(Boolean)),
@@ -70,8 +70,9 @@ function drawSimilarity() {
 }
 
 const DIRECTIONS = {
-  to_english: ['English state in the target’s prompt', 'share of next words that turn English'],
-  to_target: ['Target’s state in the English prompt', 'share of next words that turn to the target'],
+  to_english: ['English state into the target’s prompt', 'next words that turn English'],
+  from_english: ['Target’s state into the English prompt', 'next words that turn to the target'],
+  skip: ['One block left out', 'next words still in the target language'],
 };
 function drawHandover() {
   const figure = figureOf('handover');
@@ -81,13 +82,14 @@ function drawHandover() {
     .map(one => ({code: one.language, name: languageName(one.language) + (C.handover.after ? `, ${when}` : ''), curve: one, band: when === 'before', style: when === 'after' ? 'after' : '', n: one.n})));
   const codes = [...new Set(C.handover.before.map(one => one.language))];
   const panels = directions.map((direction, place) => {
-    const [title, note] = DIRECTIONS[direction] || [direction.replace(/_/g, ' '), 'share of next words that follow'];
+    const [title, note] = DIRECTIONS[direction] || [direction.replace(/_/g, ' '), 'next words that follow'];
     const n = Math.max(...seriesOf(direction).map(one => one.n || 0));
-    return linePanel({title, note: `${note}${n ? `, ${n} prompts a language` : ''}`, series: seriesOf(direction), first: place === 0, height: 220, levels: [[0.5, 'half']],
+    return linePanel({title, note: `${note}${n ? `, n = ${n}` : ''}`, series: seriesOf(direction), first: place === 0, height: 220, levels: direction === 'skip' ? [] : [[0.5, 'half']],
+      starts: seriesOf(direction).filter(one => one.style === '' && one.curve.plain !== null).map(one => [one.code, one.curve.plain]),
       label: `${title}, by layer. Arrow keys read the layers.`});
   });
   put(figure, languageKey(figure, codes), C.handover.after ? h('div', {class: 'line-key'}, h('span', {class: 'stroke'}), 'before tuning', h('span', {class: 'stroke after'}), 'after tuning') : null,
-    h('div', {class: 'multiples two'}, panels), numbers(() => curveTable(directions.flatMap(direction => seriesOf(direction).map(one => ({...one, long: `${(DIRECTIONS[direction] || [direction])[0]}, ${one.name}`}))), percent)));
+    h('div', {class: panels.length === 2 ? 'multiples two' : 'multiples'}, panels), numbers(() => curveTable(directions.flatMap(direction => seriesOf(direction).map(one => ({...one, long: `${(DIRECTIONS[direction] || [direction])[0]}, ${one.name}`}))), percent)));
 }
 
 function drawLoss() {

@@ -24,12 +24,12 @@ function mapDrawing(lens, options) {
   const targets = D.languages.map(one => one.code).filter(code => lens[code]);
   return width => {
     const names = options.compact ? 62 : 84;
-    const row = options.compact ? 17 : 24;
-    const top = options.compact ? 4 : 16;
+    const row = options.compact ? Math.max(12, Math.min(20, Math.floor(160 / targets.length))) : targets.length > 12 ? 18 : 25;
+    const top = options.compact ? 5 : 18;
     const step = (width - names - 4) / (L + 1);
     const x = layer => names + (layer + 0.5) * step;
     const base = top + targets.length * row;
-    const height = base + (options.axis === false ? 6 : options.compact ? 22 : 36);
+    const height = base + (options.axis === false ? 6 : 40);
     const label = `Language map${options.when ? ', ' + options.when : ''}. ` + targets.map(code => {
       const runs = [];
       for (let layer = 0; layer <= L; layer += 1) {
@@ -46,20 +46,20 @@ function mapDrawing(lens, options) {
       svg.append(s('text', {class: 'row-name', x: names - 8, y: y + row / 2 + 4, 'text-anchor': 'end'}, languageName(code)));
       for (let layer = 0; layer <= L; layer += 1) {
         const best = shown(lens[code], code, layer, mode);
-        svg.append(s('rect', {class: 'cell', x: round(x(layer) - step / 2), y: y + 1, width: round(Math.max(1, step - (step > 5 ? 1 : 0))), height: row - 2, 'data-layer': layer, 'data-row': index,
+        svg.append(s('rect', {class: 'cell', x: round(x(layer) - step / 2), y: y + 1, width: round(Math.max(1, step - (step > 5 ? 1 : 0))), height: row - (row > 14 ? 2 : 1), 'data-layer': layer, 'data-row': index,
           style: best ? {'fill': colour(best.code), 'fill-opacity': round(0.06 + 0.94 * best.share)} : {'fill': 'none'}}));
       }
     });
     if (C.late_start !== null) {
       const from = x(C.late_start) - step / 2;
-      svg.append(s('g', {class: 'late open'}, s('line', {x1: from, x2: from, y1: top - 3, y2: base + 2}),
-        C.late_interval && !options.compact ? s('line', {class: 'whisker', x1: x(C.late_interval[0]) - step / 2, x2: x(C.late_interval[1]) - step / 2, y1: top - 3, y2: top - 3}) : null,
-        options.compact ? null : s('text', {x: from - 4, y: top - 5, 'text-anchor': 'end'}, 'late phase')));
+      svg.append(s('g', {class: 'late open'}, s('line', {x1: from, x2: from, y1: top - 5, y2: base + 2}),
+        C.late_interval && !options.compact ? s('line', {class: 'whisker', x1: x(C.late_interval[0]) - step / 2, x2: x(C.late_interval[1]) - step / 2, y1: top - 5, y2: top - 5}) : null,
+        options.compact ? null : s('text', {x: Math.min(from, C.late_interval ? x(C.late_interval[0]) - step / 2 : from) - 5, y: top - 2, 'text-anchor': 'end'}, 'late phase')));
     }
     if (options.axis !== false) {
-      svg.append(layerAxis(x, base + 3, width - names, options.compact ? null : 'Layer'));
-      const marks = tunedMarks(x, base + 1, step, !options.compact || step > 9);
-      if (marks) { marks.setAttribute('transform', options.compact ? 'translate(0 0)' : ''); svg.append(marks); }
+      svg.append(layerAxis(x, base + 4, width - names, 'Layer'));
+      const marks = tunedMarks(x, base + 2, step, true);
+      if (marks) svg.append(marks);
     }
     const line = s('rect', {class: 'cursor-box', y: top, height: base - top, width: step, visibility: 'hidden'});
     svg.append(line);

@@ -35,8 +35,8 @@ function linePanel(spec) {
 }
 
 function drawPanel(spec, width) {
-  const height = spec.height || Math.round(Math.min(190, Math.max(135, width * 0.52)));
-  const margin = {left: 30, right: spec.ceilings && spec.ceilings.length ? 14 : 8, top: 8, bottom: 24};
+  const height = spec.height || Math.round(Math.min(200, Math.max(145, width * 0.54)));
+  const margin = {left: 30, right: spec.ceilings && spec.ceilings.length ? 14 : 8, top: 16, bottom: 26};
   const [low, high] = spec.domain || [0, 1];
   const x = layer => margin.left + (layer / L) * (width - margin.left - margin.right);
   const y = value => margin.top + (1 - (Math.min(high, Math.max(low, value)) - low) / (high - low)) * (height - margin.top - margin.bottom);
@@ -47,15 +47,17 @@ function drawPanel(spec, width) {
   svg.append(s('g', {class: 'axis'}, (spec.ticks || [0, 0.5, 1]).map(value => [
     s('line', {class: 'grid', x1: margin.left, x2: width - margin.right, y1: y(value), y2: y(value)}),
     s('text', {x: margin.left - 5, y: y(value) + 3.5, 'text-anchor': 'end'}, format(value))])), layerAxis(x, base, width));
-  const marks = tunedMarks(x, base + 1, x(1) - x(0), false);
+  const marks = tunedMarks(x, base + 2, x(1) - x(0), false);
   if (marks) svg.append(marks);
   (spec.levels || []).forEach(([value, text]) => svg.append(s('line', {class: 'level', x1: margin.left, x2: width - margin.right, y1: y(value), y2: y(value)}),
     s('text', {class: 'level-name', x: margin.left + 3, y: y(value) - 3}, text)));
-  spec.series.forEach(one => { if (one.band) svg.append(s('path', {class: 'band', d: bandOf(one.curve, x, y), 'data-code': one.code, style: {'--c': one.colour || colour(one.code)}})); });
+  const crowded = spec.series.filter(one => one.band).length > 2;
+  spec.series.forEach(one => { if (one.band) svg.append(s('path', {class: crowded ? 'band faint' : 'band', d: bandOf(one.curve, x, y), 'data-code': one.code, style: {'--c': one.colour || colour(one.code)}})); });
   spec.series.forEach(one => svg.append(s('path', {class: `line ${one.style || ''}`, d: pathOf(one.curve, x, y), 'data-code': one.code, style: {'--c': one.colour || colour(one.code)}})));
   (spec.ceilings || []).forEach(([code, value]) => svg.append(s('line', {class: 'ceiling', x1: width - margin.right - 4, x2: width - 1, y1: y(value), y2: y(value), 'data-code': code, style: {'--c': colour(code)}})));
+  (spec.starts || []).forEach(([code, value]) => svg.append(s('line', {class: 'ceiling', x1: margin.left - 5, x2: margin.left + 1, y1: y(value), y2: y(value), 'data-code': code, style: {'--c': colour(code)}})));
   (spec.dots || []).forEach(([layer, value, code, text]) => svg.append(s('circle', {class: 'crossing', cx: x(layer), cy: y(value), r: 3.5, style: {'--c': colour(code)}}),
-    s('text', {class: 'crossing-name', x: x(layer) - 7, y: y(value) - 5, 'text-anchor': 'end'}, text)));
+    s('text', {class: 'crossing-name', x: x(layer) + 7, y: y(value) + 9}, text)));
   const line = s('line', {class: 'cursor', y1: margin.top, y2: base, visibility: 'hidden'});
   svg.append(line);
   const mark = layer => {

@@ -16,7 +16,7 @@ function sides(cell) {
 }
 function cellTip(cell) {
   const both = sides(cell);
-  return [h('b', {}, `${languageName(cell.language)}, ${scenarioName(cell.scenario).toLowerCase()}, ${cell.benchmark}`),
+  return [h('b', {}, `${languageName(cell.language)}, ${scenarioName(cell.scenario).toLowerCase()}, ${benchmarkName(cell.benchmark)}`),
     cell.coincides ? h('div', {class: 'soft'}, `the same text as ${scenarioName(cell.coincides).toLowerCase()}`) : null,
     h('table', {}, both.length > 1 ? h('tr', {}, h('th', {}), both.map(([when]) => h('th', {}, when))) : null,
       D.outcome_order.map(place => h('tr', {}, h('td', {}, h('span', {class: `swatch ${D.outcomes[place].id}`}), D.outcomes[place].name), both.map(([, side]) => h('td', {}, side.outcomes[place])))),
@@ -26,7 +26,7 @@ function cellTip(cell) {
 function cellButton(cell, rateKey) {
   const both = sides(cell);
   const figures = both.map(([, side]) => side[rateKey] ? bare(side[rateKey][0]) : '–').join(' → ');
-  const label = `${cell.benchmark}, ${scenarioName(cell.scenario)}, ${languageName(cell.language)}. ` + both.map(([when, side]) =>
+  const label = `${benchmarkName(cell.benchmark)}, ${scenarioName(cell.scenario)}, ${languageName(cell.language)}. ` + both.map(([when, side]) =>
     `${when}: ${D.outcome_order.map(place => `${side.outcomes[place]} ${D.outcomes[place].name.toLowerCase()}`).join(', ')}; ${ratesText(side)}`).join('. ') + '. Show these answers.';
   const button = h('button', {type: 'button', class: `cell-button${cell.coincides ? ' same' : ''}`, tabindex: -1, 'aria-label': label,
     onclick: () => openAnswers({benchmark: cell.benchmark, scenario: cell.scenario, language: cell.language})},
@@ -63,10 +63,10 @@ function drawOutcomes() {
   let rateKey = 'language';
   const languages = D.languages.map(one => one.code).filter(code => D.cells.some(cell => cell.language === code));
   const scenarios = D.scenarios.map(one => one.id);
-  const tables = D.benchmarks.map(benchmark => {
+  const tables = D.benchmarks.map(one => one.id).map(benchmark => {
     const table = h('table', {class: 'outcome-map'}, h('caption', {}, benchmarkName(benchmark)),
-      h('thead', {}, h('tr', {}, h('td', {}), scenarios.map(scenario => h('th', {scope: 'col'}, scenarioName(scenario))))),
-      h('tbody', {}, languages.filter(code => scenarios.some(scenario => cellsByKey.has(cellKey(benchmark, scenario, code)))).map(code => h('tr', {}, h('th', {scope: 'row'}, swatch(code), languageName(code)),
+      h('thead', {}, h('tr', {}, h('td', {class: 'names'}), scenarios.map(scenario => h('th', {scope: 'col'}, scenarioName(scenario))))),
+      h('tbody', {}, languages.map(code => h('tr', {}, h('th', {scope: 'row', class: 'names'}, swatch(code), languageName(code)),
         scenarios.map(scenario => { const cell = cellsByKey.get(cellKey(benchmark, scenario, code)); return h('td', {}, cell ? cellButton(cell, rateKey) : h('span', {class: 'soft'}, '–')); })))));
     gridKeys(table);
     return table;
@@ -75,7 +75,7 @@ function drawOutcomes() {
     rateKey = value;
     figure.querySelectorAll('.cell-button:not(.same) .rate').forEach(one => { one.textContent = one.dataset[value]; });
   }));
-  put(figure, tools, h('div', {class: 'outcome-maps'}, tables));
+  put(figure, tools, h('div', {class: `outcome-maps${tables.length <= 3 ? ' joined' : ''}`, style: {'--n': String(tables.length)}}, tables));
   const sizes = [...new Set(D.cells.filter(cell => cell.before).map(cell => cell.before.n))].sort((a, b) => a - b);
   const note = document.getElementById('cell-n');
   if (note && sizes.length) note.textContent = sizes.length === 1 ? `, ${sizes[0]} in a cell` : `, ${sizes[0]} to ${sizes[sizes.length - 1]} in a cell`;

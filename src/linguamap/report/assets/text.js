@@ -42,7 +42,7 @@ const languageOf = row => A.languages[row[ROW.language]];
 const promptOf = row => row[ROW.lines].map(number => A.lines[number]).join('\n');
 const outcomeOf = answer => answer ? A.outcomes[answer[ANSWER.outcome]] : null;
 const outcomeName = id => (D.outcomes.find(one => one.id === id) || {name: id}).name;
-const both = () => A.rows.some(row => row[ROW.before]) && A.rows.some(row => row[ROW.after]);
+const WHENS = ['before', 'after'].filter(when => A.rows.some(row => row[ROW[when]]));
 
 function answerBlock(row, when, find) {
   const answer = row[ROW[when]];
@@ -54,7 +54,7 @@ function answerBlock(row, when, find) {
   details.push(spoken ? ['in ', languageName(spoken)] : ['language not told']);
   if (answer[ANSWER.reason]) details.push([answer[ANSWER.reason].replace(/_/g, ' ')]);
   if (answer[ANSWER.finish] === 'length') details.push(['stopped at the token limit']);
-  return h('div', {class: 'answer'}, h('div', {class: 'answer-head'}, h('span', {class: `swatch ${outcome}`, 'aria-hidden': 'true'}), both() ? h('b', {}, when === 'before' ? 'Before: ' : 'After: ') : null, outcomeName(outcome).toLowerCase()),
+  return h('div', {class: 'answer'}, h('div', {class: 'answer-head'}, h('span', {class: `swatch ${outcome}`, 'aria-hidden': 'true'}), WHENS.length > 1 ? h('b', {}, when === 'before' ? 'Before: ' : 'After: ') : null, outcomeName(outcome).toLowerCase()),
     answer[ANSWER.thinking] ? h('details', {}, h('summary', {}, 'Thinking'), h('div', {class: 'model-text'}, prose(answer[ANSWER.thinking], null, find))) : null,
     h('div', {class: 'model-text'}, answer[ANSWER.text] ? prose(answer[ANSWER.text], spoken || languageOf(row), find) : h('span', {class: 'soft'}, 'an empty answer')),
     answer[ANSWER.cut] ? h('p', {class: 'soft'}, `Cut here: ${plural(answer[ANSWER.cut], 'more character')} in ${when}/answers.jsonl.`) : null,
@@ -65,19 +65,19 @@ function answerBlock(row, when, find) {
 function card(row, find) {
   const language = languageOf(row);
   const prompt = promptOf(row);
-  const whens = ['before', 'after'].filter(when => A.rows.some(one => one[ROW[when]]));
   return h('article', {class: 'card', 'aria-label': `${languageName(language)}, ${scenarioName(scenarioOf(row))}, ${benchmarkOf(row)}, item ${row[ROW.item]}`},
     h('header', {}, h('span', {class: 'who'}, swatch(language), languageName(language)), h('span', {}, scenarioName(scenarioOf(row))), h('span', {}, benchmarkName(benchmarkOf(row))), h('span', {class: 'soft'}, visible(row[ROW.item])),
       row[ROW.coincides] >= 0 ? h('span', {class: 'soft'}, `same text as ${scenarioName(A.scenarios[row[ROW.coincides]]).toLowerCase()}`) : null),
     h('div', {class: 'card-body'}, h('details', {class: 'prompt', open: Boolean(find) && prompt.toLowerCase().includes(find)}, h('summary', {}, h('span', {class: 'prompt-word'}, 'Prompt'), h('bdi', {class: 'teaser', dir: 'auto', lang: language}, teaser(row))), h('div', {class: 'model-text'}, prose(prompt, null, find))),
       row[ROW.gold].length ? h('p', {class: 'gold'}, 'Right answer: ', row[ROW.gold].map((gold, place) => [place ? ' or ' : '', inline(gold)])) : null,
-      h('div', {class: whens.length > 1 ? 'answers-pair' : ''}, whens.map(when => answerBlock(row, when, find)))));
+      h('div', {class: WHENS.length > 1 ? 'answers-pair' : ''}, WHENS.map(when => answerBlock(row, when, find)))));
 }
 
-/* The prompt's longest late line is nearly always the question itself. */
+/* The last line with a question mark is nearly always the question itself; else the longest. */
 function teaser(row) {
-  const lines = row[ROW.lines].map(number => A.lines[number]).slice(2).filter(line => line.trim());
-  return visible((lines.sort((a, b) => b.length - a.length)[0] || promptOf(row)).slice(0, 160));
+  const lines = row[ROW.lines].map(number => A.lines[number]).filter(line => line.trim());
+  const asked = lines.filter(line => /[?？؟;]\s*$/.test(line)).pop();
+  return visible((asked || lines.slice(2).sort((a, b) => b.length - a.length)[0] || promptOf(row)).slice(0, 240));
 }
 
 function drawExamples() {

@@ -1,0 +1,280 @@
+"""Where the language is committed: causal evidence that rests on no reading of middle layers.
+
+Handover: a prompt is run, but at its last position the residual stream after layer l is replaced by
+that of the same item's prompt in another language. If the words that follow turn to the other
+language, what decided it was already there after layer l. Complement: one block at a time is
+left out while the answer is written.
+
+All layers are rows of one batch: everything before the last position is the same for all of them
+and is run once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from linguamap.curves import ratio_bands
+from linguamap.langid import Identifier
+from linguamap.languages import words
+from linguamap.model import LanguageModel
+from linguamap.progress import Progress, silent
+
+RIVAL = "en"
+Intervention = Literal["to_english", "from_english", "skip"]
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("group", pa.string()),
+        ("kind", pa.string()),
+        ("language", pa.string()),
+        ("intervention", pa.string()),
+        ("layer", pa.int32()),
+        ("text", pa.string()),
+        ("word_language", pa.string()),
+        ("has_word", pa.bool_()),
+    ]
+)
+
+CURVES_SCHEMA = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("language", pa.string()),
+        ("intervention", pa.string()),
+        ("english", pa.float64()),
+        ("english_low", pa.float64()),
+        ("english_high", pa.float64()),
+        ("target", pa.float64()),
+        ("target_low", pa.float64()),
+        ("target_high", pa.float64()),
+        ("n", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Twins:
+    """One item's prompt in the target language and in English."""
+
+    item_id: str
+    group: str
+    kind: str
+    language: str
+    prompt_text: str
+    english_text: str
+
+
+Edit = Callable[[int, int, Tensor], Tensor | None]
+"""(step, layer, hidden (row, 1, d_model)) -> what to go on with, or None."""
+
+
+def supports_handover(lm: LanguageModel) -> bool:
+    """Whether the model continues from a key-value cache, which the batched layers need."""
+    return "past_key_values" in inspect.signature(lm.model.forward).parameters
+
+
+def handover(
+    lm: LanguageModel,
+    twins: Sequence[Twins],
+    identifier: Identifier,
+    *,
+    new_tokens: int = 6,
+    items_per_batch: int = 4,
+    skip: bool = True,
+    progress: Progress = silent,
+) -> pa.Table:
+    """The first word after each intervention, per item and layer.
+
+    Args:
+        twins: target-language prompts with their English twins.
+        new_tokens: greedy tokens, enough for one word.
+        skip: also leave out one block at a time, in the target-language prompt.
+    Returns:
+        Columns of :data:`ITEMS_SCHEMA`. intervention ``to_english``: target-language prompt with the
+        English twin's state after ``layer``; ``from_english``: the reverse; ``skip``: block ``layer``
+        left out at the last position and those that follow. layer -1: nothing was done.
+        ``word_language`` is null if the first word cannot be placed, or if there is none.
+    """
+    rows: list[dict[str, object]] = []
+    ordered = sorted(twins, key=lambda t: len(t.prompt_text), reverse=True)
+    for first in range(0, len(ordered), items_per_batch):
+        batch = ordered[first : first + items_per_batch]
+        own = [_encode(lm, one.prompt_text) for one in batch]
+        english = [_encode(lm, one.english_text) for one in batch]
+        texts: dict[Intervention, list[list[str]]] = {
+            "to_english": _exchange(lm, own, english, new_tokens),
+            "from_english": _exchange(lm, english, own, new_tokens),
+        }
+        if skip:
+            texts["skip"] = _skip_blocks(lm, own, new_tokens)
+        for intervention, found in texts.items():
+            for one, by_row in zip(batch, found, strict=True):
+                rows += [_row(one, intervention, i, text) for i, text in enumerate(by_row)]
+        progress("handover", min(first + items_per_batch, len(ordered)), len(ordered), "prompts")
+    return _with_languages(rows, identifier)
+
+
+def handover_curves(
+    table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> pa.Table:
+    """Share of first words that are English, and that are in the prompt's target language.
+
+    Continuations without a word are left out; words that cannot be placed stay in the denominator.
+    """
+    frame = [row for row in table.to_pylist() if row["has_word"]]
+    keys = sorted({(r["intervention"], r["language"], r["layer"]) for r in frame})
+    rows: list[dict[str, object]] = []
+    for intervention, language, layer in keys:
+        part = [
+            r
+            for r in frame
+            if (r["intervention"], r["language"], r["layer"]) == (intervention, language, layer)
+        ]
+        names, inverse = np.unique([f"{r['kind']}/{r['group']}" for r in part], return_inverse=True)
+        member = np.zeros((len(part), len(names)))
+        member[np.arange(len(part)), inverse] = 1.0
+        hits = np.array(
+            [[r["word_language"] == wanted for r in part] for wanted in (RIVAL, language)],
+            dtype=np.float64,
+        )
+        english, target = ratio_bands(hits @ member, member.sum(0), bootstrap, seed, confidence)
+        rows.append(
+            {"layer": layer, "language": language, "intervention": intervention, "n": len(part)}
+            | {"english": english.value, "english_low": english.low, "english_high": english.high}
+            | {"target": target.value, "target_low": target.low, "target_high": target.high}
+        )
+    return pa.Table.from_pylist(rows, CURVES_SCHEMA)
+
+
+def _encode(lm: LanguageModel, text: str) -> list[int]:
+    start = lm.tokenizer.bos_token
+    special = not (start and text.startswith(start))
+    return list(lm.tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def _exchange(
+    lm: LanguageModel, into: Sequence[list[int]], donors: Sequence[list[int]], new_tokens: int
+) -> list[list[str]]:
+    """Continuations of each prompt with the donor's last state after layer -1 (none), 0, ... L."""
+    n_rows = lm.n_layers + 2
+    states = [
+        torch.stack([h[0, -1] for h in lm.block_outputs(torch.tensor([ids]))]) for ids in donors
+    ]  # per item (layer, d_model)
+
+    def edit(step: int, layer: int, hidden: Tensor) -> Tensor | None:
+        if step > 0:
+            return None
+        changed = hidden.clone()
+        for item, donor in enumerate(states):
+            changed[item * n_rows + layer + 1, 0] = donor[layer].to(hidden)
+        return changed
+
+    return _continue(lm, into, n_rows, edit, new_tokens)
+
+
+def _skip_blocks(
+    lm: LanguageModel, prompts: Sequence[list[int]], new_tokens: int
+) -> list[list[str]]:
+    """Continuations with no block (row 0) and with block 1, ... L left out; row 1 repeats row 0."""
+    n_rows = lm.n_layers + 2
+    before: dict[int, Tensor] = {}
+
+    def edit(step: int, layer: int, hidden: Tensor) -> Tensor | None:
+        changed = hidden
+        if layer > 0:
+            changed = hidden.clone()
+            changed[layer + 1 :: n_rows] = before[layer - 1][layer + 1 :: n_rows].to(hidden)
+        before[layer] = changed
+        return changed
+
+    return _continue(lm, prompts, n_rows, edit, new_tokens)
+
+
+@torch.no_grad()
+def _continue(
+    lm: LanguageModel, prompts: Sequence[list[int]], n_rows: int, edit: Edit, new_tokens: int
+) -> list[list[str]]:
+    """Greedy continuations of ``n_rows`` copies of each prompt, edited layer by layer.
+
+    The prompts but for their last token run once; the copies begin with that token.
+    """
+    ids, mask, cache = _prefill(lm, prompts)
+    cache.batch_repeat_interleave(n_rows)
+    mask = mask.repeat_interleave(n_rows, 0)
+    token = ids[:, -1:].repeat_interleave(n_rows, 0)
+    written: list[Tensor] = []
+
+    def see(layer: int, hidden: Tensor) -> Tensor | None:
+        return edit(len(written), layer, hidden)
+
+    with lm.watch(range(lm.n_layers + 1), see):
+        for _ in range(new_tokens):
+            logits = lm.model(
+                input_ids=token, past_key_values=cache, **_options(lm.model, mask, 1)
+            ).logits
+            token = logits[:, -1].argmax(-1, keepdim=True)
+            written.append(token)
+            mask = torch.cat([mask, torch.ones_like(token)], 1)
+    texts = lm.tokenizer.batch_decode(torch.cat(written, 1), skip_special_tokens=True)
+    return [texts[i * n_rows : (i + 1) * n_rows] for i in range(len(prompts))]
+
+
+def _prefill(lm: LanguageModel, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor, Any]:
+    """Left-padded ids and mask (item, position) and the cache of all positions but the last."""
+    from transformers import DynamicCache
+
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), lm.tokenizer.pad_token_id or 0)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(prompts):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
+    ids, mask = ids.to(lm.device), mask.to(lm.device)
+    cache = DynamicCache(config=lm.model.config.get_text_config())
+    trunk: Any = lm.structure.trunk
+    seen = mask[:, :-1]
+    trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, longest - 1))
+    return ids, mask, cache
+
+
+def _options(module: Any, mask: Tensor, n_new: int) -> dict[str, Any]:
+    """Mask, positions and cache use for the last ``n_new`` positions of ``mask``."""
+    options: dict[str, Any] = {"attention_mask": mask, "use_cache": True}
+    if "position_ids" in inspect.signature(type(module).forward).parameters:
+        options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)[:, -n_new:]
+    return options
+
+
+def _row(one: Twins, intervention: str, index: int, text: str) -> dict[str, object]:
+    return {
+        "item_id": one.item_id,
+        "group": one.group,
+        "kind": one.kind,
+        "language": one.language,
+        "intervention": intervention,
+        "layer": index - 1,
+        "text": text,
+    }
+
+
+def _with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.Table:
+    """Add each continuation's first word's language."""
+    firsts = [next(iter(words(str(row["text"]))), None) for row in rows]
+    unique = sorted({word for word in firsts if word is not None})
+    language = dict(zip(unique, identifier.identify_words(unique), strict=True))
+    return pa.Table.from_pylist(
+        [
+            {**row, "has_word": word is not None, "word_language": language.get(word or "")}
+            for row, word in zip(rows, firsts, strict=True)
+            if not (row["intervention"] == "skip" and row["layer"] == 0)
+        ],
+        ITEMS_SCHEMA,
+    )

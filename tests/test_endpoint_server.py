@@ -103,7 +103,7 @@ def compare(url: str, folder: Path, chat: bool, config: EvaluateConfig) -> list[
 @pytest.mark.starter
 def test_completions_of_the_starter_model_equal_local_ones(serve: str, starter_dir: Path) -> None:
     """Greedy, float32, the same stop at the end of the line."""
-    found = compare(serve, starter_dir, False, EvaluateConfig(max_new_tokens=16, concurrency=3))
+    found = compare(serve, starter_dir, False, EvaluateConfig(max_new_tokens=10, concurrency=3))
     assert all(one.answer and "\n" not in one.answer for one in found)
     assert "stop" in {one.finish for one in found}
 

@@ -40,6 +40,9 @@ class DataConfig(Section):
     folder: str | None = None
     revision: str | None = None
     subjects: list[str] | None = None
+    hold_out: bool = True
+    """Cut benchmarks without training items in two by item id: one half is for probing and tuning,
+    the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
     name_language: bool = True
     """Whether the prompt says which language is wanted or only implies it."""
 

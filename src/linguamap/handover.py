@@ -62,14 +62,14 @@ CURVES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Twins:
-    """One item's prompt in the target language and in English."""
+    """One item's prompt in the target language and in English, as token ids."""
 
     item_id: str
     group: str
     kind: str
     language: str
-    prompt_text: str
-    english_text: str
+    prompt_ids: list[int]
+    english_ids: list[int]
 
 
 Edit = Callable[[int, int, Tensor], Tensor | None]
@@ -86,7 +86,7 @@ def handover(
     twins: Sequence[Twins],
     identifier: Identifier,
     *,
-    new_tokens: int = 6,
+    new_tokens: int = 4,
     items_per_batch: int = 4,
     skip: bool = True,
     progress: Progress = silent,
@@ -104,11 +104,10 @@ def handover(
         ``word_language`` is null if the first word cannot be placed, or if there is none.
     """
     rows: list[dict[str, object]] = []
-    ordered = sorted(twins, key=lambda t: len(t.prompt_text), reverse=True)
+    ordered = sorted(twins, key=lambda t: len(t.prompt_ids), reverse=True)
     for first in range(0, len(ordered), items_per_batch):
         batch = ordered[first : first + items_per_batch]
-        own = [_encode(lm, one.prompt_text) for one in batch]
-        english = [_encode(lm, one.english_text) for one in batch]
+        own, english = [one.prompt_ids for one in batch], [one.english_ids for one in batch]
         texts: dict[Intervention, list[list[str]]] = {
             "to_english": _exchange(lm, own, english, new_tokens),
             "from_english": _exchange(lm, english, own, new_tokens),
@@ -152,12 +151,6 @@ def handover_curves(
             | {"target": target.value, "target_low": target.low, "target_high": target.high}
         )
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
-
-
-def _encode(lm: LanguageModel, text: str) -> list[int]:
-    start = lm.tokenizer.bos_token
-    special = not (start and text.startswith(start))
-    return list(lm.tokenizer(text, add_special_tokens=special)["input_ids"])
 
 
 def _exchange(

@@ -22,6 +22,8 @@ class LensText:
     Attributes:
         group: what is resampled as one in the bootstrap (the passage, the template).
         language: the target language, in which the answer is written.
+        prompt_ids: the prompt's token ids, where they are not those of ``prompt_text`` (chat
+            templates); the answer is then tokenized on its own.
     """
 
     item_id: str
@@ -31,6 +33,7 @@ class LensText:
     kind: str
     prompt_text: str
     answer_text: str
+    prompt_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,24 @@ def encode_texts(
 
 
 def _encode(lm: LanguageModel, text: LensText, positions: Positions) -> EncodedText:
-    tokenizer = lm.tokenizer
-    start = tokenizer.bos_token
-    special = not (start and text.prompt_text.startswith(start))  # chat templates write it out
-    whole = text.prompt_text + text.answer_text
-    boundary = len(text.prompt_text)
-    if getattr(tokenizer, "is_fast", False):
-        found = tokenizer(whole, add_special_tokens=special, return_offsets_mapping=True)
-        ids, offsets = list(found["input_ids"]), found["offset_mapping"]
-        inside = [i for i, (begin, end) in enumerate(offsets) if end > max(boundary, begin)]
-    else:
-        before = tokenizer(text.prompt_text, add_special_tokens=special)["input_ids"]
-        after = tokenizer(text.answer_text, add_special_tokens=False)["input_ids"]
-        ids, inside = [*before, *after], list(range(len(before), len(before) + len(after)))
+    ids, inside = _tokens(lm, text)
     inside = [i for i in inside if i > 0]
     if not inside:
         raise UserError(f"probe: the answer to {text.item_id} ({text.language}) has no tokens")
     stop = inside[-1] + 1 if positions == "all" else inside[0] + 1
     return EncodedText(text, ids[:stop], inside[0] - 1, stop - 1)
+
+
+def _tokens(lm: LanguageModel, text: LensText) -> tuple[list[int], list[int]]:
+    """All token ids, and the places among them that hold the answer."""
+    if text.prompt_ids is None and getattr(lm.tokenizer, "is_fast", False):
+        whole, boundary = text.prompt_text + text.answer_text, len(text.prompt_text)
+        found = lm.tokenizer(whole, return_offsets_mapping=True)
+        offsets = enumerate(found["offset_mapping"])
+        return found["input_ids"], [i for i, (start, end) in offsets if end > max(boundary, start)]
+    before = text.prompt_ids or lm.tokenizer(text.prompt_text)["input_ids"]
+    after = lm.tokenizer(text.answer_text, add_special_tokens=False)["input_ids"]
+    return [*before, *after], list(range(len(before), len(before) + len(after)))
 
 
 def batched(encoded: Sequence[EncodedText], batch_tokens: int) -> Iterator[list[EncodedText]]:

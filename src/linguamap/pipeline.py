@@ -294,6 +294,7 @@ class Pipeline:
                 folder=folder,
                 revision=config.data.revision,
                 subjects=config.data.subjects,
+                halves=config.data.hold_out,
             )
             for name in config.data.benchmarks
         ]
@@ -346,6 +347,7 @@ def describe(benchmark: Benchmark) -> dict[str, Any]:
         "split": benchmark.split,
         "source": benchmark.source,
         "items": {code: len(items) for code, items in benchmark.items.items()},
+        "missing_languages": list(benchmark.missing_languages),
         "rows_read": benchmark.rows_read,
         "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
     }

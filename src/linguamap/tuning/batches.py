@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SORT_WINDOW = 8
+SORT_WINDOW = 16
 """Batches among which examples are sorted by length: little padding, still well mixed."""
 
 

@@ -1,0 +1,186 @@
+"""What a terminal shows at the end of a run: the tables that matter, a screen long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from linguamap.records import Rate
+from linguamap.report.curve_readings import overtakings
+from linguamap.report.findings import find, percent_exact
+from linguamap.report.loading import Json, RunData, read_run
+from linguamap.report.naming import (
+    EN_DASH,
+    benchmark_name,
+    language_name,
+    model_title,
+    percent,
+    percent_range,
+    points,
+    scenario_name,
+    spans,
+)
+from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
+from linguamap.report.tables import evidence_rows, stage_rows
+
+NOTHING = EN_DASH
+
+
+def terminal_summary(run_dir: Path) -> list[RenderableType]:
+    """The run on one screen: rates by scenario and benchmark, layers, tuning, time.
+
+    Returns:
+        Rich renderables, top to bottom; parts that were not run are left out. Names from the run are
+        plain text, never markup.
+    Raises:
+        UserError: the folder is not a run.
+    """
+    data = read_run(Path(run_dir))
+    parts: list[RenderableType] = [Text(find(data).headline, style="bold"), _rates(data)]
+    parts += _layers(data)
+    if data.tuning is not None:
+        parts.append(_tuning_line(data))
+    if data.stages:
+        parts.append(_stages(data))
+    missing = find(data).missing
+    if missing:
+        parts.append(Text(f"Not run yet: {', '.join(missing)}.", style="dim"))
+    parts += [Text(fault, style="yellow") for fault in data.faults]
+    return parts
+
+
+def show_layers(run_dir: Path) -> list[RenderableType]:
+    """The phases, the chosen blocks and each language's evidence.
+
+    Raises:
+        UserError: the folder is not a run.
+    """
+    data = read_run(Path(run_dir))
+    parts = _layers(data)
+    rows = evidence_rows(data)
+    if rows:
+        table = _table("Language", "Boundary", "Lens", "Retrieval", "Centred cosine")
+        table.add_column("Why not", style="dim")
+        for row in rows:
+            table.add_row(*row)
+        parts.append(table)
+    return parts or [Text("The layers were not located yet.", style="dim")]
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place == 0 else "right", no_wrap=True)
+    return table
+
+
+def _rates(data: RunData) -> RenderableType:
+    """Language consistency and task accuracy, before and after where both are there."""
+    if not data.before and not data.after:
+        return Text("No answers yet.", style="dim")
+    if not data.after:
+        return _rates_of_one(data)
+    if not data.comparison:
+        return _rates_of_one(data)
+    table = _table("", "in the language", "points (95%)", "right task", "points (95%)")
+    for name, entry in _comparisons(data.comparison):
+        table.add_row(name, *_change(entry, "language_consistency"), *_change(entry, "task_accuracy"))
+    return table
+
+
+def _comparisons(comparison: Json) -> list[tuple[str, Json]]:
+    rows = [("all answers", comparison.get("overall") or {})]
+    for group, name_of in (("scenarios", scenario_name), ("benchmarks", benchmark_name)):
+        entries = comparison.get(group)
+        if isinstance(entries, dict):
+            rows += [(name_of(name), entry) for name, entry in entries.items()]
+    return rows
+
+
+def _change(entry: Json, measure: str) -> list[RenderableType]:
+    """Before and after, and the difference; coloured where its interval excludes 0."""
+    found = entry.get(measure) or {}
+    before, after = found.get("before"), found.get("after")
+    if not is_number(before) or not is_number(after):
+        return [NOTHING] * 2
+    low, high = found.get("low"), found.get("high")
+    difference = points(after - before)
+    style = ""
+    if is_number(low) and is_number(high):
+        difference += f" ({points(low)} to {points(high)})"
+        style = "green" if low > 0 else "red" if high < 0 else ""
+    return [f"{percent(before).removesuffix('%')} to {percent(after)}", Text(difference, style=style)]
+
+
+def _rates_of_one(data: RunData) -> RenderableType:
+    """Rates with their intervals where there is only one side."""
+    table = _table("", "in the language", "right task", "n")
+    for when, rows in (("before", data.before), ("after", data.after)):
+        if not rows:
+            continue
+        suffix = f", {when}" if data.after else ""
+        rates = headline_rates(data, when)
+        if rates:
+            table.add_row(f"all answers{suffix}", _rate(rates[0]), _rate(rates[1]), str(len(own_rows(rows))))
+        for key, name_of in (("scenario", scenario_name), ("benchmark", benchmark_name)):
+            for (name,), group in grouped(own_rows(rows), (key,)).items():
+                counted = tally(group)
+                table.add_row(
+                    f"{name_of(name)}{suffix}", _rate(counted.language), _rate(counted.task), str(counted.n)
+                )
+    return table
+
+
+def _rate(rate: Rate) -> str:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return NOTHING
+    return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})"
+
+
+def _layers(data: RunData) -> list[RenderableType]:
+    layers = data.layers
+    if layers is None:
+        return []
+    late = (layers.get("phases") or {}).get("late_start")
+    interval = layers.get("late_start_interval")
+    parts: list[RenderableType] = []
+    if is_number(late):
+        text = f"Late phase from layer {late}"
+        if isinstance(interval, list) and len(interval) == 2:
+            text += f" (95% interval {interval[0]}{EN_DASH}{interval[1]})"
+        text += f" of {layers.get('n_layers')}"
+    else:
+        text = "No late phase found"
+        reason = (layers.get("evidence") or {}).get("reason")
+        text += f": {reason}" if reason else ""
+    chosen = [one for one in layers.get("tune_layers") or [] if isinstance(one, int)]
+    if chosen:
+        text += f"; blocks to tune: {spans(chosen)}"
+        if is_number(layers.get("trainable_share")):
+            text += f", {percent_exact(layers['trainable_share'])} of the weights"
+    parts.append(Text(text + "."))
+    crossings = {code: layer for code, layer in overtakings(data.lens).items() if layer is not None}
+    if crossings:
+        named = ", ".join(f"{language_name(code)} {layer}" for code, layer in crossings.items())
+        parts.append(Text(f"The language asked for overtakes English at layer: {named}.", style="dim"))
+    return parts
+
+
+def _tuning_line(data: RunData) -> RenderableType:
+    tuning = data.tuning or {}
+    text = f"Tuned {model_title(data.model_name)}: {tuning.get('method', 'unknown method')}"
+    if data.tuned_layers:
+        text += f", blocks {spans(data.tuned_layers)}"
+    if is_number(tuning.get("trainable_share")):
+        text += f", {percent_exact(tuning['trainable_share'])} of the weights"
+    return Text(text + ".")
+
+
+def _stages(data: RunData) -> RenderableType:
+    table = _table("stage", "time", "peak memory so far")
+    for name, seconds, memory, _ in stage_rows(data):
+        table.add_row(Text(name), seconds, memory)
+    return table

@@ -22,7 +22,12 @@ from linguamap.score import summarise
 
 SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
 SHARE_OF_TARGET = {"en": 0.97, "es": 0.8, "fr": 0.78, "ar": 0.55, "hi": 0.4, "ja": 0.5}
-EASE = {"monolingual": 0.15, "code_mixed": -0.25, "english_distractor": 0.1, "bilingual_answer": 0.0}
+EASE = {
+    "monolingual": 0.15,
+    "code_mixed": -0.25,
+    "english_distractor": 0.1,
+    "bilingual_answer": 0.0,
+}
 
 HOSTILE = (
     "<script>window.pwned = 1; document.title = 'pwned'</script>",
@@ -127,7 +132,9 @@ def prompt_text(benchmark: str, scenario: str, language: str, a: int, b: int) ->
     framing = "en" if scenario == "code_mixed" else language
     texts = LANGUAGES[framing].texts
     name = LANGUAGES[language].english_name
-    instruction = getattr(texts, benchmark if benchmark in ("sums", "choice", "passage") else "open")
+    instruction = getattr(
+        texts, benchmark if benchmark in ("sums", "choice", "passage") else "open"
+    )
     question = TEXTS[language if language in TEXTS else "en"][0].format(a=a, b=b)
     body = f"{texts.label_question} {question}\n"
     if benchmark == "passage":
@@ -163,7 +170,9 @@ def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[s
         row.update(answer="", answer_language=None, language_correct=False, extracted=None,
                    task_correct=False, reason="empty")  # fmt: skip
     elif rng.random() < 0.04:
-        row.update(answer=f"{value}", answer_language=None, language_correct=None, reason="too_short")
+        row.update(
+            answer=f"{value}", answer_language=None, language_correct=None, reason="too_short"
+        )
     row["outcome"] = outcome(row)
     return row
 
@@ -192,7 +201,7 @@ def write_probes(
             own = min(0.98, (0.85 - 0.3 * (target == "es") + lift) * logistic(layer, late, 0.7))
             left = 1 - own
             english = left * (0.3 + 0.35 * math.exp(-(((layer - 0.65 * n_layers) / 4) ** 2)))
-            shares: dict[str | None, float] = {code: 0.02 * left for code in languages}
+            shares: dict[str | None, float] = dict.fromkeys(languages, 0.02 * left)
             shares.update({"en": english, target: own if target != "en" else own + english})
             shares[None] = max(0.0, 1 - sum(shares.values()))
             for code, share in shares.items():
@@ -273,7 +282,24 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         "train_loss": [1.9, 0.8, 0.55], "validation_loss": [1.1, 0.9, 0.87],
         "delta_bytes": 22_300_000, "seed": seed,
     })  # fmt: skip
-    put(folder / "change.json", {"share_in_tuned": 0.93, "layers": tuned})
+    put(
+        folder / "change.json",
+        {
+            "share_in_tuned": 1.0,
+            "share_below": 0.0,
+            "share_downstream": 0.0,
+            "largest_below": 0.0,
+            "tuned": tuned,
+            "curves": {
+                "lens": {
+                    "by_layer": {
+                        str(layer): 0.0 if layer < tuned[0] else 0.1 * (layer - tuned[0] + 1)
+                        for layer in range(n_layers + 1)
+                    }
+                }
+            },
+        },
+    )
     names = ("before", "probe", "locate", "tune", "after", "probe_after", "compare")
     put(folder / "stages.json", {
         name: {"seconds": 12.5 * (place + 1) ** 2, "peak_memory_bytes": 2_000_000_000 + place,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
+
 from linguamap.compare import compare_answers
 from linguamap.records import UserError
-from scipy.stats import binomtest
 
 
 def row(item: str, task: bool | None, spoke: bool | None, **other: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from linguamap.config import RunConfig, difference, dump_config, load_config
 from linguamap.records import UserError
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 
+from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 from linguamap import openai_client
 from linguamap.address import check_url
 from linguamap.config import EvaluateConfig, ModelConfig

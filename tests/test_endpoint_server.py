@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tiny import save_tiny
 
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.endpoint import answer_over_endpoint
 from linguamap.generate import generate
 from linguamap.model import load_model
 from linguamap.records import Completion, Part, Prompt
+from tiny import save_tiny
 
 TEXTS = [
     "Question: Which planet is the largest?\nAnswer:",

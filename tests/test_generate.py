@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from linguamap import generate as module
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generate import Decoder, encode, generate, groups

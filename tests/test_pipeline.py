@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from linguamap.store import STAGES, read_rows
 from tiny import save_tiny
 

@@ -10,6 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+
 from linguamap import starter
 from linguamap.records import UserError
 

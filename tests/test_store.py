@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from linguamap.config import load_config
 from linguamap.records import UserError
 from linguamap.store import (

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tuning_cases import ARCHITECTURES, plain_loss, plain_training, some_examples, tiny_lm
 
 from linguamap.config import TuneConfig
 from linguamap.tuning import tune
@@ -16,6 +15,7 @@ from linguamap.tuning.boundary import SplitModel
 from linguamap.tuning.layers import choose_all, choose_parameters
 from linguamap.tuning.loss import frozen_head, head_loss
 from linguamap.tuning.prefix import PrefixCache
+from tuning_cases import ARCHITECTURES, plain_loss, plain_training, some_examples, tiny_lm
 
 MORE = ("mistral", "gemma2", "opt", "phi", "gptj", "falcon", "cohere", "granite", "qwen3_moe")
 
@@ -96,7 +96,9 @@ def test_any_choice_of_blocks_is_exact(layers: tuple[int, ...], tmp_path: Path) 
         epochs=2, batch_size=4, validation_share=0.0, dtype="float32", accumulation=1
     )
     examples = some_examples(10)
-    result = tune(tiny_lm(tmp_path / "m", "llama"), examples, config, layers, tmp_path / "t", seed=1)
+    result = tune(
+        tiny_lm(tmp_path / "m", "llama"), examples, config, layers, tmp_path / "t", seed=1
+    )
     names = list(load_file(tmp_path / "t" / "delta.safetensors"))
     reference = tiny_lm(tmp_path / "m", "llama").model
     losses = plain_training(reference, names, examples, config, seed=1)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tiny import VOCAB, save_tiny
 from torch import Tensor
 
 from linguamap.config import ModelConfig, TuneConfig
@@ -16,6 +15,7 @@ from linguamap.model import LanguageModel, load_model
 from linguamap.records import Part, Prompt
 from linguamap.tuning.batches import TrainingExample, epoch_order
 from linguamap.tuning.schedule import learning_rates
+from tiny import VOCAB, save_tiny
 
 ARCHITECTURES = ("llama", "qwen3", "gemma3_text", "bloom", "gpt2", "gpt_neox")
 
@@ -72,7 +72,10 @@ def some_prompts(n: int = 6) -> list[Prompt]:
                         Part("I", "\n" + answer),
                     ),
                     gold=(str(2 * number + 1),),
-                    reference=(Part("R", f" {number} y {number + 1}."), Part("A", f" = {2 * number + 1}")),
+                    reference=(
+                        Part("R", f" {number} y {number + 1}."),
+                        Part("A", f" = {2 * number + 1}"),
+                    ),
                 )
             )
     return prompts

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from linguamap import __version__
+from linguamap.address import check_url
 from linguamap.config import RunConfig, load_config
 from linguamap.records import UserError
 from linguamap.screen import Bars
@@ -73,6 +74,8 @@ def _open(
         if config is None and (out / "config.yaml").exists() and not fresh:
             base = out / "config.yaml"
         asked = load_config(base, overrides)
+        if asked.evaluate.endpoint:
+            check_url(asked.evaluate.endpoint)
     _quiet()
     return Pipeline(open_run(out, asked, fresh=fresh), Bars(errors))
 

@@ -19,7 +19,7 @@ from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.openai_client import Abandoned, Rejected, Server
 from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.thinking import split_thinking
+from linguamap.thinking import cut_at_stop, split_thinking
 
 GRACE_SECONDS = 10.0
 """How long requests under way may still end after another one has failed for good."""
@@ -253,13 +253,6 @@ def _reply(
 def _stopped_before_it_began(reply: Reply) -> bool:
     empty = not reply.text.strip() and reply.reasoning is None
     return empty and reply.finish == "stop" and reply.by_stop_string is not False
-
-
-def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
-    """The text up to the first stop string after its first visible character; None without one."""
-    start = len(text) - len(text.lstrip())
-    found = [place for stop in stops if (place := text.find(stop, start)) >= 0]
-    return text[: min(found)] if found else None
 
 
 def _as_they_come(

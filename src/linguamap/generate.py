@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.scenarios import render_chat
-from linguamap.thinking import split_thinking
+from linguamap.thinking import cut_at_stop, split_thinking
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Decoder:
         output = self.lm.model(
             input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options
         )
-        logits = output.logits[:, -1]
+        logits: torch.Tensor = output.logits[:, -1]
         if self.config.temperature == 0:
             return logits.argmax(-1)
         chances = torch.softmax(logits.float() / self.config.temperature, dim=-1)
@@ -241,16 +241,14 @@ class Decoder:
         tail = self.lm.tokenizer.decode(token_ids[-8:], skip_special_tokens=True)
         if not any(stop in tail for stop in self.stops):
             return False
-        return _cut(self._text(token_ids), self.stops) is not None
+        return cut_at_stop(self._text(token_ids), self.stops) is not None
 
     def _text(self, token_ids: list[int]) -> str:
         return str(self.lm.tokenizer.decode(token_ids, skip_special_tokens=True))
 
-    def _completion(
-        self, prompt: Prompt, token_ids: list[int], finish: str | None
-    ) -> Completion:
+    def _completion(self, prompt: Prompt, token_ids: list[int], finish: str | None) -> Completion:
         text = self._text(token_ids)
-        cut = _cut(text, self.stops)
+        cut = cut_at_stop(text, self.stops)
         thinking, answer = split_thinking(text if cut is None else cut)
         return Completion(
             prompt_id=prompt.prompt_id,
@@ -271,15 +269,3 @@ def end_token_ids(lm: LanguageModel) -> frozenset[int]:
         elif value is not None:
             ends.update(int(one) for one in value)
     return frozenset(ends)
-
-
-def _cut(text: str, stops: Sequence[str]) -> str | None:
-    """The text up to the first stop string after its first visible character; None without one."""
-    start = len(text) - len(text.lstrip())
-    found = [place for stop in stops if (place := text.find(stop, start)) >= 0]
-    return text[: min(found)] if found else None
-
-
-def iterate_unique(prompts: Sequence[Prompt]) -> Iterator[Prompt]:
-    """Prompts that are generated: those that do not coincide with an earlier scenario's."""
-    return (prompt for prompt in prompts if prompt.coincides_with is None)

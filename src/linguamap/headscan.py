@@ -21,6 +21,7 @@ BLOCK_VOCAB = 16384
 class Reader(Protocol):
     """Consumes the logits of a block of rows, one stretch of the vocabulary after the other."""
 
+    name: str
     exact: bool
     """Whether scale and soft-cap matter to it; order survives them, probabilities do not."""
 
@@ -93,6 +94,7 @@ class TopTokens:
 
     def __init__(self, k: int = 1) -> None:
         self.k = k
+        self.name = f"top {k}"
         self.found: list[Tensor] = []
 
     def start(self, n_rows: int, device: torch.device) -> None:
@@ -136,6 +138,7 @@ class SetMass:
 
     def __init__(self, membership: Tensor, n_sets: int) -> None:
         self.membership = membership.long()
+        self.name = f"mass of {n_sets} sets {hash(tuple(membership.tolist()))}"
         self.n_sets = n_sets
         self.found: list[Tensor] = []
 

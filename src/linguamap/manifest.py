@@ -51,7 +51,11 @@ def write_manifest(run: Run) -> dict[str, Any]:
 def _model(run: Run) -> dict[str, Any]:
     path = run.folder / "probe" / "probe.json"
     identity = read_json(path).get("model") if path.exists() else None
-    return {"name": run.config.model.name, "revision": run.config.model.revision, **(identity or {})}
+    return {
+        "name": run.config.model.name,
+        "revision": run.config.model.revision,
+        **(identity or {}),
+    }
 
 
 def _version(name: str) -> str | None:

@@ -9,6 +9,7 @@ is there, made from the same inputs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,10 +115,8 @@ class Pipeline:
             append_rows(path, rows)
 
         if len(stored) < len(asked):
-            from linguamap.generate import generate
-
-            generate(
-                model(),
+            answer = self._answerer(where, model)
+            answer(
                 list(asked.values()),
                 config.evaluate,
                 model_config=config.model,
@@ -128,6 +127,16 @@ class Pipeline:
                 label=f"answers {where}",
             )
         self._write_scores(where, stored)
+
+    def _answerer(self, where: str, model: Callable[[], LanguageModel]) -> Callable[..., None]:
+        """Who answers: a server for the model as it is, if one is named; else the local model."""
+        if self.run.config.evaluate.endpoint and where == "before":
+            from linguamap.endpoint import answer_over_endpoint
+
+            return answer_over_endpoint
+        from linguamap.generate import generate
+
+        return functools.partial(generate, model())
 
     def _write_scores(self, where: str, stored: dict[str, dict[str, Any]]) -> None:
         """All prompts' rows in their fixed order, coinciding ones filled in, and the summary."""

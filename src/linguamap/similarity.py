@@ -66,6 +66,7 @@ class ParallelItem:
 
     Attributes:
         group: items of one group share text (a passage, a template) and are no unrelated pair.
+        texts: language -> text; a pair of languages is compared over the items that have both.
     """
 
     item_id: str
@@ -97,7 +98,7 @@ def similarity(
     """Compare every pair of languages over parallel items, at every layer.
 
     Args:
-        items: each with a text in each of ``languages``.
+        items: texts of the same meaning.
         pooling: ``mean`` over positions without the first (it holds the massive activations), as in
             the paper; or the ``last`` position.
     Raises:
@@ -124,7 +125,12 @@ def pooled_states(
     progress: Progress = silent,
 ) -> dict[str, Array]:
     """One vector per language, layer and item: language -> (layer, item, d_model) float32."""
-    jobs = [(name, i, items[i].texts[name]) for name in languages for i in range(len(items))]
+    jobs = [
+        (name, i, item.texts[name])
+        for name in languages
+        for i, item in enumerate(items)
+        if name in item.texts
+    ]
     token_ids = lm.tokenizer([text for _, _, text in jobs])["input_ids"]
     order = sorted(range(len(jobs)), key=lambda j: len(token_ids[j]), reverse=True)
     shape = (lm.n_layers + 1, len(items), lm.d_model)
@@ -181,28 +187,49 @@ def compare_states(
     confidence: float = 0.95,
 ) -> SimilarityResult:
     """All measures for all pairs of languages, from pooled states (layer, item, d_model)."""
-    kinds = np.array([item.kind for item in items])
-    groups = np.array([f"{item.kind}/{item.group}" for item in items])
-    centred = {name: _unit(_centre(value, kinds)) for name, value in states.items()}
-    plain = {name: _unit(value) for name, value in states.items()}
-    grams = {name: [gram(layer.astype(np.float64)) for layer in v] for name, v in states.items()}
     rows: list[dict[str, object]] = []
     tables: list[pa.Table] = []
     for a, b in combinations(states, 2):
-        values = _pair_values(plain[a], plain[b], centred[a], centred[b], kinds, groups)
-        tables.append(_items_table(a, b, items, values))
-        for kind in ("all", *sorted(set(kinds))) if len(set(kinds)) > 1 else ("all",):
-            chosen = np.flatnonzero(np.ones(len(kinds), bool) if kind == "all" else kinds == kind)
-            found = _mean_bands(values, chosen, groups, bootstrap, seed, confidence)
-            found["cka"] = _cka_bands(grams[a], grams[b], chosen, groups, seed, confidence)
-            rows += [
-                {"layer": layer, "language_a": a, "language_b": b, "kind": kind}
-                | {"measure": measure, "n": len(chosen)}
-                | band._asdict()
-                for measure, curve in found.items()
-                for layer, band in enumerate(curve)
-            ]
-    return SimilarityResult(pa.Table.from_pylist(rows, CURVES_SCHEMA), pa.concat_tables(tables))
+        both = np.array([i for i, it in enumerate(items) if a in it.texts and b in it.texts], int)
+        if len(both) < 4:
+            continue
+        part = [items[i] for i in both]
+        names, table = _compare_pair(
+            states[a][:, both], states[b][:, both], part, bootstrap, seed, confidence
+        )
+        rows += [{"language_a": a, "language_b": b} | row for row in names]
+        tables.append(_items_table(a, b, part, table))
+    curves = pa.Table.from_pylist(rows, CURVES_SCHEMA)
+    return SimilarityResult(curves, pa.concat_tables([ITEMS_SCHEMA.empty_table(), *tables]))
+
+
+def _compare_pair(
+    a: Array,
+    b: Array,
+    items: Sequence[ParallelItem],
+    bootstrap: int,
+    seed: int,
+    confidence: float,
+) -> tuple[list[dict[str, object]], dict[str, Array]]:
+    """Rows of the curves and (layer, item) values of one pair of languages."""
+    kinds = np.array([item.kind for item in items])
+    groups = np.array([f"{item.kind}/{item.group}" for item in items])
+    values = _pair_values(
+        _unit(a), _unit(b), _unit(_centre(a, kinds)), _unit(_centre(b, kinds)), kinds, groups
+    )
+    grams = [np.stack([gram(layer.astype(np.float64)) for layer in side]) for side in (a, b)]
+    rows: list[dict[str, object]] = []
+    for kind in ("all", *sorted(set(kinds))) if len(set(kinds)) > 1 else ("all",):
+        chosen = np.flatnonzero(np.ones(len(kinds), bool) if kind == "all" else kinds == kind)
+        found = _mean_bands(values, chosen, groups, bootstrap, seed, confidence)
+        found["cka"] = _cka_bands(grams[0], grams[1], chosen, groups, seed, confidence)
+        rows += [
+            {"layer": layer, "kind": str(kind), "measure": measure, "n": len(chosen)}
+            | band._asdict()
+            for measure, curve in found.items()
+            for layer, band in enumerate(curve)
+        ]
+    return rows, values
 
 
 def _unit(states: Array) -> Array:
@@ -267,16 +294,15 @@ def _mean_bands(
 
 
 def _cka_bands(
-    grams_a: Sequence[Array],
-    grams_b: Sequence[Array],
+    grams_a: Array,
+    grams_b: Array,
     chosen: Indices,
     groups: Names,
     seed: int,
     confidence: float,
 ) -> list[Band]:
     """Debiased CKA per layer; its band from random halves of the groups."""
-    part = np.ix_(chosen, chosen)
-    k, l = np.stack([g[part] for g in grams_a]), np.stack([g[part] for g in grams_b])  # noqa: E741
+    k, l = (g[:, chosen[:, None], chosen] for g in (grams_a, grams_b))  # noqa: E741
     names, inverse = np.unique(groups[chosen], return_inverse=True)
     rng = np.random.default_rng(seed)
     halves = np.zeros((CKA_DRAWS, len(names)), dtype=bool)

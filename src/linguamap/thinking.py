@@ -1,8 +1,9 @@
-"""What a thinking model wrote for itself, and what it answered."""
+"""Where an answer ends, and what a thinking model wrote for itself before it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 THINKING_END = re.compile(r"</think(?:ing)?>|<\|end_of_thought\|>")
 THINKING_START = re.compile(r"^\s*<think(?:ing)?>|^\s*<\|begin_of_thought\|>")
@@ -22,3 +23,10 @@ def split_thinking(text: str) -> tuple[str | None, str]:
     if opened is not None:
         return text[opened.end() :].strip(), ""
     return None, text.strip()
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
+    """The text up to the first stop string after its first visible character; None without one."""
+    start = len(text) - len(text.lstrip())
+    found = [place for stop in stops if (place := text.find(stop, start)) >= 0]
+    return text[: min(found)] if found else None

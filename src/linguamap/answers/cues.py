@@ -22,7 +22,7 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != 
     0x3000: 0x20
 }
 """Full-width forms to ASCII; not the comma, which also parts clauses and then is no number mark."""
-_INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _LATEX_TEXT = regex.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _TAG = regex.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _EMPHASIS = regex.compile(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)|`")
@@ -60,7 +60,7 @@ def clean(answer: str) -> str:
     Nothing that could be an answer is taken out.
     """
     text = unicodedata.normalize("NFC", answer).translate(_FULL_WIDTH)
-    text = _INVISIBLE.sub("", text)
+    text = INVISIBLE.sub("", text)
     text = _LATEX_TEXT.sub(r"\1", text).replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
     return str(_EMPHASIS.sub("", _TAG.sub(" ", text))).strip()
 

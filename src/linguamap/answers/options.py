@@ -170,9 +170,7 @@ def _lone_letters(text: str, prompt: Prompt) -> list[str]:
     letters = []
     for match in _lone_pattern(_classes(_forms(prompt.options))[0]).finditer(text):
         word = regex.match(r"\s+\p{Latin}", text, pos=match.end())
-        copula = regex.match(
-            r"\s+(?:is|ist|est|es|è|é|este|adalah|là|ni)\b", text, pos=match.end()
-        )
+        copula = regex.match(r"\s+(?:is|ist|est|es|è|é|este|adalah|là|ni)\b", text, pos=match.end())
         if match["letter"] in _WORDLIKE and word and not copula:
             continue
         letters.append(match["letter"])

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import regex
 
-from linguamap.answers.cues import find_cues, is_empty, last_strong
+from linguamap.answers.cues import INVISIBLE, find_cues, is_empty, last_strong
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
 
@@ -42,7 +42,7 @@ _COPULA = {
 
 def normalise(text: str, language: str) -> str:
     """A span in the form in which two spans are compared."""
-    text = unicodedata.normalize("NFC", text).lower()
+    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text)).lower()
     elided, separate = _article_patterns(language)
     if elided:
         text = elided.sub("", text)
@@ -89,13 +89,13 @@ def extract_span(text: str, prompt: Prompt) -> Extraction:
     cue = last_strong(find_cues(text, prompt.language, "answer"))
     if cue is not None:
         lines = text[cue.end :].lstrip(_EDGE).splitlines()
-        span = _trim(_sentence(lines[0], prompt), cue.language) if lines else ""
+        span = _trim(_sentence(lines[0], prompt), prompt, cue.language) if lines else ""
         if not is_empty(span):
             return Extraction(span, rule="answer_phrase", option_language=offered)
     held = contained_options(text, prompt.options)
     if len(held) == 1:
         return Extraction(held[0].text, rule="candidate", option_language=held[0].language)
-    span = _trim(text, prompt.language)
+    span = _trim(text, prompt, prompt.language)
     if is_empty(span):
         return Extraction(None, "empty")
     return Extraction(span, rule="whole_answer", option_language=offered)
@@ -182,8 +182,11 @@ def _sentence(line: str, prompt: Prompt) -> str:
     return line[: ends[0]]
 
 
-def _trim(span: str, language: str) -> str:
+def _trim(span: str, prompt: Prompt, language: str) -> str:
+    """A span without quotes, final punctuation and a copula that the passage does not have there."""
     span = span.strip(_FINAL)
+    if prompt.passage and span in prompt.passage:
+        return span
     for copula in _COPULA.get(language, ()):
         if span.endswith(copula) and len(span) > len(copula):
             return span.removesuffix(copula).strip(_FINAL)

@@ -137,8 +137,7 @@ def _answer(row: dict[str, Any] | None, cut: int) -> list[Any] | None:
     if row is None:
         return None
     outcome = row.get("outcome")
-    answer = row.get("answer") if isinstance(row.get("answer"), str) else ""
-    thinking = row.get("thinking") if isinstance(row.get("thinking"), str) else ""
+    answer, thinking = _text(row.get("answer")), _text(row.get("thinking"))
     return [
         OUTCOMES.index(outcome) if outcome in OUTCOMES else OUTCOMES.index("unscored"),
         answer[:cut],
@@ -149,6 +148,10 @@ def _answer(row: dict[str, Any] | None, cut: int) -> list[Any] | None:
         _short(row.get("finish")),
         max(0, len(answer) - cut),
     ]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _short(value: Any) -> str | None:

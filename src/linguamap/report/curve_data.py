@@ -54,7 +54,9 @@ def n_layers(data: RunData) -> int | None:
     stated = (data.layers or {}).get("n_layers")
     if is_number(stated):
         return int(stated)
-    seen = [int(row["layer"]) for row in data.lens + data.similarity if row.get("layer") is not None]
+    seen = [
+        int(row["layer"]) for row in data.lens + data.similarity if row.get("layer") is not None
+    ]
     return max(seen, default=None)
 
 
@@ -169,7 +171,9 @@ def curve(rows: Table, name: str) -> Json:
     }
 
 
-def _grouped(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> dict[Any, Table]:
+def _grouped(
+    rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]
+) -> dict[Any, Table]:
     groups: dict[Any, Table] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)

@@ -21,10 +21,10 @@ def overtakings(lens: Table, pivot: str = "en") -> dict[str, int | None]:
         target = shares.setdefault(str(row["target_language"]), {})
         target.setdefault(row["word_language"], {})[int(row["layer"])] = float(row["share"])
     found: dict[str, int | None] = {}
-    for target, curves in shares.items():
-        if target == pivot or target not in curves or pivot not in curves:
+    for code, curves in shares.items():
+        if code == pivot or code not in curves or pivot not in curves:
             continue
-        found[target] = _leads_from(curves[target], curves[pivot])
+        found[code] = _leads_from(curves[code], curves[pivot])
     return found
 
 

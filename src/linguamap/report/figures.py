@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import csv
 import difflib
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
 from linguamap.report.loading import RunData, read_run
+from linguamap.store import replacing
 
 if TYPE_CHECKING:
-    from linguamap.report.drawings import Drawing, Style
+    from linguamap.report.plotting import Drawing, Style
 
 PNG_DPI = 300
 FORMATS = ("svg", "pdf", "png")
@@ -38,18 +37,26 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
     """
     data = read_run(Path(run_dir))
     try:
-        from linguamap.report import drawings
+        from linguamap.report import answer_drawings, plotting, probe_drawings
     except ImportError as error:
         if error.name != "matplotlib" and not str(error.name).startswith("matplotlib."):
             raise
         raise UserError(
             "figures: Matplotlib is not installed; install it with: pip install 'linguamap[figures]'"
         ) from None
-    chosen = _style(drawings.STYLES, style)
-    folder = data.folder / "figures"
+    chosen = _style(plotting.STYLES, style)
+    drawings: dict[str, Callable[[RunData, Style], Drawing | None]] = {
+        "outcomes": answer_drawings.outcomes,
+        "change": answer_drawings.change,
+        "loss": answer_drawings.loss,
+        "lens": probe_drawings.lens,
+        "language_map": probe_drawings.language_map,
+        "similarity": probe_drawings.similarity,
+        "handover": probe_drawings.handover,
+    }
     written: list[Path] = []
-    for name, draw in drawings.DRAWINGS.items():
-        written += _write(folder, name, draw, data, chosen)
+    for name, draw in drawings.items():
+        written += _write(data.folder / "figures", name, draw, data, chosen)
     if not written:
         raise UserError(
             f"figures: {data.folder} holds no results to draw yet; "
@@ -75,7 +82,7 @@ def _write(
 ) -> list[Path]:
     import matplotlib
 
-    with matplotlib.rc_context(style.settings):
+    with matplotlib.rc_context(style.settings):  # type: ignore[arg-type]
         drawing = draw(data, style)
         if drawing is None:
             return []
@@ -86,29 +93,12 @@ def _write(
             # No date in the file: the same run gives the same bytes.
             dated = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)
             metadata: dict[str, Any] | None = {dated: None} if dated else None
-            with _replacing(path) as temporary:
+            with replacing(path) as temporary:
                 drawing.figure.savefig(temporary, format=suffix, dpi=PNG_DPI, metadata=metadata)
             paths.append(path)
     path = folder / f"{name}.csv"
-    with _replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(drawing.columns)
         writer.writerows(drawing.rows)
     return [*paths, path]
-
-
-class _replacing:
-    """A temporary path that takes the place of ``path`` when the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: object, value: object, trace: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        with suppress(FileNotFoundError):
-            self.temporary.unlink()

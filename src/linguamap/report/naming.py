@@ -104,6 +104,11 @@ def percent(share: float) -> str:
     return f"{value:.0f}%"
 
 
+def percent_exact(share: float) -> str:
+    """A share with one decimal: for shares of weights, which have no sampling error."""
+    return f"{100 * share:.1f}%" if share >= 0.001 else f"{100 * share:.2g}%"
+
+
 def points(difference: float) -> str:
     """A difference of two shares in signed percentage points, without the word."""
     value = round(100 * difference, 1 if abs(difference) < 0.01 else 0)

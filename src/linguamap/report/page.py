@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from linguamap.report.colours import (
     language_inks,
 )
 from linguamap.report.curve_data import curve_data
-from linguamap.report.findings import Number, find
+from linguamap.report.findings import find
 from linguamap.report.loading import Json, RunData, read_run
 from linguamap.report.naming import (
     OUTCOME_NAMES,
@@ -44,6 +43,9 @@ from linguamap.report.naming import (
     native_name,
     scenario_name,
 )
+from linguamap.report.rates import is_number
+from linguamap.report.sentences import Number
+from linguamap.store import replacing
 
 SCRIPTS = (
     "base.js",
@@ -69,12 +71,8 @@ def write_report(run_dir: Path) -> Path:
     """
     data = read_run(Path(run_dir))
     path = data.folder / "report.html"
-    temporary = path.with_name(f".report.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(render(data).encode("utf-8", errors="replace"))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -82,13 +80,17 @@ def render(data: RunData) -> str:
     """The page of a run as text."""
     script = "(() => {\n'use strict';\n" + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
     style = _style(data)
-    return _environment().get_template("page.html").render(
-        **_context(data),
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=_hash(script),
-        style_hash=_hash(style),
-        payload=Markup(embed_json(payload(data))),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **_context(data),
+            script=Markup(script),
+            style=Markup(style),
+            script_hash=_hash(script),
+            style_hash=_hash(style),
+            payload=Markup(embed_json(payload(data))),
+        )
     )
 
 
@@ -98,7 +100,8 @@ def payload(data: RunData) -> Json:
     named = list(dict.fromkeys([*data.languages, *answers["languages"]]))
     return {
         "languages": [
-            {"code": code, "name": language_name(code), "native": native_name(code)} for code in named
+            {"code": code, "name": language_name(code), "native": native_name(code)}
+            for code in named
         ],
         "scenarios": [{"id": name, "name": scenario_name(name)} for name in data.scenarios],
         "benchmarks": [{"id": name, "name": benchmark_name(name)} for name in data.benchmarks],
@@ -108,6 +111,7 @@ def payload(data: RunData) -> Json:
         "cases": tables.case_cells(data),
         "curves": curve_data(data),
         "loss": _losses(data),
+        "moved": _moved(data),
         "answers": answers,
         "examples": examples(answers, str(data.config.get("seed", 0))),
     }
@@ -137,16 +141,26 @@ def examples(answers: Json, seed: str) -> list[int]:
 def _losses(data: RunData) -> Json | None:
     tuning = data.tuning or {}
     curves = {
-        name: [float(one) if tables.is_number(one) else None for one in tuning[name]]
+        name: [float(one) if is_number(one) else None for one in tuning[name]]
         for name in ("train_loss", "validation_loss")
         if isinstance(tuning.get(name), list) and tuning[name]
     }
     return curves or None
 
 
+def _moved(data: RunData) -> list[list[float]] | None:
+    """(layer, mean absolute change of the lens curves) between the two probes."""
+    by_layer = (((data.change or {}).get("curves") or {}).get("lens") or {}).get("by_layer")
+    if not isinstance(by_layer, dict):
+        return None
+    return [[int(layer), round(value, 5)] for layer, value in by_layer.items() if is_number(value)]
+
+
 def _context(data: RunData) -> dict[str, Any]:
     finding = find(data)
-    finished = [str(e["finished"]) for e in data.stages.values() if isinstance(e, dict) and "finished" in e]
+    finished = [
+        str(e["finished"]) for e in data.stages.values() if isinstance(e, dict) and "finished" in e
+    ]
     own = sum(not row.get("coincides_with") for row in data.before)
     return {
         "finding": finding,
@@ -171,6 +185,7 @@ def _context(data: RunData) -> dict[str, Any]:
         "stage_rows": tables.stage_rows(data),
         "tuning_rows": tables.tuning_rows(data),
         "version_rows": tables.version_rows(data),
+        "not_probed": (data.probe or {}).get("missing") or {},
         "evidence": (data.layers or {}).get("evidence") or {},
         "evidence_rows": tables.evidence_rows(data),
         "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),

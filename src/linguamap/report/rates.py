@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from linguamap.records import OUTCOMES, Rate
 from linguamap.report.loading import Json, RunData, Table
@@ -37,7 +37,7 @@ class Tally:
 def tally(rows: Iterable[dict[str, Any]]) -> Tally:
     """Count a set of answers."""
     rows = list(rows)
-    outcomes = dict.fromkeys(OUTCOMES, 0)
+    outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
     for row in rows:
         outcome = row.get("outcome")
         outcomes[outcome if outcome in outcomes else "unscored"] += 1
@@ -105,7 +105,7 @@ def rate_of(value: Any, n: int | None = None) -> Rate | None:
     )
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value read from JSON is a finite number (booleans are not)."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from linguamap.records import OUTCOMES, Rate
-from linguamap.report.findings import percent_exact
 from linguamap.report.loading import Json, RunData, Table
 from linguamap.report.naming import (
     STAGE_NAMES,
@@ -16,6 +15,7 @@ from linguamap.report.naming import (
     language_name,
     p_value,
     percent,
+    percent_exact,
     points,
     scenario_name,
     size,
@@ -178,7 +178,9 @@ def case_cells(data: RunData) -> list[Json]:
             "language": case.language,
             "scenario": case.scenario,
             "before": [_triple(case.before.language), _triple(case.before.task)],
-            "after": [_triple(case.after.language), _triple(case.after.task)] if case.after else None,
+            "after": [_triple(case.after.language), _triple(case.after.task)]
+            if case.after
+            else None,
         }
         for case in cases(data)
     ]
@@ -219,7 +221,7 @@ def tuning_rows(data: RunData) -> list[list[str]]:
     add("Blocks", data.tuned_layers or None, spans(data.tuned_layers))
     trained, total = tuning.get("trainable_parameters"), tuning.get("total_parameters")
     if is_number(trained) and is_number(total):
-        rows.append(["Parameters trained", f"{count(trained)} of {count(total)}"])
+        rows.append(["Parameters trained", f"{count(int(trained))} of {count(int(total))}"])
     if is_number(tuning.get("trainable_share")):
         rows.append(["Share of the weights", percent_exact(tuning["trainable_share"])])
     seconds = [one for one in tuning.get("seconds_per_epoch") or [] if is_number(one)]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from linguamap.records import Rate
 from linguamap.report.curve_readings import overtakings
-from linguamap.report.findings import find, percent_exact
+from linguamap.report.findings import find
 from linguamap.report.loading import Json, RunData, read_run
 from linguamap.report.naming import (
     EN_DASH,
@@ -18,6 +18,7 @@ from linguamap.report.naming import (
     language_name,
     model_title,
     percent,
+    percent_exact,
     percent_range,
     points,
     scenario_name,
@@ -87,7 +88,9 @@ def _rates(data: RunData) -> RenderableType:
         return _rates_of_one(data)
     table = _table("", "in the language", "points (95%)", "right task", "points (95%)")
     for name, entry in _comparisons(data.comparison):
-        table.add_row(name, *_change(entry, "language_consistency"), *_change(entry, "task_accuracy"))
+        table.add_row(
+            name, *_change(entry, "language_consistency"), *_change(entry, "task_accuracy")
+        )
     return table
 
 
@@ -112,7 +115,10 @@ def _change(entry: Json, measure: str) -> list[RenderableType]:
     if is_number(low) and is_number(high):
         difference += f" ({points(low)} to {points(high)})"
         style = "green" if low > 0 else "red" if high < 0 else ""
-    return [f"{percent(before).removesuffix('%')} to {percent(after)}", Text(difference, style=style)]
+    return [
+        f"{percent(before).removesuffix('%')} to {percent(after)}",
+        Text(difference, style=style),
+    ]
 
 
 def _rates_of_one(data: RunData) -> RenderableType:
@@ -124,12 +130,17 @@ def _rates_of_one(data: RunData) -> RenderableType:
         suffix = f", {when}" if data.after else ""
         rates = headline_rates(data, when)
         if rates:
-            table.add_row(f"all answers{suffix}", _rate(rates[0]), _rate(rates[1]), str(len(own_rows(rows))))
+            table.add_row(
+                f"all answers{suffix}", _rate(rates[0]), _rate(rates[1]), str(len(own_rows(rows)))
+            )
         for key, name_of in (("scenario", scenario_name), ("benchmark", benchmark_name)):
             for (name,), group in grouped(own_rows(rows), (key,)).items():
                 counted = tally(group)
                 table.add_row(
-                    f"{name_of(name)}{suffix}", _rate(counted.language), _rate(counted.task), str(counted.n)
+                    f"{name_of(name)}{suffix}",
+                    _rate(counted.language),
+                    _rate(counted.task),
+                    str(counted.n),
                 )
     return table
 
@@ -165,7 +176,9 @@ def _layers(data: RunData) -> list[RenderableType]:
     crossings = {code: layer for code, layer in overtakings(data.lens).items() if layer is not None}
     if crossings:
         named = ", ".join(f"{language_name(code)} {layer}" for code, layer in crossings.items())
-        parts.append(Text(f"The language asked for overtakes English at layer: {named}.", style="dim"))
+        parts.append(
+            Text(f"The language asked for overtakes English at layer: {named}.", style="dim")
+        )
     return parts
 
 

@@ -59,7 +59,8 @@ class SplitModel:
         """
         ids = self.probe_ids()
         states = self.prefix(ids) if self.below else None
-        self.skipper.learn(lambda: self._above(ids, states))
+        with self._cast():
+            self.skipper.learn(lambda: self._above(ids, states))
 
     @torch.no_grad()
     def prefix(self, ids: Tensor) -> Tensor:
@@ -123,13 +124,16 @@ class SplitModel:
         return kept[0]
 
     def _run(self, ids: Tensor) -> None:
-        cast = torch.autocast(ids.device.type, self.autocast, enabled=self.autocast is not None)
         try:
-            with cast:
+            with self._cast():
                 self.lm.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         except _ReachedError:
             return
         raise AssertionError("the forward pass ended without reaching its stop")
+
+    def _cast(self) -> torch.autocast:
+        device = self.lm.device.type
+        return torch.autocast(device, self.autocast, enabled=self.autocast is not None)
 
     def probe_ids(self) -> Tensor:
         """A few token ids (batch, position) for trying things out."""

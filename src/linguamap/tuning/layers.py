@@ -16,14 +16,14 @@ from linguamap.records import UserError
 if TYPE_CHECKING:
     from linguamap.model import LanguageModel
 
-FORMS = "last:2, first:2, middle:2, random:2 or block numbers like 17,18"
+FORMS = "all, last:2, first:2, middle:2, random:2 or block numbers like 17,18"
 
 
 def parse_layers(text: str, n_layers: int, seed: int = 0) -> tuple[int, ...]:
     """Read a choice of blocks.
 
     Args:
-        text: ``last:k``, ``first:k``, ``middle:k`` (k blocks around the centre), ``random:k`` (drawn
+        text: ``all``, ``last:k``, ``first:k``, ``middle:k`` (k blocks around the centre), ``random:k`` (drawn
             with ``seed``), or block numbers with commas.
         n_layers: L; blocks are numbered 1..L, block i makes layer i.
         seed: of the random draw.
@@ -33,6 +33,8 @@ def parse_layers(text: str, n_layers: int, seed: int = 0) -> tuple[int, ...]:
         UserError: another form, or blocks that the model does not have.
     """
     word, mark, count = text.strip().partition(":")
+    if word == "all" and not mark:
+        return tuple(range(1, n_layers + 1))
     if mark and word in ("last", "first", "middle", "random"):
         if not re.fullmatch(r"[0-9]+", count.strip()) or not 1 <= int(count) <= n_layers:
             raise UserError(
@@ -78,12 +80,14 @@ class Trainable:
         parameters: state-dict name -> parameter, in the model's order.
         total_parameters: of the whole model, tied ones counted once.
         untied: whether the head was given its own weights.
+        lora_scale: what adapters are multiplied by; None if whole weights are trained.
     """
 
     layers: tuple[int, ...]
     parameters: dict[str, nn.Parameter]
     total_parameters: int
     untied: bool = False
+    lora_scale: float | None = None
 
     @property
     def count(self) -> int:

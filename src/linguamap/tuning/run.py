@@ -21,6 +21,7 @@ from linguamap.tuning.examples import check_examples, decoded_sample, examples_f
 from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
 from linguamap.tuning.precision import Masters, choose_precision
 from linguamap.tuning.prefix import PrefixCache
+from linguamap.tuning.rivals import add_lora
 from linguamap.tuning.trainer import Data, Trainer, training_key
 
 SAMPLES = 4
@@ -47,7 +48,8 @@ def tune(
         lm: the base. It is used up: frozen blocks are freed once their states are kept, so load it
             again (with the delta) to go on.
         prompts: rendered prompts with their reference answers, or examples already tokenised.
-        layers: the blocks to train, 1..L; not used by method ``full``.
+        layers: the blocks to train, or to put adapters in (``lora``), 1..L; method ``full`` does not
+            use them.
         out: the folder for the results.
         seed: of validation split and order.
         model_config: how a chat model's prompts are rendered.
@@ -86,8 +88,17 @@ def tune(
         key=training_key(_facts(lm, config, trainable, seed, precision.name), examples),
         progress=report,
     )
-    best = {name: tensor.to(weights) for name, tensor in trainer.run().items()}
-    delta = Delta(best, dict(lm.identity), config.method, trainable.layers, trainable.untied)
+    best = trainer.run()
+    if trainable.lora_scale is None:
+        best = {name: tensor.to(weights) for name, tensor in best.items()}
+    delta = Delta(
+        best,
+        dict(lm.identity),
+        config.method,
+        trainable.layers,
+        trainable.untied,
+        trainable.lora_scale,
+    )
     size = save_delta(out / "delta.safetensors", delta)
     tuning = _tuning(config, trainable, trainer, size, seed) | {
         "precision": precision.name,
@@ -104,6 +115,8 @@ def tune(
 def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig) -> Trainable:
     if config.method == "full":
         return choose_all(lm)
+    if config.method == "lora":
+        return add_lora(lm, layers, config.lora_rank)
     if config.method != "selective":
         raise UserError(f"tune: method '{config.method}' is not trained here")
     return choose_parameters(

@@ -92,6 +92,23 @@ function drawHandover() {
     h('div', {class: panels.length === 2 ? 'multiples two' : 'multiples'}, panels), numbers(() => curveTable(directions.flatMap(direction => seriesOf(direction).map(one => ({...one, long: `${(DIRECTIONS[direction] || [direction])[0]}, ${one.name}`}))), percent)));
 }
 
+function drawMoved() {
+  const figure = figureOf('moved');
+  if (!figure || !D.moved || !D.moved.length) { if (figure) figure.remove(); return; }
+  const top = Math.max(...D.moved.map(([, value]) => value)) || 1;
+  const host = h('div', {});
+  responsive(host, width => {
+    const step = (width - 34) / (L + 1);
+    const x = layer => 34 + (layer + 0.5) * step;
+    const y = value => 12 + (1 - value / top) * 78;
+    return s('svg', {viewBox: `0 0 ${width} 118`, role: 'img', 'aria-label': `Mean change of the lens curves by layer: ${D.moved.map(([layer, value]) => `${layer}: ${percent(value)}`).join(', ')}`},
+      s('g', {class: 'axis'}, s('line', {class: 'grid', x1: 34, x2: width, y1: y(0), y2: y(0)}), s('text', {x: 28, y: y(top) + 4, 'text-anchor': 'end'}, percent(top)), s('text', {x: 28, y: y(0) + 4, 'text-anchor': 'end'}, '0%')),
+      D.moved.map(([layer, value]) => s('rect', {class: C.tuned.includes(layer) ? 'moved tuned-here' : 'moved', x: round(x(layer) - step * 0.4), width: round(step * 0.8), y: round(y(value)), height: round(Math.max(0, y(0) - y(value)))})),
+      layerAxis(x, y(0), width), tunedMarks(x, y(0) + 2, step, false));
+  });
+  put(figure, host);
+}
+
 function drawLoss() {
   const figure = figureOf('loss');
   if (!figure || !D.loss) { if (figure) figure.remove(); return; }

@@ -33,7 +33,7 @@ function startContents() {
 }
 startTheme();
 startContents();
-for (const draw of [drawHero, drawOutcomes, drawExamples, drawChange, drawLens, drawLanguageMap, drawSimilarity, drawHandover, drawLoss, drawAnswers]) {
+for (const draw of [drawHero, drawOutcomes, drawExamples, drawChange, drawLens, drawLanguageMap, drawMoved, drawSimilarity, drawHandover, drawLoss, drawAnswers]) {
   try { draw(); } catch (error) { console.error(draw.name, error); }
 }
 document.documentElement.dataset.ready = 'true';

@@ -214,6 +214,10 @@ def test_a_word_is_no_letter(answer: str, language: str) -> None:
     assert extract(answer, prompt).reason == "no_option"
 
 
+def test_options_without_letters_cannot_be_chosen_by_letter() -> None:
+    assert extract("The answer is A.", make_prompt("choice")).reason == "no_option"
+
+
 def test_open_prompts_have_no_task() -> None:
     assert extract("Anything.", make_prompt("open")).reason == "no_task"
 
@@ -265,6 +269,27 @@ def test_offered_texts_stay_in_the_prose() -> None:
     assert prose("The result is 12.", prompt) == "The result is"
     identifier = make_identifier("lingua", SIX)
     assert answer_language("The result is 12.", prompt, identifier, 8).language == "en"
+
+
+def test_a_picked_candidate_shows_the_language_however_short() -> None:
+    """Base models answer with the candidate alone: too short to be identified, yet a plain choice."""
+    identifier = make_identifier("lingua", SIX)
+    passage = "La chatte a été trouvée par sa nièce, dans un panier de serviettes propres."
+    options = (
+        Option("", "sa nièce", "fr", True),
+        Option("", "the postman", "en", False),
+        Option("", "Mirka", "fr", False),
+        Option("", "Mirka", "en", False),
+        Option("", "dans un panier de serviettes propres", "fr", False),
+    )
+    prompt = make_prompt("passage", "fr", options, passage)
+    assert answer_language("- the postman", prompt, identifier, 12).language == "en"
+    assert answer_language("Sa nièce.", prompt, identifier, 12).language == "fr"
+    assert answer_language("Mirka", prompt, identifier, 12).reason == "too_short"
+    assert prose("dans un panier de serviettes propres", prompt) != ""
+    assert prose("trouvée par sa nièce, dans un panier", prompt) == ""
+    unoffered = make_prompt("passage", "fr", (), passage)
+    assert answer_language("Sa nièce.", unoffered, identifier, 12).reason == "too_short"
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def test_pooled_rows_are_clustered_and_count_a_coinciding_prompt_once() -> None:
     )
     assert over_all["n"] == 24
     assert over_all["task_accuracy"]["low"] == pytest.approx(expected.low)
-    assert over_all["task_accuracy"]["low"] < wilson(8, 24).low  # type: ignore[operator]
+    assert over_all["task_accuracy"]["low"] < wilson(8, 24).low
     marked = [cell for cell in summary["cells"] if cell["coincides_with"]]
     assert [(cell["language"], cell["n"]) for cell in marked] == [("en", 1)]
     code_mixed = next(row for row in summary["overall"] if row["scenario"] == "code_mixed")

@@ -35,7 +35,7 @@ def test_full_disk_is_refused_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    with pytest.raises(UserError, match="needs 1.5 GB"):
+    with pytest.raises(UserError, match=r"needs 1\.5 GB"):
         starter.starter_folder()
     assert list(cache.iterdir()) == []
 

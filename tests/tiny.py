@@ -12,6 +12,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from linguamap.config import ModelConfig
+from linguamap.model import LanguageModel, assemble
+
 VOCAB = 384
 
 TEXT = [
@@ -61,7 +64,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "moe_intermediate_size": 16,
     },
     "gemma": {**_GQA, "head_dim": 8},
-    "gemma2": {**_GQA, "head_dim": 8, "sliding_window": 16, "final_logit_softcapping": 0.5},
+    "gemma2": {**_GQA, "head_dim": 8, "sliding_window": 16, "final_logit_softcapping": 8.0},
     "gemma3_text": {**_GQA, "head_dim": 8, "sliding_window": 16},
     "bloom": {
         "vocab_size": VOCAB,
@@ -140,3 +143,8 @@ def save_tiny(folder: Path, kind: str, seed: int = 0, **changes: Any) -> Path:
     tiny_model(kind, seed, **changes).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+def tiny_lm(kind: str, seed: int = 0, **changes: Any) -> LanguageModel:
+    """A tiny model with tokenizer and structure, never written to disk; not self-checked."""
+    return assemble(ModelConfig(name=kind), tiny_model(kind, seed, **changes), tiny_tokenizer())

@@ -121,6 +121,7 @@ def locate_layers(
     n_layers = len(block_parameters)
     boundaries = language_boundaries(lens, similarity, config.bootstrap, seed)
     value, interval, reason = combine(boundaries)
+    whole = None if interval is None else [math.ceil(limit - 1e-9) for limit in interval]
     late_start = None if value is None else min(max(math.ceil(value - 1e-9), 1), n_layers)
     early = [b.early_end for b in boundaries if b.value is not None and b.early_end is not None]
     early_end = math.floor(float(np.median(early))) if early and late_start else None
@@ -135,13 +136,14 @@ def locate_layers(
     return {
         "n_layers": n_layers,
         "phases": {"early_end": early_end, "late_start": late_start},
-        "late_start_interval": interval,
+        "late_start_interval": whole,
         "tune_layers": blocks,
         "trainable_share": sum(block_parameters[b - 1] for b in blocks) / total_parameters,
         "fallback_layers": fallback,
         "evidence": {
             "reason": reason,
             "boundary": value,
+            "boundary_interval": interval,
             "rule": RULE,
             "weights": WEIGHTS,
             "confidence": CONFIDENCE,
@@ -177,8 +179,8 @@ def language_boundaries(
 
 def combine(
     boundaries: Sequence[Boundary],
-) -> tuple[float | None, list[int] | None, str | None]:
-    """Median over languages, its interval in whole layers, and why there is none."""
+) -> tuple[float | None, list[float] | None, str | None]:
+    """Median over languages, its interval, and why there is none."""
     if not boundaries:
         return None, None, "no language other than English was probed"
     known = [b for b in boundaries if b.value is not None]
@@ -191,7 +193,7 @@ def combine(
     if not usable.size:
         return value, None, None
     low, high = np.quantile(np.median(usable, 0), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return value, [math.ceil(low - 1e-9), math.ceil(high - 1e-9)], None
+    return value, [float(low), float(high)], None
 
 
 def choose_blocks(

@@ -26,7 +26,7 @@ from linguamap.model_check import Check, check_model, verify_model
 from linguamap.records import UserError
 from linguamap.structure import Structure, find_structure, hidden_in, hidden_out, replace_hidden
 
-__all__ = ["Check", "LanguageModel", "Structure", "check_model", "load_model", "verify_model"]
+__all__ = ["Check", "LanguageModel", "Structure", "assemble", "check_model", "load_model", "verify_model"]
 
 See = Callable[[int, Tensor], Tensor | None]
 """Called with a layer and its (batch, position, d_model); a returned tensor takes its place."""
@@ -153,7 +153,7 @@ def load_model(
     """
     with quiet():
         model, tokenizer = load_weights(config)
-        lm = _assemble(config, model.eval(), tokenizer)
+        lm = assemble(config, model.eval(), tokenizer)
         if verify:
             verify_model(lm)
     if delta is not None:
@@ -164,7 +164,8 @@ def load_model(
     return lm
 
 
-def _assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
+def assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
+    """A :class:`LanguageModel` of parts that are in memory already; not self-checked."""
     lm = LanguageModel(
         model=model,
         tokenizer=prepare_tokenizer(tokenizer),

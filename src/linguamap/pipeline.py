@@ -21,7 +21,7 @@ from linguamap.langid import Identifier, make_identifier
 from linguamap.languages import get_language
 from linguamap.manifest import write_manifest
 from linguamap.progress import Progress, silent
-from linguamap.records import Benchmark, Completion, Prompt, Split, UserError
+from linguamap.records import Benchmark, Completion, Prompt, Split
 from linguamap.scenarios import render_all, training_examples
 from linguamap.score import judge, summarise
 from linguamap.store import (
@@ -95,7 +95,7 @@ class Pipeline:
         self._evaluate("before", lambda: self.model)
 
     def _after(self) -> None:
-        self._release()
+        self._release()  # tuning has freed parts of the base model
         self._evaluate("after", lambda: self._tuned_model)
 
     def _evaluate(self, where: str, model: Callable[[], LanguageModel]) -> None:
@@ -199,31 +199,34 @@ class Pipeline:
         write_json(self.run.path("layers.json"), layers)
 
     def _tune(self) -> None:
-        from linguamap.tuning import parse_layers, tune
+        from linguamap.tuning import tune
 
         config = self.run.config
-        layers = read_json(self.run.path("layers.json"))
-        chosen = config.tune.layers
-        numbers = (
-            parse_layers(chosen, layers["n_layers"], config.seed)
-            if chosen
-            else tuple(layers["tune_layers"])
-        )
-        if not numbers:
-            raise UserError(
-                "tune: locate found no late phase and proposes no blocks "
-                f"({layers['evidence'].get('reason', 'see layers.json')}); "
-                "name them with --set tune.layers=last:2"
-            )
-        tune(
+        numbers, source = self._blocks_to_tune()
+        out = self.run.path("tuned", "tuning.json").parent
+        tuning = tune(
             self.model,
             self.training_prompts,
             config.tune,
             numbers,
-            self.run.path("tuned", "tuning.json").parent,
+            out,
             seed=config.seed,
             progress=self.progress,
+            model_config=config.model,
         )
+        write_json(out / "tuning.json", {**tuning, "layers_source": source})
+
+    def _blocks_to_tune(self) -> tuple[tuple[int, ...], str]:
+        """The blocks, and why these: named in the config, located, or the last ones instead."""
+        from linguamap.tuning import parse_layers
+
+        config = self.run.config
+        located = read_json(self.run.path("layers.json"))
+        if config.tune.layers:
+            return parse_layers(config.tune.layers, located["n_layers"], config.seed), "config"
+        if located["tune_layers"]:
+            return tuple(located["tune_layers"]), "located"
+        return tuple(located["fallback_layers"]), "fallback: no late phase was located"
 
     def _probe_after(self) -> None:
         from linguamap.probe import change_outside, run_probe

@@ -70,14 +70,7 @@ def judge(
     task_reason = None if extraction.value is not None else extraction.reason
     failed = outcome == "unscored" or empty
     return {
-        "prompt_id": prompt.prompt_id,
-        "item_id": prompt.item_id,
-        "benchmark": prompt.benchmark,
-        "kind": prompt.kind,
-        "language": prompt.language,
-        "scenario": prompt.scenario,
-        "coincides_with": prompt.coincides_with,
-        "prompt": prompt.text,
+        **_asked(prompt),
         "answer": completion.answer,
         "thinking": completion.thinking,
         "extracted": extraction.value,
@@ -97,6 +90,19 @@ def judge(
         "finish": completion.finish,
         "n_tokens": completion.n_tokens,
         "error": completion.error,
+    }
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "prompt_id": prompt.prompt_id,
+        "item_id": prompt.item_id,
+        "benchmark": prompt.benchmark,
+        "kind": prompt.kind,
+        "language": prompt.language,
+        "scenario": prompt.scenario,
+        "coincides_with": prompt.coincides_with,
+        "prompt": prompt.text,
     }
 
 
@@ -199,23 +205,26 @@ def summarise(
         | _figures(groups[key], confidence, clustered=False)
         for key in keys
     ]
-    own = [row for row in rows if not row.get("coincides_with")]
-    present = [scenario for scenario in SCENARIOS if any(r["scenario"] == scenario for r in rows)]
-    pools: list[tuple[str | None, list[Row]]] = [
-        (scenario, [row for row in own if row["scenario"] == scenario]) for scenario in present
-    ]
-    overall = [
-        {"benchmark": None, "language": None, "scenario": scenario, "coincides_with": None}
-        | _figures(pool, confidence, clustered=True)
-        for scenario, pool in [*pools, (None, own)]
-    ]
     return {
         "model": model,
         "identifier": dict(identifier) if identifier is not None else None,
         "confidence": confidence,
         "cells": cells,
-        "overall": overall,
+        "overall": _overall(rows, confidence),
     }
+
+
+def _overall(rows: Sequence[Row], confidence: float) -> list[dict[str, Any]]:
+    own = [row for row in rows if not row.get("coincides_with")]
+    present = [scenario for scenario in SCENARIOS if any(r["scenario"] == scenario for r in rows)]
+    pools: list[tuple[str | None, list[Row]]] = [
+        (scenario, [row for row in own if row["scenario"] == scenario]) for scenario in present
+    ]
+    return [
+        {"benchmark": None, "language": None, "scenario": scenario, "coincides_with": None}
+        | _figures(pool, confidence, clustered=True)
+        for scenario, pool in [*pools, (None, own)]
+    ]
 
 
 def _order(known: Sequence[str]) -> Callable[[str], tuple[int, str]]:

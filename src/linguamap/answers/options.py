@@ -58,6 +58,8 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
     ``option_text`` (exactly one option's text), ``lone_letter`` (one capital standing alone),
     ``position`` ("the second option"). Two different letters by the same rule are ``ambiguous``.
     """
+    if not any(option.letter for option in prompt.options):
+        return Extraction(None, "no_option")
     text = normalise_digits(text)
     answer_cues = find_cues(text, prompt.language, "answer")
     option_cues = find_cues(text, prompt.language, "option")

@@ -1,8 +1,8 @@
 """The part of an answer that shows its language, and which language that is.
 
 Taken out: code, formulas, links, numbers with their operators and units, option letters, spans copied
-from the passage and the extracted span if the passage holds it. Offered option texts and candidate
-sentences stay: a model that picks the English candidate has picked a language.
+from the passage and the extracted span if the passage holds it. Offered option texts and candidates
+stay, even if the passage holds them: a model that picks the English candidate has picked a language.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import regex
 
 from linguamap.answers.cues import clean, is_empty
-from linguamap.answers.spans import extract_span
+from linguamap.answers.spans import extract_span, searchable
 from linguamap.langid import Identifier
 from linguamap.languages import (
     LANGUAGES,
@@ -60,8 +60,8 @@ def prose(answer: str, prompt: Prompt) -> str:
     text = clean(text)
     if prompt.passage:
         text = _without_span(text, prompt)
-        text = _without_copied_words(text, prompt.passage)
-        text = _without_copied_letters(text, prompt.passage)
+        text = _without_copied_words(text, prompt, prompt.passage)
+        text = _without_copied_letters(text, prompt, prompt.passage)
     text = _LONE_LETTER.sub(" ", _FORMULA.sub(" ", text))
     return " ".join(text.split())
 
@@ -76,7 +76,8 @@ def answer_language(
     as ``und-`` and the script (``und-Cyrl``), which no target language equals; lingua over six
     candidates would otherwise be forced to choose one of them. Else the identifier judges the words in
     that script, so that a few foreign words do not turn a text. Within one script a mixture gets
-    the language that the identifier finds in the whole.
+    the language that the identifier finds in the whole. An answer that is nothing but one offered
+    text has that text's language, however short it is: which language was picked needs no identifier.
 
     Returns:
         A language, or None with the reason ``empty`` (no letter or digit in the answer),
@@ -84,6 +85,10 @@ def answer_language(
     """
     if is_empty(answer):
         return Identification(None, "empty")
+    said = searchable(clean(answer))
+    picked = {option.language for option in prompt.options if searchable(option.text) == said}
+    if len(picked) == 1 and _LETTER.search(said):
+        return Identification(picked.pop())
     return text_language(prose(answer, prompt), identifier, min_letters)
 
 
@@ -118,33 +123,42 @@ def _in_scripts(text: str, scripts: frozenset[str]) -> str:
     return str(_WORD.sub(keep, text))
 
 
+def _is_offered(text: str, prompt: Prompt) -> bool:
+    """Whether a text is an offered answer or part of one."""
+    piece = searchable(text)
+    return any(piece in searchable(option.text) for option in prompt.options)
+
+
 def _without_span(text: str, prompt: Prompt) -> str:
-    span = extract_span(text, prompt)
-    if span.value is None or prompt.passage is None:
+    span = extract_span(text, prompt).value
+    if span is None or prompt.passage is None or _is_offered(span, prompt):
         return text
-    if span.value.lower() not in prompt.passage.lower():
+    if span.lower() not in prompt.passage.lower():
         return text
-    start = text.lower().rfind(span.value.lower())
-    return text if start < 0 else f"{text[:start]} {text[start + len(span.value) :]}"
+    start = text.lower().rfind(span.lower())
+    return text if start < 0 else f"{text[:start]} {text[start + len(span) :]}"
 
 
-def _without_copied_words(text: str, passage: str) -> str:
+def _without_copied_words(text: str, prompt: Prompt, passage: str) -> str:
     places = [match.span() for match in _WORD.finditer(text)]
     own = [text[start:end].lower() for start, end in places]
     source = [word.lower() for word in _WORD.findall(passage)]
-    copied = _copied_runs(own, source, MIN_COPIED_WORDS)
-    for first, last in reversed(copied):
-        text = f"{text[: places[first][0]]} {text[places[last][1] :]}"
-    return text
+    runs = _copied_runs(own, source, MIN_COPIED_WORDS)
+    return _cut(text, [(places[first][0], places[last][1]) for first, last in runs], prompt)
 
 
-def _without_copied_letters(text: str, passage: str) -> str:
+def _without_copied_letters(text: str, prompt: Prompt, passage: str) -> str:
     places = [m.start() for m in _LETTER.finditer(text) if script_of(m[0]) in UNSEGMENTED_SCRIPTS]
+    own = [text[place] for place in places]
     source = [x for x in _LETTER.findall(passage) if script_of(x) in UNSEGMENTED_SCRIPTS]
-    for first, last in reversed(
-        _copied_runs([text[i] for i in places], source, MIN_COPIED_LETTERS)
-    ):
-        text = f"{text[: places[first]]} {text[places[last] + 1 :]}"
+    runs = _copied_runs(own, source, MIN_COPIED_LETTERS)
+    return _cut(text, [(places[first], places[last] + 1) for first, last in runs], prompt)
+
+
+def _cut(text: str, stretches: list[tuple[int, int]], prompt: Prompt) -> str:
+    for start, end in reversed(stretches):
+        if not _is_offered(text[start:end], prompt):
+            text = f"{text[:start]} {text[end:]}"
     return text
 
 

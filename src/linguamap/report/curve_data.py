@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from linguamap.report.curve_readings import overtakings
-from linguamap.report.loading import Json, RunData, Table
+from linguamap.report.loading import Json, RunData, Table, object_at
 from linguamap.report.rates import is_number
 
 MAX_PAIRS = 28
@@ -43,7 +43,7 @@ def curve_data(data: RunData) -> Json:
         },
         "late_start": late_start(data),
         "late_interval": _interval((data.layers or {}).get("late_start_interval")),
-        "early_end": _number(((data.layers or {}).get("phases") or {}).get("early_end")),
+        "early_end": _number(object_at(data.layers, "phases").get("early_end")),
         "tuned": data.tuned_layers,
         "were_tuned": data.tuning is not None,
     }
@@ -62,19 +62,18 @@ def n_layers(data: RunData) -> int | None:
 
 def late_start(data: RunData) -> float | None:
     """First layer of the late phase; None if none was found or looked for."""
-    return _number(((data.layers or {}).get("phases") or {}).get("late_start"))
+    return _number(object_at(data.layers, "phases").get("late_start"))
 
 
 def ceilings(data: RunData) -> dict[str, float]:
     """Language -> share of its own gold words that the identifier places right."""
     for name in CEILING_NAMES:
-        found = (data.probe or {}).get(name)
-        if isinstance(found, dict):
-            return {
-                str(code): float(value["value"] if isinstance(value, dict) else value)
-                for code, value in found.items()
-                if is_number(value["value"] if isinstance(value, dict) else value)
-            }
+        found = {
+            code: value.get("value") if isinstance(value, dict) else value
+            for code, value in object_at(data.probe, name).items()
+        }
+        if found:
+            return {code: float(value) for code, value in found.items() if is_number(value)}
     return {}
 
 

@@ -63,7 +63,11 @@ def headline(data: RunData) -> str:
     tuned = len(data.tuned_layers)
     total = (data.layers or {}).get("n_layers")
     if difference and tuned and is_number(difference.get("low")):
-        blocks = f"{number_word(tuned)} of {total} blocks" if is_number(total) else "a few blocks"
+        blocks = (
+            f"{number_word(tuned)} of {number_word(int(total))} blocks"
+            if is_number(total)
+            else "a few blocks"
+        )
         if difference["low"] > 0:
             return f"Tuning {blocks} brings {model} back to the language it is asked for"
         return (

@@ -22,6 +22,25 @@ Table = list[dict[str, Any]]
 Json = dict[str, Any]
 
 
+NAMES = (
+    "item_id", "benchmark", "language", "scenario", "outcome", "coincides_with", "answer_language",
+)  # fmt: skip
+"""Fields of an answer that are names: text, or null."""
+
+
+def object_at(value: Any, *keys: str) -> Json:
+    """The JSON object at a path of keys; empty where there is none, whatever is there instead."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def list_at(value: Any, key: str) -> list[Any]:
+    """The JSON list under a key; empty where there is none."""
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
 @dataclass(frozen=True)
 class RunData:
     """What a run folder holds. Tables are lists of rows; a missing table has none.
@@ -85,10 +104,10 @@ class RunData:
     @property
     def tuned_layers(self) -> list[int]:
         """Numbers of the blocks that were tuned, or else proposed; 1 is the first block."""
-        layers = (self.tuning or {}).get("layers")
-        if not isinstance(layers, list) and self.tuning is None:
-            layers = (self.layers or {}).get("tune_layers")
-        return [one for one in layers or [] if isinstance(one, int)]
+        layers = list_at(self.tuning, "layers")
+        if self.tuning is None:
+            layers = list_at(self.layers, "tune_layers")
+        return [one for one in layers if isinstance(one, int)]
 
 
 def read_run(folder: Path) -> RunData:
@@ -175,12 +194,17 @@ def _read_answers(path: Path, folder: Path, faults: list[str]) -> Table:
                 torn += 1
                 continue
             if isinstance(row, dict):
-                rows.append(row)
+                odd = {name: str(row[name]) for name in NAMES if _is_odd_name(row.get(name))}
+                rows.append({**row, **odd} if odd else row)
             else:
                 torn += 1
     if torn:
         faults.append(f"{path.relative_to(folder)}: {torn} broken line(s) left out")
     return rows
+
+
+def _is_odd_name(value: Any) -> bool:
+    return value is not None and not isinstance(value, str)
 
 
 def _read_parquet(path: Path, folder: Path, faults: list[str]) -> Table:

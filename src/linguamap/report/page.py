@@ -30,7 +30,7 @@ from linguamap.report.colours import (
 )
 from linguamap.report.curve_data import curve_data
 from linguamap.report.findings import find
-from linguamap.report.loading import Json, RunData, read_run
+from linguamap.report.loading import Json, RunData, list_at, object_at, read_run
 from linguamap.report.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
@@ -139,21 +139,20 @@ def examples(answers: Json, seed: str) -> list[int]:
 
 
 def _losses(data: RunData) -> Json | None:
-    tuning = data.tuning or {}
     curves = {
-        name: [float(one) if is_number(one) else None for one in tuning[name]]
+        name: [float(one) if is_number(one) else None for one in list_at(data.tuning, name)]
         for name in ("train_loss", "validation_loss")
-        if isinstance(tuning.get(name), list) and tuning[name]
+        if list_at(data.tuning, name)
     }
     return curves or None
 
 
 def _moved(data: RunData) -> list[list[float]] | None:
     """(layer, mean absolute change of the lens curves) between the two probes."""
-    by_layer = (((data.change or {}).get("curves") or {}).get("lens") or {}).get("by_layer")
-    if not isinstance(by_layer, dict):
+    by_layer = object_at(data.change, "curves", "lens", "by_layer")
+    if not by_layer:
         return None
-    return [[int(layer), round(value, 5)] for layer, value in by_layer.items() if is_number(value)]
+    return [[int(k), round(v, 5)] for k, v in by_layer.items() if k.isdigit() and is_number(v)]
 
 
 def _context(data: RunData) -> dict[str, Any]:
@@ -185,8 +184,8 @@ def _context(data: RunData) -> dict[str, Any]:
         "stage_rows": tables.stage_rows(data),
         "tuning_rows": tables.tuning_rows(data),
         "version_rows": tables.version_rows(data),
-        "not_probed": (data.probe or {}).get("missing") or {},
-        "evidence": (data.layers or {}).get("evidence") or {},
+        "not_probed": object_at(data.probe, "missing"),
+        "evidence": object_at(data.layers, "evidence"),
         "evidence_rows": tables.evidence_rows(data),
         "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),
         "folder_name": data.folder.resolve().name,
@@ -218,7 +217,7 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.ChainableUndefined,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from linguamap.records import Rate
 from linguamap.report.curve_data import handover_rows
 from linguamap.report.curve_readings import commitment, overtakings
-from linguamap.report.loading import Json, RunData
+from linguamap.report.loading import Json, RunData, list_at, object_at
 from linguamap.report.naming import (
     EN_DASH,
     SCENARIO_PHRASES,
@@ -127,15 +127,26 @@ def where(data: RunData) -> list[Sentence]:
     late = _late_sentence(data)
     if late:
         sentences.append(late)
-    committed = commitment(handover_rows(data.handover))
+    committed = _committed_sentence(data)
     if committed:
-        first, last = min(committed.values()), max(committed.values())
-        place = f"layer {first}" if first == last else f"layers {first}{EN_DASH}{last}"
-        sentences.append(
-            ["Where it is spoken is not where it is decided: swapping in the state of an English "
-             "prompt already turns half of the next words English from ", Number(place), " on."]
-        )  # fmt: skip
+        sentences.append(committed)
     return sentences
+
+
+def _committed_sentence(data: RunData) -> Sentence:
+    """From which layer on the English twin's state decides; a contrast only where it is one."""
+    committed = commitment(handover_rows(data.handover))
+    if not committed:
+        return []
+    first, last = min(committed.values()), max(committed.values())
+    place = f"layer {first}" if first == last else f"layers {first}{EN_DASH}{last}"
+    late = object_at(data.layers, "phases").get("late_start")
+    if is_number(late) and last < late:
+        lead = "Where it is spoken is not where it is decided: swapping in"
+    else:
+        lead = "Swapping in"
+    rest = " the state of an English prompt turns half of the next words English from "
+    return [lead + rest, Number(place), " on."]
 
 
 def _overtaking_sentences(data: RunData) -> list[Sentence]:
@@ -158,17 +169,19 @@ def _overtaking_sentences(data: RunData) -> list[Sentence]:
         sentences.append([*sentence, "."])
     never = [code for code, layer in crossings.items() if layer is None]
     if never:
-        sentences.append([f"It never does for {_named(never)}."])
+        verb = "never does" if reached else "never overtakes English for good"
+        subject = "It" if reached else "Read layer by layer, the language asked for"
+        sentences.append([f"{subject} {verb} for {_named(never)}."])
     return sentences
 
 
 def _late_sentence(data: RunData) -> Sentence:
     if data.layers is None:
         return []
-    late = (data.layers.get("phases") or {}).get("late_start")
+    late = object_at(data.layers, "phases").get("late_start")
     if not is_number(late):
-        reason = (data.layers.get("evidence") or {}).get("reason")
-        return [f"No late phase was found: {reason}." if reason else "No late phase was found."]
+        reason = object_at(data.layers, "evidence").get("reason")
+        return [f"No blocks are proposed: {reason}." if reason else "No late phase was found."]
     interval = data.layers.get("late_start_interval")
     detail = ""
     if isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval)):
@@ -223,7 +236,7 @@ def _tuning_sentence(data: RunData) -> Sentence:
         sentence += [f"The method {tuning.get('method', 'used')} was applied"]
     if is_number(tuning.get("trainable_share")):
         sentence += [", ", Number(percent_exact(tuning["trainable_share"])), " of the weights"]
-    seconds = [one for one in tuning.get("seconds_per_epoch") or [] if is_number(one)]
+    seconds = [one for one in list_at(tuning, "seconds_per_epoch") if is_number(one)]
     if seconds:
         epochs = f"{number_word(len(seconds))} epoch{'s' * (len(seconds) != 1)}"
         sentence += [f", for {epochs} in ", Number(duration(sum(seconds)))]
@@ -257,12 +270,15 @@ def _moved_sentence(change: Json | None) -> Sentence:
             return ["The curves moved in the tuned blocks only."]
         share = Number(percent(inside))
         return ["Below them no curve moved; ", share, " of the change lies in the tuned blocks."]
-    where_not: Sentence = [" of the curves' change lies in the tuned blocks, ", Number(percent(below))]
+    where_not: Sentence = [
+        " of the curves' change lies in the tuned blocks, ",
+        Number(percent(below)),
+    ]
     return [Number(percent(inside)), *where_not, " below them."]
 
 
 def overall_difference(data: RunData, name: str) -> Json | None:
-    found = ((data.comparison or {}).get("overall") or {}).get(name)
-    if isinstance(found, dict) and is_number(found.get("before")) and is_number(found.get("after")):
+    found = object_at(data.comparison, "overall", name)
+    if is_number(found.get("before")) and is_number(found.get("after")):
         return found
     return None

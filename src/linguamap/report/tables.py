@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from linguamap.records import OUTCOMES, Rate
-from linguamap.report.loading import Json, RunData, Table
+from linguamap.report.loading import Json, RunData, Table, list_at, object_at
 from linguamap.report.naming import (
     STAGE_NAMES,
     benchmark_name,
@@ -47,16 +47,15 @@ def change_rows(data: RunData) -> list[ChangeRow]:
     """Before against after: over all, then by scenario, language and benchmark."""
     comparison = data.comparison or {}
     rows = []
-    overall = comparison.get("overall")
-    if isinstance(overall, dict):
+    overall = object_at(comparison, "overall")
+    if overall:
         rows.append(_change_row("", "All answers", overall))
     for group, label, name_of in (
         ("scenarios", "Scenario", scenario_name),
         ("languages", "Language", language_name),
         ("benchmarks", "Benchmark", benchmark_name),
     ):
-        entries = comparison.get(group)
-        for name, entry in entries.items() if isinstance(entries, dict) else ():
+        for name, entry in object_at(comparison, group).items():
             if isinstance(entry, dict):
                 rows.append(_change_row(label, name_of(name), entry))
     return rows
@@ -64,14 +63,13 @@ def change_rows(data: RunData) -> list[ChangeRow]:
 
 def cell_rows(data: RunData) -> list[ChangeRow]:
     """Before against after in every cell; p values are those corrected for many cells."""
-    cells = (data.comparison or {}).get("cells")
     return [
         _change_row(
             f"{benchmark_name(str(entry.get('benchmark')))}, {scenario_name(str(entry.get('scenario')))}",
             language_name(str(entry.get("language"))),
             entry,
         )
-        for entry in (cells if isinstance(cells, list) else [])
+        for entry in list_at(data.comparison, "cells")
         if isinstance(entry, dict)
     ]
 
@@ -79,8 +77,7 @@ def cell_rows(data: RunData) -> list[ChangeRow]:
 def _change_row(group: str, name: str, entry: Json) -> ChangeRow:
     cells, clear = [], []
     for measure in MEASURES:
-        found = entry.get(measure)
-        texts, sign = _change_cells(found if isinstance(found, dict) else {})
+        texts, sign = _change_cells(object_at(entry, measure))
         cells.append(texts)
         clear.append(sign)
     return ChangeRow(group, name, cells, clear)
@@ -120,7 +117,7 @@ def map_cells(data: RunData) -> list[Json]:
         counted = grouped(rows, keys)
         stated = {
             tuple(str(cell.get(name)) for name in keys): cell
-            for cell in (summary or {}).get("cells") or []
+            for cell in list_at(summary, "cells")
             if isinstance(cell, dict)
         }
         for key in dict.fromkeys([*stated, *counted]):
@@ -140,14 +137,18 @@ def _coincides(rows: Table) -> str | None:
 
 
 def _summary_cell(cell: Json) -> Json:
-    outcomes = cell.get("outcomes") if isinstance(cell.get("outcomes"), dict) else {}
+    outcomes = object_at(cell, "outcomes")
     n = int(cell["n"]) if is_number(cell.get("n")) else 0
     return {
         "n": n,
-        "outcomes": [int((outcomes or {}).get(name) or 0) for name in OUTCOMES],
+        "outcomes": [_whole(outcomes.get(name)) for name in OUTCOMES],
         "language": _triple(rate_of(cell.get("language_consistency"))),
         "task": _triple(rate_of(cell.get("task_accuracy"))),
     }
+
+
+def _whole(value: Any) -> int:
+    return int(value) if is_number(value) else 0
 
 
 def _counted_cell(rows: Table) -> Json:
@@ -224,7 +225,7 @@ def tuning_rows(data: RunData) -> list[list[str]]:
         rows.append(["Parameters trained", f"{count(int(trained))} of {count(int(total))}"])
     if is_number(tuning.get("trainable_share")):
         rows.append(["Share of the weights", percent_exact(tuning["trainable_share"])])
-    seconds = [one for one in tuning.get("seconds_per_epoch") or [] if is_number(one)]
+    seconds = [one for one in list_at(tuning, "seconds_per_epoch") if is_number(one)]
     if seconds:
         rows.append(["Time for each epoch", ", ".join(duration(one) for one in seconds)])
     if is_number(tuning.get("build_seconds")) and tuning.get("cached_examples"):
@@ -252,12 +253,8 @@ def version_rows(data: RunData) -> list[list[str]]:
     for name in ("linguamap", "python"):
         if manifest.get(name):
             rows.append([name, str(manifest[name])])
-    versions = manifest.get("versions")
-    rows += [[str(k), str(v)] for k, v in (versions or {}).items() if v]
-    machine = manifest.get("machine")
-    rows += [[str(k), str(v)] for k, v in (machine or {}).items() if v]
-    model = manifest.get("model")
-    rows += [[f"model {k}", str(v)] for k, v in (model or {}).items() if v]
+    for group, prefix in (("versions", ""), ("machine", ""), ("model", "model ")):
+        rows += [[prefix + k, str(v)] for k, v in object_at(manifest, group).items() if v]
     if manifest.get("seed") is not None:
         rows.append(["seed", str(manifest["seed"])])
     return rows
@@ -268,17 +265,17 @@ EVIDENCE_CURVES = ("lens", "retrieval", "centred")
 
 def evidence_rows(data: RunData) -> list[list[str]]:
     """Language, its boundary, and where each curve turns with the turn's interval; reasons last."""
-    languages = ((data.layers or {}).get("evidence") or {}).get("languages")
+    languages = object_at(data.layers, "evidence", "languages")
     rows = []
-    for code, entry in languages.items() if isinstance(languages, dict) else ():
-        boundary = entry.get("boundary")
-        curves = entry.get("curves") or {}
-        reasons = [entry.get("reason")] + [(curves.get(k) or {}).get("reason") for k in curves]
+    for code in languages:
+        entry = object_at(languages, code)
+        boundary, curves = entry.get("boundary"), object_at(entry, "curves")
+        reasons = [entry.get("reason")] + [object_at(curves, k).get("reason") for k in curves]
         rows.append(
             [
                 language_name(code),
                 f"{boundary:.1f}" if is_number(boundary) else NO_FIGURE,
-                *(_turn(curves.get(name) or {}) for name in EVIDENCE_CURVES),
+                *(_turn(object_at(curves, name)) for name in EVIDENCE_CURVES),
                 "; ".join(dict.fromkeys(str(one) for one in reasons if one)),
             ]
         )

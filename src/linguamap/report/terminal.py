@@ -11,7 +11,7 @@ from rich.text import Text
 from linguamap.records import Rate
 from linguamap.report.curve_readings import overtakings
 from linguamap.report.findings import find
-from linguamap.report.loading import Json, RunData, read_run
+from linguamap.report.loading import Json, RunData, list_at, object_at, read_run
 from linguamap.report.naming import (
     EN_DASH,
     benchmark_name,
@@ -95,17 +95,15 @@ def _rates(data: RunData) -> RenderableType:
 
 
 def _comparisons(comparison: Json) -> list[tuple[str, Json]]:
-    rows = [("all answers", comparison.get("overall") or {})]
+    rows = [("all answers", object_at(comparison, "overall"))]
     for group, name_of in (("scenarios", scenario_name), ("benchmarks", benchmark_name)):
-        entries = comparison.get(group)
-        if isinstance(entries, dict):
-            rows += [(name_of(name), entry) for name, entry in entries.items()]
+        rows += [(name_of(name), entry) for name, entry in object_at(comparison, group).items()]
     return rows
 
 
 def _change(entry: Json, measure: str) -> list[RenderableType]:
     """Before and after, and the difference; coloured where its interval excludes 0."""
-    found = entry.get(measure) or {}
+    found = object_at(entry, measure)
     before, after = found.get("before"), found.get("after")
     if not is_number(before) or not is_number(after):
         return [NOTHING] * 2
@@ -155,7 +153,7 @@ def _layers(data: RunData) -> list[RenderableType]:
     layers = data.layers
     if layers is None:
         return []
-    late = (layers.get("phases") or {}).get("late_start")
+    late = object_at(layers, "phases").get("late_start")
     interval = layers.get("late_start_interval")
     parts: list[RenderableType] = []
     if is_number(late):
@@ -164,10 +162,9 @@ def _layers(data: RunData) -> list[RenderableType]:
             text += f" (95% interval {interval[0]}{EN_DASH}{interval[1]})"
         text += f" of {layers.get('n_layers')}"
     else:
-        text = "No late phase found"
-        reason = (layers.get("evidence") or {}).get("reason")
-        text += f": {reason}" if reason else ""
-    chosen = [one for one in layers.get("tune_layers") or [] if isinstance(one, int)]
+        reason = object_at(layers, "evidence").get("reason")
+        text = f"No blocks proposed: {reason}" if reason else "No late phase found"
+    chosen = [one for one in list_at(layers, "tune_layers") if isinstance(one, int)]
     if chosen:
         text += f"; blocks to tune: {spans(chosen)}"
         if is_number(layers.get("trainable_share")):
@@ -186,7 +183,7 @@ def _tuning_line(data: RunData) -> RenderableType:
     tuning = data.tuning or {}
     text = f"Tuned {model_title(data.model_name)}: {tuning.get('method', 'unknown method')}"
     if data.tuned_layers:
-        text += f", blocks {spans(data.tuned_layers)}"
+        text += f", block{'s' * (len(data.tuned_layers) != 1)} {spans(data.tuned_layers)}"
     if is_number(tuning.get("trainable_share")):
         text += f", {percent_exact(tuning['trainable_share'])} of the weights"
     return Text(text + ".")

@@ -18,6 +18,7 @@ class TrainingExample:
     """A text as token ids and which of them the model should learn to write.
 
     Attributes:
+        example_id: unique among the examples of a training.
         loss_mask: True where the token is trained on; never at the first position.
         group: examples of one group never fall into both training and validation.
     """
@@ -101,22 +102,15 @@ def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]
     return batches
 
 
-def split_groups(
-    examples: Sequence[TrainingExample], share: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation; a group falls whole into one of them.
+def split_groups(examples: Sequence[TrainingExample], share: float, seed: int) -> set[str]:
+    """Ids of the examples that validate; a group falls whole to one side.
 
-    Groups are drawn before languages are looked at, apart for each benchmark (the part of the
-    group's name before the first slash), so that each is represented.
+    Args:
+        share: of the groups, in [0, 1). Above 0 at least one validates, wherever there are two.
     """
-    drawn = random.Random(f"validation/{seed}")
-    families: dict[str, list[str]] = {}
-    for group in dict.fromkeys(example.group for example in examples):
-        families.setdefault(group.partition("/")[0], []).append(group)
-    chosen: set[str] = set()
-    for groups in families.values():
-        count = round(len(groups) * share)
-        chosen.update(drawn.sample(groups, min(count, len(groups) - 1)))
-    training = [i for i, example in enumerate(examples) if example.group not in chosen]
-    validation = [i for i, example in enumerate(examples) if example.group in chosen]
-    return training, validation
+    groups = sorted({example.group for example in examples})
+    count = round(len(groups) * share)
+    if share > 0:
+        count = max(min(max(count, 1), len(groups) - 1), 0)
+    chosen = set(random.Random(f"validation/{seed}").sample(groups, count))
+    return {example.example_id for example in examples if example.group in chosen}

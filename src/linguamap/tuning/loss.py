@@ -141,6 +141,7 @@ class _BlockedLoss(torch.autograd.Function):
         return ctx.gradient * outward[0].to(ctx.gradient.dtype), None, None, *slopes
 
 
+@torch.no_grad()
 def tiled_cross_entropy(
     hidden: Tensor, targets: Tensor, head: FrozenHead, *, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:

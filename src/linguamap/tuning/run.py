@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from linguamap.config import ModelConfig, TuneConfig
+from linguamap.examples import split_items
 from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
@@ -67,8 +68,7 @@ def tune(
     precision = choose_precision(config.dtype, lm.model, weights)
     trainable = _choose(lm, layers, config)
     split = SplitModel(lm, _first_tuned(config, trainable), precision.autocast)
-    training, validation = split_groups(examples, config.validation_share, seed)
-    data = Data(examples, training, validation)
+    data = _divide(prompts, examples, config.validation_share, seed)
     started = time.monotonic()
     cache = _build_cache(split, examples, config, out / "cache", report)
     split.prepare()
@@ -110,6 +110,21 @@ def tune(
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     shutil.rmtree(out / "cache", ignore_errors=True)
     return tuning
+
+
+def _divide(
+    prompts: Sequence[Prompt | TrainingExample],
+    examples: Sequence[TrainingExample],
+    share: float,
+    seed: int,
+) -> Data:
+    """Training and validation, by item before languages."""
+    halves = split_items([one for one in prompts if isinstance(one, Prompt)], share, seed)
+    held_out = {prompt.prompt_id for prompt in halves.validation}
+    held_out |= split_groups([e for e in prompts if isinstance(e, TrainingExample)], share, seed)
+    training = [i for i, one in enumerate(examples) if one.example_id not in held_out]
+    validation = [i for i, one in enumerate(examples) if one.example_id in held_out]
+    return Data(examples, training, validation)
 
 
 def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig) -> Trainable:

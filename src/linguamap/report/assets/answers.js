@@ -109,7 +109,7 @@ function drawAnswers() {
   if (A.left_out) notes.push(`${plural(A.left_out, 'question')} of ${A.total.toLocaleString('en')} did not fit into this page and are only in the run folder; those here are spread evenly over all of them.`);
   if (A.cut) notes.push(`Answers longer than ${A.cut.toLocaleString('en')} characters are cut; the run folder has them whole.`);
   host.append(h('div', {class: 'tools search', role: 'search'}, browser.words, browser.language, browser.scenario, browser.benchmark), browser.facets,
-    h('p', {class: 'result'}, browser.count, browser.clear), ...notes.map(note => h('p', {class: 'fine'}, note)), browser.list, browser.more);
+    h('p', {class: 'result'}, browser.count, browser.clear), browser.list, browser.more, ...notes.map(note => h('p', {class: 'fine note'}, note)));
   const fromAddress = readAddress();
   refresh();
   if (fromAddress) toAnswers();

@@ -1,3 +1,7 @@
+/* What solid, dashed and short strokes mean. */
+const STROKES = {before: 'before tuning', after: 'after tuning', ceiling: 'identifier’s ceiling'};
+const strokes = (...kinds) => h('div', {class: 'line-key'}, kinds.map(kind => h('span', {}, h('i', {class: `stroke ${kind}`, 'aria-hidden': 'true'}), STROKES[kind])));
+
 /* The probes: lens per language, similarity with its controls, handover, and the loss. */
 function drawLens() {
   const figure = figureOf('lens');
@@ -28,7 +32,7 @@ function drawLens() {
       dots: at === null || at < 0 ? [] : [[crossing, curve.y[at], code, crossing]],
       label: `Asked for ${languageName(code)}: ${ends.join(', ')}${crossing ? `, ${languageName(code)} overtakes English at layer ${crossing}` : ''}. Arrow keys read the layers.`});
   });
-  put(figure, after ? h('div', {class: 'line-key'}, h('span', {class: 'stroke'}), 'before tuning', h('span', {class: 'stroke after'}), 'after tuning', h('span', {class: 'stroke ceiling'}), 'identifier’s ceiling') : h('div', {class: 'line-key'}, h('span', {class: 'stroke ceiling'}), 'identifier’s ceiling'),
+  put(figure, after ? strokes('before', 'after', 'ceiling') : strokes('ceiling'),
     h('div', {class: 'multiples'}, panels), numbers(() => curveTable(targets.flatMap(series), percent)));
 }
 
@@ -88,7 +92,7 @@ function drawHandover() {
       starts: seriesOf(direction).filter(one => one.style === '' && one.curve.plain !== null).map(one => [one.code, one.curve.plain]),
       label: `${title}, by layer. Arrow keys read the layers.`});
   });
-  put(figure, languageKey(figure, codes), C.handover.after ? h('div', {class: 'line-key'}, h('span', {class: 'stroke'}), 'before tuning', h('span', {class: 'stroke after'}), 'after tuning') : null,
+  put(figure, languageKey(figure, codes), C.handover.after ? strokes('before', 'after') : null,
     h('div', {class: panels.length === 2 ? 'multiples two' : 'multiples'}, panels), numbers(() => curveTable(directions.flatMap(direction => seriesOf(direction).map(one => ({...one, long: `${(DIRECTIONS[direction] || [direction])[0]}, ${one.name}`}))), percent)));
 }
 

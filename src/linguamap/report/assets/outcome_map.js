@@ -65,7 +65,7 @@ function drawOutcomes() {
   const scenarios = D.scenarios.map(one => one.id);
   const tables = D.benchmarks.map(one => one.id).map(benchmark => {
     const table = h('table', {class: 'outcome-map'}, h('caption', {}, benchmarkName(benchmark)),
-      h('thead', {}, h('tr', {}, h('td', {class: 'names'}), scenarios.map(scenario => h('th', {scope: 'col'}, scenarioName(scenario))))),
+      h('thead', {}, h('tr', {}, h('td', {class: 'names'}), scenarios.map(scenario => h('th', {scope: 'col'}, scenarioName(scenario).replace('Monolingual', 'Mono\u00adlingual'))))),
       h('tbody', {}, languages.map(code => h('tr', {}, h('th', {scope: 'row', class: 'names'}, swatch(code), languageName(code)),
         scenarios.map(scenario => { const cell = cellsByKey.get(cellKey(benchmark, scenario, code)); return h('td', {}, cell ? cellButton(cell, rateKey) : h('span', {class: 'soft'}, '–')); })))));
     gridKeys(table);

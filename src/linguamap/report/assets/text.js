@@ -29,8 +29,11 @@ function marked(text, find) {
 }
 /* Each line decides its own direction, so a right-to-left answer with numbers in it reads right. */
 function prose(text, language, find) {
-  return text.split(/\r\n|[\n\u2028\u2029]/).map(line => h('div', {class: 'line-of-text', dir: 'auto', lang: language || null}, line === '' ? '\u00a0' : visible(line, find)));
+  const languageOfLine = typeof language === 'function' ? language : () => language || null;
+  return text.split(/\r\n|[\n\u2028\u2029]/).map(line => h('div', {class: 'line-of-text', dir: 'auto', lang: languageOfLine(line)}, line === '' ? '\u00a0' : visible(line, find)));
 }
+/* A prompt may mix languages: English instructions, and letters that only the target's script has. */
+const promptLanguage = (line, row) => scenarioOf(row) !== 'code_mixed' || /(?!\p{Script=Latin})\p{L}/u.test(line) ? languageOf(row) : null;
 const inline = (text, language) => h('bdi', {lang: language || null, dir: 'auto'}, visible(text));
 
 const A = D.answers;
@@ -68,7 +71,7 @@ function card(row, find) {
   return h('article', {class: 'card', 'aria-label': `${languageName(language)}, ${scenarioName(scenarioOf(row))}, ${benchmarkOf(row)}, item ${row[ROW.item]}`},
     h('header', {}, h('span', {class: 'who'}, swatch(language), languageName(language)), h('span', {}, scenarioName(scenarioOf(row))), h('span', {}, benchmarkName(benchmarkOf(row))), h('span', {class: 'soft'}, visible(row[ROW.item])),
       row[ROW.coincides] >= 0 ? h('span', {class: 'soft'}, `same text as ${scenarioName(A.scenarios[row[ROW.coincides]]).toLowerCase()}`) : null),
-    h('div', {class: 'card-body'}, h('details', {class: 'prompt', open: Boolean(find) && prompt.toLowerCase().includes(find)}, h('summary', {}, h('span', {class: 'prompt-word'}, 'Prompt'), h('bdi', {class: 'teaser', dir: 'auto', lang: language}, teaser(row))), h('div', {class: 'model-text'}, prose(prompt, null, find))),
+    h('div', {class: 'card-body'}, h('details', {class: 'prompt', open: Boolean(find) && prompt.toLowerCase().includes(find)}, h('summary', {}, h('span', {class: 'prompt-word'}, 'Prompt'), h('bdi', {class: 'teaser', dir: 'auto', lang: language}, teaser(row))), h('div', {class: 'model-text'}, prose(prompt, line => promptLanguage(line, row), find))),
       row[ROW.gold].length ? h('p', {class: 'gold'}, 'Right answer: ', row[ROW.gold].map((gold, place) => [place ? ' or ' : '', inline(gold)])) : null,
       h('div', {class: WHENS.length > 1 ? 'answers-pair' : ''}, WHENS.map(when => answerBlock(row, when, find)))));
 }

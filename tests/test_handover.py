@@ -1,0 +1,160 @@
+"""Handover and block skipping against a literal loop without cache or batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+import torch
+from fake_identifier import FakeIdentifier, by_script
+from tiny import TEXT, tiny_lm
+
+from linguamap.handover import (
+    ITEMS_SCHEMA,
+    Twins,
+    handover,
+    handover_curves,
+    supports_handover,
+)
+from linguamap.model import LanguageModel
+
+IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
+NEW_TOKENS = 4
+KINDS = ["llama", "gemma3_text", "bloom", "gpt2", "opt", "qwen3_moe", "gptj", "falcon"]
+
+
+def make_twins(lm: LanguageModel) -> list[Twins]:
+    pairs = [(TEXT[2], TEXT[0], "es"), (TEXT[3][:30], TEXT[1], "es"), (TEXT[5], TEXT[0][:40], "ar")]
+    return [
+        Twins(
+            f"i{i}",
+            f"g{i}",
+            "open",
+            code,
+            lm.tokenizer(own)["input_ids"],
+            lm.tokenizer(english)["input_ids"],
+        )
+        for i, (own, english, code) in enumerate(pairs)
+    ]
+
+
+def greedy(
+    lm: LanguageModel,
+    prompt: list[int],
+    layers: list[int],
+    change: Callable[[int, torch.Tensor, dict[int, torch.Tensor]], torch.Tensor],
+) -> str:
+    """Whole forward passes, one a token, with a change to some layers' states."""
+    ids = list(prompt)
+    for _ in range(NEW_TOKENS):
+        seen: dict[int, torch.Tensor] = {}
+
+        def see(
+            layer: int, hidden: torch.Tensor, seen: dict[int, torch.Tensor] = seen
+        ) -> torch.Tensor | None:
+            out = change(layer, hidden, seen) if layer in layers else None
+            seen[layer] = hidden if out is None else out
+            return out
+
+        with lm.watch(range(lm.n_layers + 1), see), torch.no_grad():
+            logits = lm.model(input_ids=torch.tensor([ids])).logits
+        ids.append(int(logits[0, -1].argmax()))
+    return str(lm.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_handover_equals_the_literal_loop(kind: str) -> None:
+    lm = tiny_lm(kind)
+    twins = make_twins(lm)
+    table = handover(lm, twins, IDENTIFIER, new_tokens=NEW_TOKENS, items_per_batch=2).to_pylist()
+    texts = {(r["item_id"], r["intervention"], r["layer"]): r["text"] for r in table}
+    for one in twins:
+        sides = {
+            "to_english": (one.prompt_ids, one.english_ids),
+            "from_english": (one.english_ids, one.prompt_ids),
+        }
+        for name, (into, donor) in sides.items():
+            states = lm.block_outputs(torch.tensor([donor]))
+            place = len(into) - 1
+            for layer in range(-1, lm.n_layers + 1):
+
+                def change(
+                    at: int,
+                    hidden: torch.Tensor,
+                    seen: dict[int, torch.Tensor],
+                    place: int = place,
+                    states: list[torch.Tensor] = states,
+                ) -> torch.Tensor:
+                    out = hidden.clone()
+                    out[0, place] = states[at][0, -1]
+                    return out
+
+                expected = greedy(lm, into, [layer] if layer >= 0 else [], change)
+                assert texts[one.item_id, name, layer] == expected, (name, layer)
+        for block in range(1, lm.n_layers + 1):
+
+            def skip(
+                at: int,
+                hidden: torch.Tensor,
+                seen: dict[int, torch.Tensor],
+                place: int = len(one.prompt_ids) - 1,
+            ) -> torch.Tensor:
+                out = hidden.clone()
+                out[0, place:] = seen[at - 1][0, place:]
+                return out
+
+            expected = greedy(lm, one.prompt_ids, [block], skip)
+            assert texts[one.item_id, "skip", block] == expected, block
+
+
+def test_the_last_layer_hands_the_next_token_over() -> None:
+    lm = tiny_lm("llama")
+    one = make_twins(lm)[0]
+    (row,) = [
+        r
+        for r in handover(lm, [one], IDENTIFIER, new_tokens=1, skip=False).to_pylist()
+        if r["intervention"] == "to_english" and r["layer"] == lm.n_layers
+    ]
+    with torch.no_grad():
+        english = lm.model(input_ids=torch.tensor([one.english_ids])).logits[0, -1].argmax()
+    assert row["text"] == lm.tokenizer.decode([int(english)], skip_special_tokens=True)
+
+
+def test_rows_of_the_table() -> None:
+    lm = tiny_lm("llama")
+    table = handover(lm, make_twins(lm), IDENTIFIER)
+    assert table.schema.equals(ITEMS_SCHEMA)
+    rows = table.to_pylist()
+    layers = lm.n_layers
+    for intervention, expected in (
+        ("to_english", list(range(-1, layers + 1))),
+        ("from_english", list(range(-1, layers + 1))),
+        ("skip", [-1, *range(1, layers + 1)]),
+    ):
+        own = [
+            r["layer"] for r in rows if (r["intervention"], r["item_id"]) == (intervention, "i2")
+        ]
+        assert sorted(own) == expected
+    without = handover(lm, make_twins(lm), IDENTIFIER, skip=False).to_pylist()
+    assert {r["intervention"] for r in without} == {"to_english", "from_english"}
+
+
+def test_curves_by_hand() -> None:
+    def row(item: str, word: str | None, has_word: bool = True) -> dict[str, object]:
+        return {"item_id": item, "group": item, "kind": "open", "language": "es", "layer": 3} | {
+            "intervention": "to_english",
+            "text": "",
+            "word_language": word,
+            "has_word": has_word,
+        }
+
+    rows = [row("a", "en"), row("b", "es"), row("c", None), row("d", "en"), row("e", None, False)]
+    (curve,) = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
+    assert (curve["english"], curve["target"], curve["n"]) == (0.5, 0.25, 4)
+    assert 0 <= curve["english_low"] < 0.5 < curve["english_high"] <= 1
+
+
+def test_a_model_without_such_a_cache_is_told_apart() -> None:
+    assert supports_handover(tiny_lm("llama"))
+    assert not supports_handover(tiny_lm("mamba"))

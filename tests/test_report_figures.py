@@ -1,0 +1,94 @@
+"""Figures for papers: every format, the numbers beside them, and clear errors."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+import linguamap.report
+from fake_run import write_fake_run
+from linguamap.records import UserError
+from linguamap.report.figures import write_figures
+
+NAMES = ("outcomes", "change", "loss", "lens", "language_map", "similarity", "handover")
+POINTS_AN_INCH = 72
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    folder = tmp_path_factory.mktemp("runs") / "fake"
+    return write_fake_run(folder, items=2, languages=("en", "ar", "hi"), n_layers=6)
+
+
+@pytest.fixture(scope="module")
+def written(run: Path) -> list[Path]:
+    return write_figures(run)
+
+
+def rows(run: Path, name: str) -> list[dict[str, str]]:
+    with open(run / "figures" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_figure_comes_in_every_format_with_its_numbers(run: Path, written: list[Path]) -> None:
+    expected = {f"{name}.{kind}" for name in NAMES for kind in ("svg", "pdf", "png", "csv")}
+    assert (
+        {path.name for path in written} == expected == {p.name for p in (run / "figures").iterdir()}
+    )
+    assert (run / "figures/lens.svg").read_text().startswith("<?xml")
+    assert (run / "figures/lens.pdf").read_bytes().startswith(b"%PDF")
+    assert (run / "figures/lens.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_paper_figure_is_as_wide_as_a_column(run: Path, written: list[Path]) -> None:
+    head = (run / "figures/language_map.svg").read_text().split("<svg", 1)[1].split(">", 1)[0]
+    width = float(head.split('width="', 1)[1].split("pt", 1)[0])
+    assert width == pytest.approx(3.3 * POINTS_AN_INCH)
+
+
+def test_the_numbers_are_those_of_the_run(run: Path, written: list[Path]) -> None:
+    lens = [row for row in rows(run, "lens") if row["when"] == "before"]
+    assert len(lens) == 3 * 4 * 7  # languages asked for x languages of words and unplaced x layers
+    outcomes = rows(run, "outcomes")
+    # 3 benchmarks x 2 items; English counts in two scenarios only, before and after.
+    own = sum(int(row["answers"]) for row in outcomes)
+    assert own == 2 * (3 * 2) * (2 * 4 + 2)
+
+
+def test_the_same_run_gives_the_same_picture(run: Path, written: list[Path]) -> None:
+    first = (run / "figures/loss.svg").read_bytes()
+    write_figures(run)
+    assert (run / "figures/loss.svg").read_bytes() == first
+
+
+def test_what_was_not_measured_is_not_drawn(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("languages: [en]\n")
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned/tuning.json").write_text('{"train_loss": [2.0, 1.0]}')
+    assert {path.stem for path in write_figures(tmp_path, "slides")} == {"loss"}
+
+
+def test_a_run_without_results_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("languages: [en]\n")
+    with pytest.raises(UserError, match="holds no results to draw yet; run: linguamap run"):
+        write_figures(tmp_path)
+
+
+def test_an_unknown_style_is_refused_with_the_nearest_name(run: Path) -> None:
+    with pytest.raises(UserError, match="'papr' is unknown; did you mean 'paper'"):
+        write_figures(run, "papr")
+
+
+def test_a_missing_library_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [one for one in sys.modules if one.startswith("linguamap.report.")]:
+        if name.endswith(("drawings", "plotting")):
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(linguamap.report, name.rsplit(".", 1)[1])
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    with pytest.raises(UserError, match="Matplotlib is not installed; install it with"):
+        write_figures(run)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 import torch
-from fake_identifier import FakeIdentifier, by_script
-from tiny import TEXT, tiny_lm
 
+from fake_identifier import FakeIdentifier, by_script
 from linguamap.handover import (
     ITEMS_SCHEMA,
     Twins,
@@ -18,6 +17,7 @@ from linguamap.handover import (
     supports_handover,
 )
 from linguamap.model import LanguageModel
+from tiny import TEXT, tiny_lm
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
 NEW_TOKENS = 4

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from fake_identifier import FakeIdentifier, by_script
 from scipy.stats import bootstrap as scipy_bootstrap
-from tiny import TEXT, tiny_lm
 
+from fake_identifier import FakeIdentifier, by_script
 from linguamap import headscan, lens
 from linguamap.curves import ratio_bands
 from linguamap.headscan import SetMass, TopTokens, scan_head, state_bytes
@@ -29,6 +28,7 @@ from linguamap.lens import (
 from linguamap.lens_text import encode_texts
 from linguamap.model import LanguageModel, load_model
 from linguamap.records import UserError
+from tiny import TEXT, tiny_lm
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
 

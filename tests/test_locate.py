@@ -6,20 +6,21 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fake_identifier import FakeIdentifier
-from planted import Planted, lens_table, similarity_table
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from fake_identifier import FakeIdentifier
 from linguamap.config import LocateConfig, ModelConfig
 from linguamap.lens import LensText, language_lens
 from linguamap.locate import RULE, WEIGHTS, choose_blocks, locate, locate_layers
 from linguamap.model import LanguageModel, assemble
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_start
 from linguamap.records import UserError
+from planted import Planted, lens_table, similarity_table
 
 CONFIG = LocateConfig(bootstrap=200)
 BLOCKS = [2] * 18
@@ -45,7 +46,8 @@ def test_crossings_by_hand() -> None:
     assert np.isnan(last_crossing(np.array([-1.0, 1.0, -1.0])))  # does not end above
     assert np.isnan(last_crossing(np.array([2.0, 1.0])))  # never was below
     both = last_crossing(np.array([[-1.0, 1.0], [1.0, 1.0]]))
-    assert both[0] == 0.5 and np.isnan(both[1])
+    assert both[0] == 0.5
+    assert np.isnan(both[1])
 
 
 def test_plateau_fall_and_rise_by_hand() -> None:
@@ -81,7 +83,7 @@ def test_interval_covers_the_truth_at_about_its_nominal_rate() -> None:
         hits += low <= planted.turn <= high
         low, high = result["late_start_interval"]
         whole += low <= 14 <= high
-    assert 53 <= hits
+    assert hits >= 53
     assert whole >= hits  # whole layers can only cover more
 
 
@@ -116,8 +118,6 @@ def test_raw_cosine_has_no_say() -> None:
 def test_languages_may_differ_and_the_median_counts() -> None:
     rng = np.random.default_rng(1)
     planted = {"es": Planted(turn=11.5), "ar": Planted(turn=14.5), "hi": Planted(turn=16.5)}
-    import pyarrow as pa
-
     lens = pa.concat_tables([lens_table(p, [code], 25, rng) for code, p in planted.items()])
     similarity = pa.concat_tables(
         [similarity_table(p, [code], 25, rng) for code, p in planted.items()]
@@ -151,7 +151,9 @@ def test_cap_leaves_the_lowest_blocks_out() -> None:
     assert choose_blocks(18, [2] * 18, 100, 1.0) == ([18], None)
     blocks, reason = choose_blocks(15, [2] * 18, 30, 0.05)
     assert blocks == []
-    assert reason is not None and "6.7%" in reason and "cap of 5.0%" in reason
+    assert reason is not None
+    assert "6.7%" in reason
+    assert "cap of 5.0%" in reason
 
 
 def test_result_has_the_promised_fields_and_the_rule_names_its_weights() -> None:
@@ -163,12 +165,13 @@ def test_result_has_the_promised_fields_and_the_rule_names_its_weights() -> None
     spanish = result["evidence"]["languages"]["es"]["curves"]
     assert set(spanish) == set(WEIGHTS) == {"lens", "retrieval", "centred"}
     assert all(len(curve["values"]) == 19 for curve in spanish.values())
-    assert "1/2, 1/4, 1/4" in RULE and WEIGHTS == {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
+    assert "1/2, 1/4, 1/4" in RULE
+    assert WEIGHTS == {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
     json.dumps(result, allow_nan=False)
 
 
 def test_locate_reads_a_probe_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no lens_items.parquet; run `linguamap probe`"):
+    with pytest.raises(UserError, match=r"no lens_items\.parquet; run `linguamap probe`"):
         locate(tmp_path, CONFIG)
     rng = np.random.default_rng(4)
     pq.write_table(lens_table(Planted(), ["es"], 20, rng), tmp_path / "lens_items.parquet")

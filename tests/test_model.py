@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import KINDS, save_tiny, tiny_lm, tiny_model, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -18,6 +17,7 @@ from linguamap.config import ModelConfig
 from linguamap.model import assemble, check_model, load_model, verify_model, weights_fingerprint
 from linguamap.records import UserError
 from linguamap.structure import find_structure
+from tiny import KINDS, save_tiny, tiny_lm, tiny_model, tiny_tokenizer
 
 IDS = torch.tensor([[5, 9, 200, 31, 77, 140, 301, 12, 66]])
 WITHOUT_CACHE = ("mamba",)
@@ -245,7 +245,7 @@ def test_unknown_models_are_one_line(name: str, message: str) -> None:
 
 
 def test_broken_folders_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         load_model(ModelConfig(name=str(tmp_path)))
     save_tiny(tmp_path, "llama")
     weights = tmp_path / "model.safetensors"
@@ -253,7 +253,7 @@ def test_broken_folders_are_one_line(tmp_path: Path) -> None:
     missing = dict(tensors)
     del missing["model.layers.1.mlp.up_proj.weight"]
     save_file(missing, weights, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="no weights for model.layers.1.mlp.up_proj.weight"):
+    with pytest.raises(UserError, match=r"no weights for model\.layers\.1\.mlp\.up_proj\.weight"):
         load_model(ModelConfig(name=str(tmp_path)))
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be loaded") as caught:

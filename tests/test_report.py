@@ -174,7 +174,7 @@ def test_a_run_without_tuning_shows_one_side(run: Path, tmp_path: Path) -> None:
         shutil.rmtree(folder / name)
     (folder / "comparison.json").unlink()
     page = load(write_report(folder))
-    assert "Not run yet: tuning, the evaluation after tuning" in page.text
+    assert "Not run yet: tuning, the evaluation after tuning, the probes" in page.text
     assert all(cell["after"] is None for cell in page.payload["cells"])
 
 

@@ -91,7 +91,7 @@ def test_the_finding_names_the_worst_case_with_intervals_and_n() -> None:
     assert "33% (12–65%, n = 9) were in Hindi" in text
     assert "83% (44–97%, n = 6) were in English" in text
     assert "as few as 10 answers" in in_words(finding.cautions)
-    assert finding.missing[0] == "the probes"
+    assert finding.missing[:2] == ["the evaluation before tuning to its end", "the probes"]
 
 
 def tuned(language: dict[str, Any], task: dict[str, Any]) -> RunData:
@@ -141,15 +141,16 @@ def test_overtaking_is_the_first_layer_from_which_the_target_stays_ahead() -> No
 
 
 def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
-    def curve(language: str, shares: dict[int, float]) -> list[dict[str, Any]]:
+    def curve(language: str, shares: dict[int, float], n: int = 8) -> list[dict[str, Any]]:
         return [
-            {"language": language, "direction": "to_english", "layer": k, "share": v}
+            {"language": language, "direction": "to_english", "layer": k, "share": v, "n": n}
             for k, v in shares.items()
         ]
 
     rows = curve("ar", {-1: 0.0, 0: 0.6, 1: 0.2, 2: 0.5, 3: 0.9})
     rows += curve("fr", {-1: 0.7, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9})
     rows += curve("es", {-1: 0.0, 0: 0.0, 1: 0.1, 2: 0.2, 3: 0.4})
+    rows += curve("ja", {-1: 0.0, 0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, n=4)
     assert commitment(rows) == {"ar": 2}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
-from tiny import TEXT, tiny_lm
 
 from linguamap.cka import debiased_cka, gram, unbiased_hsic
 from linguamap.curves import Array
@@ -22,12 +21,13 @@ from linguamap.similarity import (
     pooled_states,
     similarity,
 )
+from tiny import TEXT, tiny_lm
 
 N_ITEMS, N_LAYERS, WIDTH = 7, 3, 12
 
 
 def make_items(n: int = N_ITEMS, kinds: str = "sums", languages: str = "ab") -> list[ParallelItem]:
-    texts = {code: "" for code in languages}
+    texts = dict.fromkeys(languages, "")
     return [ParallelItem(f"i{i}", f"g{i}", kinds, texts) for i in range(n)]
 
 

@@ -14,7 +14,10 @@ from rich.console import Console
 
 from linguamap import __version__
 from linguamap.address import check_url
+from linguamap.cli_answers import compare, identifiers, score
 from linguamap.config import RunConfig, load_config
+from linguamap.processes import Processes, launched, take_device
+from linguamap.progress import silent
 from linguamap.records import UserError
 from linguamap.screen import Bars
 
@@ -60,12 +63,20 @@ def _open(
     config: Path | None,
     settings: list[str] | None,
     fresh: bool = False,
+    processes: Processes | None = None,
     **options: str | int | None,
 ) -> Any:
-    """The pipeline of a run folder; without any setting an existing folder's own config holds."""
+    """The pipeline of a run folder; without any setting an existing folder's own config holds.
+
+    Of several processes the first one makes the folder, and the others open it after that.
+    """
     from linguamap.pipeline import Pipeline
     from linguamap.store import open_run
 
+    several = processes or _alone()
+    if several.rank:
+        several.wait()
+        fresh = False
     overrides = [_override(key, value) for key, value in options.items() if value is not None]
     overrides += settings or []
     asked: RunConfig | None = None
@@ -77,7 +88,24 @@ def _open(
         if asked.evaluate.endpoint:
             check_url(asked.evaluate.endpoint)
     _quiet()
-    return Pipeline(open_run(out, asked, fresh=fresh), Bars(errors))
+    run = open_run(out, asked, fresh=fresh)
+    if several.rank:
+        return Pipeline(run, silent, several)
+    several.wait()
+    return Pipeline(run, Bars(errors), several)
+
+
+def _alone() -> Processes:
+    """The only process; a second one would do the same work in the same folder."""
+    found = launched()
+    if found.count == 1:
+        return found
+    if found.rank:
+        sys.exit(2)
+    raise UserError(
+        f"{found.count} processes were launched, but only evaluate divides its work; "
+        "start the other commands without accelerate launch"
+    )
 
 
 KEYS = {
@@ -145,13 +173,21 @@ def evaluate(
     settings: Set = None,
     fresh: Fresh = False,
 ) -> None:
-    """How well does the model do the task, and how well does it keep to the language?"""
+    """How well does the model do the task, and how well does it keep to the language?
+
+    Under accelerate launch (on a machine without GPU with --multi_gpu, too) the answers are divided.
+    """
+    processes = launched()
+    if processes.count > 1:
+        take_device()
     pipeline = _open(
-        out, config, settings, fresh, model=model, revision=revision, languages=languages,
-        benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed, endpoint=endpoint,
+        out, config, settings, fresh, processes, model=model, revision=revision,
+        languages=languages, benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed,
+        endpoint=endpoint,
     )  # fmt: skip
     pipeline.before()
-    _show(pipeline.run.folder)
+    if processes.rank == 0:
+        _show(pipeline.run.folder)
 
 
 @app.command()
@@ -249,6 +285,10 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
 
 
+for _command in (score, identifiers, compare):
+    app.command()(_command)
+
+
 def _show(folder: Path) -> None:
     from linguamap.report.terminal import terminal_summary
 
@@ -300,5 +340,7 @@ def _stop(number: int, frame: object) -> None:
 
 def _fail(message: str, status: int) -> None:
     line = "linguamap: " + " ".join(message.split())
+    if status == 130 and launched().rank:
+        sys.exit(status)  # the first process says it
     errors.print(line, markup=False, highlight=False, soft_wrap=True)
     sys.exit(status)

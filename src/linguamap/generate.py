@@ -104,32 +104,38 @@ def generate(
     model_config: ModelConfig | None = None,
     seed: int = 0,
     done: frozenset[str] = frozenset(),
+    share: tuple[int, int] = (0, 1),
     save: Callable[[list[Completion]], None],
     progress: Progress = silent,
     label: str = "generate",
 ) -> None:
-    """Answer all prompts, group by group.
+    """Answer all prompts, or one process's share of them, group by group.
 
     Args:
         prompts: what to answer; their texts should differ, equal ones are simply answered twice.
         done: ids of prompts answered by an earlier, interrupted call with the same arguments.
             A group is skipped if all its prompts are done.
+        share: (rank, count): only every ``count``-th group from number ``rank`` on. Groups and
+            their seeds are those of a single process, and so are the answers.
         save: receives the completions of each finished group, in the group's order.
     Raises:
         UserError: out of memory even for a single prompt.
     """
     batches = groups(encode(lm, prompts, model_config), config)
     stops = stop_strings(lm, config)
+    rank, count = share
+    own = [(number, batch) for number, batch in enumerate(batches) if number % count == rank]
+    total = sum(len(batch) for _, batch in own)
     finished = tokens = 0
     started = time.monotonic()
-    for number, batch in enumerate(batches):
+    for number, batch in own:
         if not all(one.prompt.prompt_id in done for one in batch):
             completions = _answer_group(lm, batch, config, stops, seed + number)
             save(completions)
             tokens += sum(completion.n_tokens for completion in completions)
         finished += len(batch)
         rate = tokens / max(time.monotonic() - started, 1e-9)
-        progress(label, finished, len(prompts), f"{rate:.0f} tokens/s" if tokens else "resumed")
+        progress(label, finished, total, f"{rate:.0f} tokens/s" if tokens else "resumed")
 
 
 def _answer_group(

@@ -82,11 +82,14 @@ def make_identifier(
     candidates = tuple(dict.fromkeys(languages))
     if candidates and "en" not in candidates:
         candidates = (*candidates, "en")
-    if candidates == ("en",):
+    english_alone = candidates == ("en",)
+    if english_alone:
         candidates = tuple(LANGUAGES)
     if name == "fasttext":
         return FastText(candidates, fasttext_model)
-    return Lingua(candidates) if name == "lingua" else LangDetect(candidates)
+    if name == "lingua":
+        return Lingua(candidates)
+    return LangDetect(candidates, only_known=english_alone)
 
 
 def identifier_accuracy(
@@ -163,7 +166,8 @@ class LangDetect(_Cached):
 
     name = "langdetect"
 
-    def __init__(self, languages: tuple[str, ...]) -> None:
+    def __init__(self, languages: tuple[str, ...], *, only_known: bool = False) -> None:
+        """Args: only_known: leave candidates out that it does not know, rather than refuse them."""
         super().__init__()
         _require("langdetect", "langdetect")
         from langdetect import detector_factory
@@ -171,8 +175,11 @@ class LangDetect(_Cached):
         detector_factory.init_factory()
         self._factory: Any = detector_factory._factory
         self._factory.set_seed(0)
+        known = {_plain(code) for code in self._factory.langlist}
+        if only_known:
+            languages = tuple(code for code in languages if code in known)
         self.languages = languages
-        _refuse_unknown("langdetect", languages, {_plain(code) for code in self._factory.langlist})
+        _refuse_unknown("langdetect", languages, known)
 
     def identify(self, text: str) -> Identification:
         return _best(self._probabilities(text), self.languages, text, LEAST_CANDIDATE_SHARE)

@@ -83,7 +83,7 @@ def _weight_options(config: ModelConfig) -> dict[str, Any]:
         options["device_map"] = config.device_map
         device = "cpu" if config.device_map == "cpu" else device
     elif device == "cuda":
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": torch.cuda.current_device()}
     if config.dtype == "auto":
         options["dtype"] = default_dtype(device)
     else:

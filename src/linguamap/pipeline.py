@@ -11,17 +11,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.benchmarks import load_benchmark
+from linguamap.config import ScoreConfig
+from linguamap.gold import Gold, gold_from_items
+from linguamap.identifier_check import measured_for_run
 from linguamap.langid import Identifier, make_identifier
 from linguamap.languages import get_language
 from linguamap.manifest import write_manifest
+from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
-from linguamap.records import Benchmark, Completion, Prompt, Split
+from linguamap.records import Benchmark, Completion, Prompt, Split, UserError
+from linguamap.rescore import answers_name, rejudge_run, shards, stored_answers
 from linguamap.scenarios import render_all, training_examples
 from linguamap.score import judge, summarise
 from linguamap.store import (
@@ -43,6 +48,7 @@ class Pipeline:
 
     run: Run
     progress: Progress = silent
+    processes: Processes = field(default_factory=Processes)
 
     # The main path -------------------------------------------------------------------------
 
@@ -101,17 +107,15 @@ class Pipeline:
     def _evaluate(self, where: str, model: Callable[[], LanguageModel]) -> None:
         """Generate what is missing, judge it, and sum it up in ``where``."""
         config = self.run.config
-        path = self.run.path(where, "answers.jsonl")
-        prompts = self.test_prompts
-        asked = {prompt.prompt_id: prompt for prompt in prompts if prompt.coincides_with is None}
-        stored = {row["prompt_id"]: row for row in read_rows(path) if row["prompt_id"] in asked}
+        path = self.run.path(where, answers_name(self.processes.rank))
+        asked = {p.prompt_id: p for p in self.test_prompts if p.coincides_with is None}
+        stored = stored_answers(path.parent, asked)
 
         def save(completions: list[Completion]) -> None:
             rows = [
                 judge(done, asked[done.prompt_id], self.identifier, config.score)
                 for done in completions
             ]
-            stored.update((row["prompt_id"], row) for row in rows)
             append_rows(path, rows)
 
         if len(stored) < len(asked):
@@ -126,17 +130,24 @@ class Pipeline:
                 progress=self.progress,
                 label=f"answers {where}",
             )
-        self._write_scores(where, stored)
+        self.processes.wait()
+        if self.processes.rank == 0:
+            self._write_scores(where, stored_answers(path.parent, asked))
 
     def _answerer(self, where: str, model: Callable[[], LanguageModel]) -> Callable[..., None]:
         """Who answers: a server for the model as it is, if one is named; else the local model."""
         if self.run.config.evaluate.endpoint and where == "before":
+            if self.processes.count > 1:
+                raise UserError(
+                    "evaluate: a server answers many requests at once; start one process, and "
+                    "raise evaluate.concurrency instead"
+                )
             from linguamap.endpoint import answer_over_endpoint
 
             return answer_over_endpoint
         from linguamap.generate import generate
 
-        return functools.partial(generate, model())
+        return functools.partial(generate, model(), share=self.processes.share)
 
     def _write_scores(self, where: str, stored: dict[str, dict[str, Any]]) -> None:
         """All prompts' rows in their fixed order, coinciding ones filled in, and the summary."""
@@ -152,33 +163,52 @@ class Pipeline:
                 "coincides_with": prompt.coincides_with,
             }
             rows.append(row)
-        write_rows(self.run.path(where, "answers.jsonl"), rows)
-        summary = summarise(rows, self.run.config.model.name)
-        summary["benchmarks"] = [describe(benchmark) for benchmark in self.benchmarks("test")]
+        write_rows(self.run.path(where, answers_name(0)), rows)
+        for path in shards(self.run.folder / where):
+            path.unlink()
+        config = self.run.config
+        summary = summarise(
+            rows,
+            config.model.name,
+            benchmarks=[benchmark.name for benchmark in self.test_benchmarks],
+            languages=config.languages,
+            identifier=measured_for_run(
+                self.run.path("identifier.json"), config, self.identifier, self._gold
+            ),
+        )
+        summary["benchmarks"] = [describe(benchmark) for benchmark in self.test_benchmarks]
         write_json(self.run.path(where, "summary.json"), summary)
 
-    def rescore(self) -> None:
-        """Judge the stored answers again, without the model."""
-        for where in ("before", "after"):
-            rows = read_rows(self.run.folder / where / "answers.jsonl")
-            if not rows:
-                continue
-            asked = {prompt.prompt_id: prompt for prompt in self.test_prompts}
-            stored = {}
-            for row in rows:
-                completion = Completion(
-                    prompt_id=row["prompt_id"],
-                    answer=row["answer"],
-                    thinking=row["thinking"],
-                    finish=row["finish"],
-                    n_tokens=row["n_tokens"],
-                )
-                prompt = asked[row["prompt_id"]]
-                if prompt.coincides_with is None:
-                    stored[prompt.prompt_id] = judge(
-                        completion, prompt, self.identifier, self.run.config.score
-                    )
-            self._write_scores(where, stored)
+    def _gold(self) -> Gold:
+        """The run's own texts of known language, on which its identifier is tried."""
+        try:
+            return gold_from_items(self.benchmarks("train"), "training items")
+        except UserError:  # not every benchmark has training items
+            return gold_from_items(self.test_benchmarks, "test items")
+
+    def rescore(self, score: ScoreConfig | None = None) -> None:
+        """Judge the stored answers again, without the model, and redo what is made from them.
+
+        Args:
+            score: other rules of scoring, kept in the run's config; None takes the config's.
+        Raises:
+            UserError: there are no answers, or the data files changed since they were asked for.
+        """
+        score = score or self.run.config.score
+        identifier = make_identifier(score.identifier, self.run.config.languages)
+        asked = {prompt.prompt_id: prompt for prompt in self.test_prompts}
+        judged = rejudge_run(self.run, asked, identifier, score)
+        self.identifier = identifier
+        for where, found in judged.items():
+            if found.complete:
+                self._write_scores(where, found.rows)
+            else:  # the run was stopped while it answered; it goes on from these
+                write_rows(self.run.path(where, answers_name(0)), found.rows.values())
+        self.run.change_score(score)
+        if (self.run.folder / "comparison.json").exists():
+            self.compare()
+        if (self.run.folder / "report.html").exists():
+            self.report()
 
     def _probe(self) -> None:
         from linguamap.probe import run_probe
@@ -265,7 +295,11 @@ class Pipeline:
     # What they share -----------------------------------------------------------------------
 
     def _stage(self, name: str, outputs: list[str], work: Callable[[], None]) -> None:
-        self.run.run_stage(name, outputs, work)
+        """Do a stage once; of several processes the first keeps the book."""
+        if self.processes.rank == 0:
+            self.run.run_stage(name, outputs, work)
+        elif not self.run.is_done(name):
+            work()
 
     @cached_property
     def model(self) -> LanguageModel:
@@ -312,11 +346,16 @@ class Pipeline:
         ]
 
     @cached_property
+    def test_benchmarks(self) -> list[Benchmark]:
+        """The benchmarks with the items that are evaluated."""
+        return self.benchmarks("test")
+
+    @cached_property
     def test_prompts(self) -> list[Prompt]:
         """The evaluation's prompts, in their fixed order."""
         config = self.run.config
         return render_all(
-            self.benchmarks("test"),
+            self.test_benchmarks,
             config.languages,
             config.scenarios,
             config.evaluate.items,

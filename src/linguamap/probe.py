@@ -176,7 +176,8 @@ def _lens(
     _write_table(out_dir / "lens_items.parquet", table)
     _write_table(out_dir / "lens.parquet", curves)
     with replacing(out_dir / "lens_tokens.npz") as path, open(path, "wb") as file:
-        np.savez_compressed(file, **{k: v.numpy() for k, v in known.items()})
+        arrays: Any = {digest: ids.numpy() for digest, ids in known.items()}
+        np.savez_compressed(file, **arrays)
     positions = [e.stop - e.first for e in encode_texts(lm, texts, config.probe.positions)]
     facts["ceilings"] = identifier_ceiling(identifier, gold_texts(prompts))
     facts["lens"] = {

@@ -18,10 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from linguamap.config import RunConfig, difference, dump_config, load_config
+from linguamap.config import RunConfig, ScoreConfig, difference, dump_config, load_config
 from linguamap.records import UserError
 
 STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
+SUMMING_UP = ("compare", "report")
+"""Stages that are made from judged answers and need no model."""
 
 
 class Run:
@@ -77,6 +79,23 @@ class Run:
         later = STAGES[STAGES.index(stage) :]
         kept = {name: entry for name, entry in self.stages().items() if name not in later}
         write_json(self.folder / "stages.json", kept)
+
+    def change_score(self, score: ScoreConfig) -> None:
+        """Take other rules of scoring into the config, after the stored answers were judged by them.
+
+        What needs the model stays done (the curves of the probes keep the identifier that read
+        them); the comparison and the report are forgotten. Stages that were done under either
+        config count, so that the same call again mends one that was killed half-way.
+        """
+        changed = Run(self.folder, self.config.model_copy(update={"score": score}))
+        stages = self.stages()
+        kept = {name: entry for name, entry in stages.items() if name not in SUMMING_UP}
+        for name in kept:
+            if self.is_done(name) or changed.is_done(name):
+                kept[name] = {**kept[name], "inputs": changed._inputs(name)}
+        write_json(self.folder / "stages.json", kept)
+        write_text(self.folder / "config.yaml", dump_config(changed.config))
+        self.config = changed.config
 
     def _inputs(self, stage: str) -> str:
         """A key of what a stage is made from: the config and when the stages before it ended."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from linguamap.records import OUTCOMES
+from linguamap.records import OUTCOMES, Rate
 from linguamap.report.colours import OUTCOME_COLOURS, language_inks
 from linguamap.report.loading import RunData
 from linguamap.report.naming import OUTCOME_NAMES, language_name, scenario_name
@@ -88,36 +88,14 @@ def change(data: RunData, style: Style) -> Drawing | None:
             for axis, measure in zip(axes, ("language", "task"), strict=True):
                 for when, tally, shift in _sides(case):
                     rate = tally.language if measure == "language" else tally.task
-                    rows.append(
-                        [
-                            scenario,
-                            case.language,
-                            when,
-                            measure,
-                            rate.value,
-                            rate.low,
-                            rate.high,
-                            rate.n,
-                        ]
-                    )
-                    if rate.value is None or rate.low is None or rate.high is None:
-                        continue
-                    colour = inks[case.language].light
-                    face = "white" if when == "before" and case.after else colour
-                    axis.plot(
-                        [rate.low, rate.high], [y + shift] * 2, color=colour, lw=0.7, alpha=0.6
-                    )
-                    axis.plot(rate.value, y + shift, "o", ms=3, mec=colour, mfc=face, mew=0.8)
+                    names = [scenario, case.language, when, measure]
+                    rows.append([*names, rate.value, rate.low, rate.high, rate.n])
+                    hollow = when == "before" and case.after is not None
+                    _point(axis, rate, y + shift, inks[case.language].light, hollow)
             y += 1
         y += 0.5
     for axis, title in zip(axes, ("In the language asked for", "Right task"), strict=True):
-        axis.set_title(title)
-        axis.set_xlim(-0.02, 1.02)
-        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"])
-        axis.grid(axis="x", color=FAINT, lw=0.5)
-        axis.spines["left"].set_visible(False)
-        axis.tick_params(axis="y", length=0)
-        axis.set_axisbelow(True)
+        _share_axis(axis, title)
     axes[0].set_yticks([at for at, _ in ticks], [name for _, name in ticks])
     axes[0].set_ylim(y, -0.8)
     if any(case.after for case in found):
@@ -125,10 +103,27 @@ def change(data: RunData, style: Style) -> Drawing | None:
             Line2D([], [], ls="", marker="o", ms=3.5, mec=INK, mew=0.8, mfc=face)
             for face in ("white", INK)
         ]
-        names = ["before tuning", "after tuning"]
-        figure.legend(handles, names, loc="outside lower center", ncols=2)
+        sides = ["before tuning", "after tuning"]
+        figure.legend(handles, sides, loc="outside lower center", ncols=2)
     columns = ["scenario", "language", "when", "measure", "value", "low", "high", "n"]
     return Drawing(figure, columns, rows)
+
+
+def _point(axis: Axes, rate: Rate, y: float, colour: str, hollow: bool) -> None:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return
+    axis.plot([rate.low, rate.high], [y, y], color=colour, lw=0.7, alpha=0.6)
+    axis.plot(rate.value, y, "o", ms=3, mec=colour, mfc="white" if hollow else colour, mew=0.8)
+
+
+def _share_axis(axis: Axes, title: str) -> None:
+    axis.set_title(title)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"])
+    axis.grid(axis="x", color=FAINT, lw=0.5)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_axisbelow(True)
 
 
 def loss(data: RunData, style: Style) -> Drawing | None:

@@ -48,8 +48,9 @@ def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
         ``outcomes``: the names that rows refer to by number; ``rows``: one list a question,
         [benchmark, scenario, language, item id, prompt line numbers, gold, coincides-with or -1,
         before, after], where before and after are null or [outcome, answer, extracted, answer
-        language, reason, thinking, finish, characters cut]; ``cut``: characters that answers were
-        cut to, if any was; ``left_out``: questions that did not fit; ``total``.
+        language, reason, thinking, finish, characters cut, language of the option chosen];
+        ``cut``: characters that answers were cut to, if any was; ``left_out``: questions that did
+        not fit; ``total``.
     """
     pairs = _pairs(data.before, data.after)
     longest = max((_longest(pair) for pair in pairs), default=0)
@@ -106,7 +107,7 @@ def _build(pairs: list[Pair], cut: int) -> Json:
                 languages.add(str(row.get("language"))),
                 str(row.get("item_id")),
                 [
-                    lines.add(line[:MAX_PROMPT_LINE])
+                    lines.add(_shortened(line))
                     for line in (prompt.split("\n") if isinstance(prompt, str) else [])
                 ],
                 _gold(row.get("gold")),
@@ -147,7 +148,12 @@ def _answer(row: dict[str, Any] | None, cut: int) -> list[Any] | None:
         thinking[:cut] or None,
         _short(row.get("finish")),
         max(0, len(answer) - cut),
+        _short(row.get("option_language")),
     ]
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= MAX_PROMPT_LINE else f"{line[:MAX_PROMPT_LINE]} […]"
 
 
 def _text(value: Any) -> str:

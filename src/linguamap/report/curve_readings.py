@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from linguamap.report.loading import Table
 
+MIN_PROMPTS = 8
+"""Below this many prompts a language, a share of one half says too little to be put into words."""
+
 TO_ENGLISH = "to_english"
 """The direction in which the English twin's state is put into the target's prompt."""
 
@@ -40,15 +43,17 @@ def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
 def commitment(handover: Table, half: float = 0.5) -> dict[str, int]:
     """Language -> first layer from which the swapped-in English state turns half the words English.
 
-    Languages that never reach one half are left out, and those whose words are mostly English
-    without any swap.
+    Languages that never reach one half are left out, those whose words are mostly English without
+    any swap, and those with fewer than :data:`MIN_PROMPTS` prompts.
 
     Args:
-        handover: rows of direction, language, layer (-1: nothing swapped) and share.
+        handover: rows of direction, language, layer (-1: nothing swapped), share and n.
     """
     curves: dict[str, dict[int, float]] = {}
     for row in handover:
-        if row.get("direction") == TO_ENGLISH and row.get("share") is not None:
+        if row.get("direction") != TO_ENGLISH or row.get("share") is None:
+            continue
+        if (row.get("n") or 0) >= MIN_PROMPTS:
             curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["share"])
     found: dict[str, int] = {}
     for language, curve in curves.items():

@@ -115,12 +115,16 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
 def missing_stages(data: RunData) -> list[str]:
     """What the run has not done, in words."""
     stages = [
-        (bool(data.before or data.summary_before), "the evaluation before tuning"),
+        (bool(data.summary_before), _evaluation("before", bool(data.before))),
         (bool(data.lens or data.similarity), "the probes"),
         (data.layers is not None, "locating the layers"),
         (data.tuning is not None, "tuning"),
-        (bool(data.after or data.summary_after), "the evaluation after tuning"),
+        (bool(data.summary_after), _evaluation("after", bool(data.after))),
         (bool(data.lens_after or data.similarity_after), "the probes after tuning"),
         (data.comparison is not None, "the comparison"),
     ]
     return [name for done, name in stages if not done]
+
+
+def _evaluation(when: str, begun: bool) -> str:
+    return f"the evaluation {when} tuning{' to its end' if begun else ''}"

@@ -89,9 +89,12 @@ class RunData:
 
     @property
     def benchmarks(self) -> list[str]:
-        """The benchmarks that have answers, in the order of the file."""
-        rows = self.before + self.after
-        return list(dict.fromkeys(str(row["benchmark"]) for row in rows if row.get("benchmark")))
+        """The benchmarks that have answers, in the config's order."""
+        seen = {
+            str(row["benchmark"]): None for row in self.before + self.after if row.get("benchmark")
+        }
+        asked = [str(name) for name in list_at(self.config.get("data"), "benchmarks")]
+        return [name for name in asked if name in seen] + [n for n in seen if n not in asked]
 
     @property
     def model_name(self) -> str:

@@ -182,7 +182,8 @@ def handover(data: RunData, style: Style) -> Drawing | None:
     if not before:
         return None
     inks = language_inks(data.languages)
-    directions = list(dict.fromkeys(entry["direction"] for entry in before))
+    seen = dict.fromkeys(entry["direction"] for entry in before)
+    directions = [name for name in TITLES if name in seen] + [n for n in seen if n not in TITLES]
     figure = Figure(figsize=(style.page, style.page * 0.36))
     axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
     for axis, direction in zip(axes, directions, strict=True):
@@ -195,7 +196,7 @@ def handover(data: RunData, style: Style) -> Drawing | None:
             for entry in entries:
                 if entry["direction"] == direction and entry["language"] in inks:
                     draw_line(axis, entry, inks[entry["language"]], dashed=dashed, band=not dashed)
-    codes = list(dict.fromkeys(entry["language"] for entry in before))
+    codes = [code for code in data.languages if any(e["language"] == code for e in before)]
     handles = [Line2D([], [], color=inks[code].light) for code in codes if code in inks]
     names = [language_name(code) for code in codes if code in inks]
     if after:

@@ -146,7 +146,9 @@ def _committed_sentence(data: RunData) -> Sentence:
     else:
         lead = "Swapping in"
     rest = " the state of an English prompt turns half of the next words English from "
-    return [lead + rest, Number(place), " on."]
+    asked = {row["language"] for row in data.handover}
+    some = f", in {len(committed)} of {len(asked)} languages" if len(committed) < len(asked) else ""
+    return [lead + rest, Number(place), f" on{some}."]
 
 
 def _overtaking_sentences(data: RunData) -> list[Sentence]:

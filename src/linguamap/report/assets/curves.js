@@ -81,10 +81,11 @@ const DIRECTIONS = {
 function drawHandover() {
   const figure = figureOf('handover');
   if (!figure || !C.handover.before) return;
-  const directions = [...new Set(C.handover.before.map(one => one.direction))];
+  const order = Object.keys(DIRECTIONS);
+  const directions = [...new Set(C.handover.before.map(one => one.direction))].sort((a, b) => order.indexOf(a) - order.indexOf(b));
   const seriesOf = direction => ['before', 'after'].flatMap(when => (C.handover[when] || []).filter(one => one.direction === direction)
     .map(one => ({code: one.language, name: languageName(one.language) + (C.handover.after ? `, ${when}` : ''), curve: one, band: when === 'before', style: when === 'after' ? 'after' : '', n: one.n})));
-  const codes = [...new Set(C.handover.before.map(one => one.language))];
+  const codes = D.languages.map(one => one.code).filter(code => C.handover.before.some(one => one.language === code));
   const panels = directions.map((direction, place) => {
     const [title, note] = DIRECTIONS[direction] || [direction.replace(/_/g, ' '), 'next words that follow'];
     const n = Math.max(...seriesOf(direction).map(one => one.n || 0));

@@ -23,7 +23,7 @@ const valueAt = (curve, layer) => { const place = curve.x.indexOf(layer); return
    domain, ticks, format, first, dots: [[layer, value, code]], levels: [[value, text]]} */
 function linePanel(spec) {
   const host = h('div', {class: 'panel-drawing'});
-  const title = h('div', {class: 'panel-title'}, spec.code !== undefined ? swatch(spec.code) : null, spec.title, spec.note ? h('small', {class: spec.note.length > 20 ? 'below' : null}, spec.note) : null);
+  const title = h('div', {class: 'panel-title'}, spec.code !== undefined ? swatch(spec.code) : null, spec.title, spec.note ? h('small', {class: spec.note.length > 12 ? 'below' : null}, spec.note) : null);
   let mark = () => {};
   cursor.listeners.add(layer => mark(layer));
   responsive(host, width => {

@@ -38,7 +38,7 @@ const inline = (text, language) => h('bdi', {lang: language || null, dir: 'auto'
 
 const A = D.answers;
 const ROW = {benchmark: 0, scenario: 1, language: 2, item: 3, lines: 4, gold: 5, coincides: 6, before: 7, after: 8};
-const ANSWER = {outcome: 0, text: 1, extracted: 2, language: 3, reason: 4, thinking: 5, finish: 6, cut: 7};
+const ANSWER = {outcome: 0, text: 1, extracted: 2, language: 3, reason: 4, thinking: 5, finish: 6, cut: 7, option: 8};
 const benchmarkOf = row => A.benchmarks[row[ROW.benchmark]];
 const scenarioOf = row => A.scenarios[row[ROW.scenario]];
 const languageOf = row => A.languages[row[ROW.language]];
@@ -55,6 +55,7 @@ function answerBlock(row, when, find) {
   const details = [];
   if (answer[ANSWER.extracted] !== null) details.push(['taken as ', inline(answer[ANSWER.extracted], spoken)]);
   details.push(spoken ? ['in ', languageName(spoken)] : ['language not told']);
+  if (answer[ANSWER.option]) details.push([`chose the option in ${languageName(answer[ANSWER.option])}`]);
   if (answer[ANSWER.reason]) details.push([answer[ANSWER.reason].replace(/_/g, ' ')]);
   if (answer[ANSWER.finish] === 'length') details.push(['stopped at the token limit']);
   return h('div', {class: 'answer'}, h('div', {class: 'answer-head'}, h('span', {class: `swatch ${outcome}`, 'aria-hidden': 'true'}), WHENS.length > 1 ? h('b', {}, when === 'before' ? 'Before: ' : 'After: ') : null, outcomeName(outcome).toLowerCase()),

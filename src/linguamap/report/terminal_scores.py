@@ -1,0 +1,135 @@
+"""What a terminal shows of scores: the Language Confusion table, identifiers, runs compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from linguamap.report.naming import (
+    EN_DASH,
+    benchmark_name,
+    language_name,
+    points,
+    scenario_name,
+)
+
+Row = Mapping[str, Any]
+
+SIGNIFICANT = 0.05
+MEASURES = {"language_consistency": "in the language", "task_accuracy": "right task"}
+
+
+def lcb_tables(rows: Sequence[Row], averages: Sequence[Row]) -> list[RenderableType]:
+    """LPR, WPR and LCPR in percent by model, task, source and language, then the averages."""
+    return [_lcb_table(rows), Text("Averages", style="bold"), _lcb_table(averages)]
+
+
+def _lcb_table(rows: Sequence[Row]) -> Table:
+    table = _table(4, "model", "task", "source", "language", "n", "LPR", "WPR", "LCPR")
+    for row in rows:
+        names = (Text(row[name]) for name in ("model", "task", "source", "language"))
+        rates = (_percent(row[name]) for name in ("lpr", "wpr", "lcpr"))
+        table.add_row(*names, str(row["n"]), *rates)
+    return table
+
+
+def identifier_tables(rows: Sequence[Row]) -> list[RenderableType]:
+    """Accuracy in percent with its interval by language, a column for each identifier."""
+    parts: list[RenderableType] = []
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        own = [row for row in rows if row["unit"] == unit]
+        names = list(dict.fromkeys(row["identifier"] for row in own))
+        found = {(row["language"], row["identifier"]): row for row in own}
+        table = _table(1, str(unit), "n", *names)
+        for code in dict.fromkeys(row["language"] for row in own):
+            cells = [found[code, name] for name in names]
+            n = "" if code == "all" else str(max(cell["n"] for cell in cells))
+            shown = "all" if code == "all" else language_name(code)
+            table.add_row(shown, n, *map(_accuracy, cells))
+        parts.append(table)
+    return parts
+
+
+def _accuracy(row: Row) -> str:
+    if row["accuracy"] is None:
+        return EN_DASH
+    low, high = (f"{100 * row[name]:.1f}" for name in ("low", "high"))
+    return f"{100 * row['accuracy']:.1f} ({low}{EN_DASH}{high})"
+
+
+def comparison_tables(first: str, second: str, comparison: Row) -> list[RenderableType]:
+    """One run against another: all answers, by scenario, by benchmark, and the cells that differ."""
+    parts: list[RenderableType] = [
+        Text(f"{second} against {first}, {comparison['n_prompts']} prompts", style="bold"),
+        *_left_out(comparison),
+    ]
+    table = _table(
+        1, "", *[head for name in MEASURES.values() for head in (name, "points (95%)", "p")]
+    )
+    groups: list[tuple[str, Row]] = [("all answers", comparison["overall"])]
+    groups += [(scenario_name(k), v) for k, v in comparison["scenarios"].items()]
+    groups += [(benchmark_name(k), v) for k, v in comparison["benchmarks"].items()]
+    for name, entry in groups:
+        changes = [cell for one in MEASURES for cell in _change(entry[one], "mcnemar_p")]
+        table.add_row(Text(name), *changes)
+    return [*parts, table, *_cells(comparison["cells"])]
+
+
+def _left_out(comparison: Row) -> list[RenderableType]:
+    said = [
+        f"{comparison[field]} only in the {which} run"
+        for field, which in (("only_first", "first"), ("only_second", "second"))
+        if comparison[field]
+    ]
+    if comparison.get("n_other_text"):
+        said.append(f"{comparison['n_other_text']} common ones ask in other words")
+    return [Text(f"Prompts: {'; '.join(said)}.", style="dim")] if said else []
+
+
+def _cells(cells: Sequence[Row]) -> list[RenderableType]:
+    """The cells whose Holm-corrected p is below 0.05, measure by measure."""
+    parts: list[RenderableType] = []
+    for measure, name in MEASURES.items():
+        known = [cell for cell in cells if cell[measure].get("holm_p") is not None]
+        differing = [cell for cell in known if cell[measure]["holm_p"] < SIGNIFICANT]
+        parts.append(
+            Text(f"Cells that differ in '{name}' (Holm p < 0.05): {len(differing)} of {len(known)}")
+        )
+        if not differing:
+            continue
+        table = _table(3, "benchmark", "language", "scenario", name, "points (95%)", "Holm p")
+        for cell in differing:
+            names = (
+                benchmark_name(cell["benchmark"]),
+                language_name(cell["language"]),
+                scenario_name(cell["scenario"]),
+            )
+            table.add_row(*map(Text, names), *_change(cell[measure], "holm_p"))
+        parts.append(table)
+    return parts
+
+
+def _change(measure: Row, p_name: str) -> list[RenderableType]:
+    """Both rates, their difference with its interval, and a p value."""
+    if measure["before"] is None:
+        return [EN_DASH] * 3
+    low, high = measure["low"], measure["high"]
+    style = "green" if low > 0 else "red" if high < 0 else ""
+    difference = f"{points(measure['difference'])} ({points(low)} to {points(high)})"
+    rates = f"{_percent(measure['before'])} to {_percent(measure['after'])}"
+    return [rates, Text(difference, style=style), f"{measure[p_name]:.2g}"]
+
+
+def _percent(share: float | None) -> str:
+    return EN_DASH if share is None else f"{100 * share:.1f}"
+
+
+def _table(n_left: int, *heads: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place < n_left else "right", no_wrap=True)
+    return table

@@ -91,6 +91,7 @@ def test_the_finding_names_the_worst_case_with_intervals_and_n() -> None:
     assert "33% (12–65%, n = 9) were in Hindi" in text
     assert "83% (44–97%, n = 6) were in English" in text
     assert "as few as 10 answers" in in_words(finding.cautions)
+    assert "10% of the answers before tuning could not be scored" in in_words(finding.cautions)
     assert finding.missing[:2] == ["the evaluation before tuning to its end", "the probes"]
 
 
@@ -111,7 +112,7 @@ def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
     data = tuned(better, same)
     text = in_words(dict(find(data).paragraphs)["What tuning changed"])
     assert "Blocks 17–18 were tuned, 4.2% of the weights, for three epochs in 2\u202fmin" in text
-    assert "Language consistency went from 60% to 96%, +36 points (+31 to +41; p < 0.001)." in text
+    assert "language consistency went from 60% to 96%, +36 points (+31 to +41; p < 0.001)" in text
     assert (
         "30% to 32%, +2 points (−4 to +8; p = 0.40), which cannot be told from no change." in text
     )

@@ -128,6 +128,6 @@ def plain_training(
                 torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
             optimizer.param_groups[0]["lr"] = rates.pop(0)
             optimizer.step()
-            total, tokens = total + float(loss), tokens + counted
+            total, tokens = total + float(loss.detach()), tokens + counted
         losses.append(total / tokens)
     return losses

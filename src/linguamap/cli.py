@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,7 @@ Endpoint = Annotated[
 ]
 
 DEFAULT_OUT = Path("runs/starter")
+GRACE_SECONDS = 5.0
 
 
 def _open(
@@ -340,7 +342,22 @@ def _stop(number: int, frame: object) -> None:
 
 def _fail(message: str, status: int) -> None:
     line = "linguamap: " + " ".join(message.split())
-    if status == 130 and launched().rank:
-        sys.exit(status)  # the first process says it
+    if launched().rank:
+        _leave_it_to_the_first(status)
     errors.print(line, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def _leave_it_to_the_first(status: int) -> None:
+    """Further processes keep silent about what the first one says, too.
+
+    If it fails for the same reason, the launcher stops this process meanwhile; else this goes on and
+    the fault, which is this process's alone, is told.
+    """
+    try:
+        if status != 130:
+            time.sleep(GRACE_SECONDS)
+            return
+    except Stopped:
+        pass
     sys.exit(status)

@@ -71,7 +71,10 @@ def scan_head(
 
 
 def _is_plain(head: nn.Module) -> bool:
-    return type(head) is nn.Linear and head.weight.is_floating_point()
+    """Whether the head is a matrix product that may be cut: not quantised, not offloaded."""
+    if type(head) is not nn.Linear or head.weight.device.type == "meta":
+        return False
+    return head.weight.is_floating_point()
 
 
 def _vocab_blocks(head: nn.Module, rows: Tensor) -> Iterator[tuple[int, Tensor]]:

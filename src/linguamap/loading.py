@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def load_weights(config: ModelConfig) -> tuple[Any, Any]:
                 f"model: {config.name} ({found.model_type}) is an encoder-decoder; use a causal "
                 "(decoder-only) language model"
             )
+        if "gguf_file" in options:  # reading a large vocabulary out of GGUF takes long
+            common["config"] = found
         model, info = load(source, **common, **_weight_options(config), output_loading_info=True)
+        common.pop("config", None)
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
     except torch.OutOfMemoryError:
         raise UserError(
@@ -142,7 +146,8 @@ def quiet() -> Iterator[None]:
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # GGUF's bar asks nobody
+            yield
     finally:
         hf_logging.set_verbosity(level)
         if bars:

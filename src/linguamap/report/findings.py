@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linguamap.report.loading import RunData
+from linguamap.report.loading import RunData, Table
 from linguamap.report.naming import model_title, number_word, percent
 from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows
 from linguamap.report.sentences import (
@@ -96,13 +96,13 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
             [f"One language under one scenario has as few as {sizes[0]} answers, so a single case's "
              "figure is rough: read its interval."]
         )  # fmt: skip
-    own = own_rows(data.before)
-    unscored = sum(row.get("outcome") == "unscored" for row in own)
-    if own and unscored / len(own) >= 0.02:
+    unscored = [_unscored_share(data.before), _unscored_share(data.after)]
+    if max(unscored) >= 0.02:
+        shares = f"{percent(unscored[0])} of the answers before tuning"
+        shares += f" and {percent(unscored[1])} after it" if data.after else ""
         cautions.append(
-            [f"{percent(unscored / len(own))} of the answers before tuning could not be scored; they "
-             "are left out of the rates and shown beside them."]
-        )  # fmt: skip
+            [f"{shares} could not be scored; they are left out of the rates and shown beside them."]
+        )
     if any(row.get("coincides_with") for row in data.before):
         cautions.append(
             ["For English some scenarios are the same text; those answers are counted once."]
@@ -110,6 +110,11 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
     if data.tuning is not None and (data.tuning.get("seed") is not None):
         cautions.append(["Tuning was run once, with one seed: its luck is not in the intervals."])
     return cautions
+
+
+def _unscored_share(rows: Table) -> float:
+    own = own_rows(rows)
+    return sum(row.get("outcome") == "unscored" for row in own) / len(own) if own else 0.0
 
 
 def missing_stages(data: RunData) -> list[str]:

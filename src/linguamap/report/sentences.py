@@ -206,10 +206,13 @@ def change(data: RunData, found: list[Case]) -> list[Sentence]:
     sentences: list[Sentence] = [_tuning_sentence(data)]
     language = overall_difference(data, "language_consistency")
     task = overall_difference(data, "task_accuracy")
-    if language:
-        sentences.append(["Language consistency went ", *_difference_pieces(language), "."])
-    if task:
-        sentences.append(["Task accuracy went ", *_difference_pieces(task), "."])
+    both: Sentence = []
+    for name, difference in (("language consistency went ", language), ("task accuracy ", task)):
+        if difference:
+            both += [", and " if both else "On the questions judged both times, ", name]
+            both += _difference_pieces(difference)
+    if both:
+        sentences.append([*both, "."])
     worst = weakest(found, after=True)
     if language and worst is not None and worst.after is not None:
         phrase = SCENARIO_PHRASES.get(worst.scenario, worst.scenario)

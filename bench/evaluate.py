@@ -223,7 +223,7 @@ class _Memory:
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew
-        self.before = self._status("VmRSS")
+        self.before = torch.cuda.memory_allocated() if self.on_gpu else self._status("VmRSS")
 
     def end(self) -> Row:
         import torch
@@ -278,6 +278,9 @@ def _row(options: argparse.Namespace, dtype: str, runs: dict[str, list[Row]]) ->
         "seconds": seconds,
         "memory_above_weights_bytes": {tool: int(median(tool, "memory")) for tool in TOOLS},
         "peak_bytes": {tool: int(median(tool, "peak_bytes")) for tool in TOOLS},
+        "rise_while_answering_bytes": {
+            tool: int(median(tool, "peak_bytes") - median(tool, "before_bytes")) for tool in TOOLS
+        },
         "weights_bytes": ours["weights_bytes"],
         "tokens_per_second": round(ours["n_tokens"] / median("linguamap", "seconds"), 1),
         "steps": ours["steps"],

@@ -17,6 +17,7 @@ from linguamap import __version__
 from linguamap.address import check_url
 from linguamap.cli_answers import compare, identifiers, score
 from linguamap.config import RunConfig, load_config
+from linguamap.heap import trimming
 from linguamap.processes import Processes, launched, take_device
 from linguamap.progress import silent
 from linguamap.records import UserError
@@ -92,9 +93,9 @@ def _open(
     _quiet()
     run = open_run(out, asked, fresh=fresh)
     if several.rank:
-        return Pipeline(run, silent, several)
+        return Pipeline(run, trimming(silent), several)
     several.wait()
-    return Pipeline(run, Bars(errors), several)
+    return Pipeline(run, trimming(Bars(errors)), several)
 
 
 def _alone() -> Processes:

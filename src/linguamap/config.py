@@ -55,7 +55,7 @@ class EvaluateConfig(Section):
     temperature: float = Field(0.0, ge=0.0)
     stop: list[str] | None = None
     """Strings that end an answer; None takes the end of the line for base models."""
-    batch_tokens: int = Field(8192, ge=64)
+    batch_tokens: int = Field(16384, ge=64)
     """Upper bound of batch x (longest prompt + new tokens)."""
     batch_size: int = Field(48, ge=1)
     endpoint: str | None = None
@@ -77,7 +77,7 @@ class ScoreConfig(Section):
 class ProbeConfig(Section):
     """The language lens, similarity and handover."""
 
-    items: int = Field(10, ge=2)
+    items: int = Field(6, ge=2)
     """Training items a kind and language for the lens."""
     similarity_items: int = Field(60, ge=4)
     texts: Literal["auto", "reference", "generated"] = "auto"
@@ -103,14 +103,14 @@ class TuneConfig(Section):
     method: Literal["selective", "full", "lora", "steer", "few_shot"] = "selective"
     layers: str | None = None
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
-    examples: int | None = Field(720, ge=1)
+    examples: int | None = Field(800, ge=1)
     tasks: bool = True
     """False drops the examples' task content, so that only the language is trained."""
     loss_on: Literal["QRA", "RA"] = "RA"
     """Parts whose tokens are trained on. The paper counts Q too; that multiplies the costly head
     products by the question's length and teaches to write questions."""
-    epochs: int = Field(3, ge=1)
-    learning_rate: float = Field(2e-4, gt=0.0)
+    epochs: int = Field(2, ge=1)
+    learning_rate: float = Field(1.5e-4, gt=0.0)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     weight_decay: float = Field(0.0, ge=0.0)
     batch_size: int = Field(16, ge=1)

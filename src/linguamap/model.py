@@ -26,7 +26,15 @@ from linguamap.model_check import Check, check_model, verify_model
 from linguamap.records import UserError
 from linguamap.structure import Structure, find_structure, hidden_in, hidden_out, replace_hidden
 
-__all__ = ["Check", "LanguageModel", "Structure", "assemble", "check_model", "load_model", "verify_model"]
+__all__ = [
+    "Check",
+    "LanguageModel",
+    "Structure",
+    "assemble",
+    "check_model",
+    "load_model",
+    "verify_model",
+]
 
 See = Callable[[int, Tensor], Tensor | None]
 """Called with a layer and its (batch, position, d_model); a returned tensor takes its place."""

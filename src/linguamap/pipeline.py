@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +257,8 @@ class Pipeline:
             return parse_layers(config.tune.layers, located["n_layers"], config.seed), "config"
         if located["tune_layers"]:
             return tuple(located["tune_layers"]), "located"
-        return tuple(located["fallback_layers"]), "fallback: no late phase was located"
+        reason = located["evidence"].get("reason") or "locate proposed none"
+        return tuple(located["fallback_layers"]), f"fallback: {reason}"
 
     def _probe_after(self) -> None:
         from linguamap.probe import change_outside, run_probe
@@ -291,6 +293,10 @@ class Pipeline:
 
         write_manifest(self.run)
         write_report(self.run.folder)
+        if find_spec("matplotlib") is not None:
+            from linguamap.report.figures import write_figures
+
+            write_figures(self.run.folder)
 
     # What they share -----------------------------------------------------------------------
 

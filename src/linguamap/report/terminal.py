@@ -86,7 +86,7 @@ def _rates(data: RunData) -> RenderableType:
         return _rates_of_one(data)
     if not data.comparison:
         return _rates_of_one(data)
-    table = _table("", "in the language", "points (95%)", "right task", "points (95%)")
+    table = _table("", "language", "points (95%)", "task", "points (95%)")
     for name, entry in _comparisons(data.comparison):
         table.add_row(
             name, *_change(entry, "language_consistency"), *_change(entry, "task_accuracy")
@@ -111,7 +111,7 @@ def _change(entry: Json, measure: str) -> list[RenderableType]:
     difference = points(after - before)
     style = ""
     if is_number(low) and is_number(high):
-        difference += f" ({points(low)} to {points(high)})"
+        difference += f" ({points(low)}, {points(high)})"
         style = "green" if low > 0 else "red" if high < 0 else ""
     return [
         f"{percent(before).removesuffix('%')} to {percent(after)}",

@@ -8,7 +8,8 @@ The rules:
   answer is tokenised by itself.
 * A prompt token belongs to the part (P, I or Q) of its first character that is not blank: most
   vocabularies glue the blank before a word to it.
-* After the answer comes the end token, trained on with it, so that the model learns to stop.
+* After the answer comes what ends it (a line break; a chat model's end of turn), trained on with it,
+  so that the model learns to stop.
 """
 
 from __future__ import annotations
@@ -96,11 +97,12 @@ def answer_token_ids(
 
 
 def text_end(lm: LanguageModel) -> list[int]:
-    """What ends a base model's answer: its end token, or a line break if it has none."""
-    if lm.tokenizer.eos_token_id is not None:
-        return [int(lm.tokenizer.eos_token_id)]
-    ends = sorted(end_token_ids(lm))
-    return ends[:1] or _ids(lm.tokenizer, "\n")
+    """What ends a base model's answer: the line break that ends every field of the plain layout.
+
+    Not the end token: trained on it, the starter model also wrote it in place of an answer, after
+    lists of candidates.
+    """
+    return _ids(lm.tokenizer, "\n")
 
 
 def chat_end(lm: LanguageModel) -> list[int]:

@@ -4,7 +4,7 @@
 VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt
+PIP    := $(BIN)/pip install --disable-pip-version-check -qq --constraint constraints.txt
 OUT    ?= runs/starter
 
 .PHONY: run test check clean

@@ -41,7 +41,7 @@ class DataConfig(Section):
     revision: str | None = None
     subjects: list[str] | None = None
     hold_out: bool = True
-    """Cut benchmarks without training items in two by item id: one half is for probing and tuning,
+    """Cut real benchmarks in two by item id: one half is for probing and tuning,
     the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
     name_language: bool = True
     """Whether the prompt says which language is wanted or only implies it."""

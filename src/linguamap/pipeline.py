@@ -309,12 +309,10 @@ class Pipeline:
 
     @cached_property
     def model(self) -> LanguageModel:
-        """The model as it is, checked."""
-        from linguamap.model import load_model, verify_model
+        """The model as it is."""
+        from linguamap.model import load_model
 
-        lm = load_model(self.run.config.model)
-        verify_model(lm)
-        return lm
+        return load_model(self.run.config.model)
 
     @cached_property
     def _tuned_model(self) -> LanguageModel:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from linguamap.structure import hidden_in, hidden_out, replace_hidden
-from linguamap.tuning.rows import RowSkipper
+from linguamap.tuning.rows import RowSkipper, replaced_forward
 
 if TYPE_CHECKING:
     from linguamap.model import LanguageModel
@@ -165,21 +165,6 @@ def _returning(form: Any, states: Tensor) -> Callable[..., Any]:
         return replace_hidden(form, states)
 
     return forward
-
-
-@contextmanager
-def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let a module do something else for the length of a ``with`` block; it stays where it is, with
-    all attributes that the model may ask it for."""
-    own = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.forward
-        else:
-            module.forward = own
 
 
 @contextmanager

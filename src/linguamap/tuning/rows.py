@@ -151,7 +151,6 @@ def _maps_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor, counted
 
 @contextmanager
 def _on_rows(module: nn.Module, places: Tensor, shape: torch.Size) -> Iterator[None]:
-    own = module.__dict__.get("forward")
     inner = module.forward
 
     def forward(*args: Tensor) -> Tensor:
@@ -160,6 +159,15 @@ def _on_rows(module: nn.Module, places: Tensor, shape: torch.Size) -> Iterator[N
         full = result.new_zeros((shape.numel(), result.shape[-1]))
         return full.index_copy(0, places, result).view(*shape, -1)
 
+    with replaced_forward(module, forward):
+        yield
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module do something else for the length of a ``with`` block; it stays where it is, with
+    all attributes that the model may ask it for."""
+    own = module.__dict__.get("forward")
     module.forward = forward
     try:
         yield

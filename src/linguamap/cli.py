@@ -329,8 +329,22 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         _fail("the disk is full; free some space and start the same command again", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(
+            "out of memory; set a smaller evaluate.batch_size or tune.batch_size, or "
+            "model.dtype=bfloat16, with --fresh or another --out",
+            2,
+        )
     except Stopped:
         _fail("stopped; the same command goes on from here", 130)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, a GPU (``torch.OutOfMemoryError``) or PyTorch's CPU allocator ran out."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 class Stopped(BaseException):

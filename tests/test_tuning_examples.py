@@ -49,9 +49,9 @@ def test_answer_and_end_are_trained_on(lm: LanguageModel) -> None:
     prompt = some_prompts(1)[0]
     (example,) = examples_from_prompts(lm, [prompt], TuneConfig())
     assert lm.tokenizer.decode(example.token_ids) == (
-        "Responde en español.\nCuenta las manzanas.\n\nPregunta: Ana 0 + 1?\nRespuesta: 0 y 1. = 1</s>"
+        "Responde en español.\nCuenta las manzanas.\n\nPregunta: Ana 0 + 1?\nRespuesta: 0 y 1. = 1\n"
     )
-    assert _trained(example, lm) == " 0 y 1. = 1</s>"
+    assert _trained(example, lm) == " 0 y 1. = 1\n"
     assert example.token_ids[: len(lm.tokenizer(prompt.text)["input_ids"])] == tuple(
         lm.tokenizer(prompt.text)["input_ids"]
     )
@@ -61,7 +61,7 @@ def test_answer_and_end_are_trained_on(lm: LanguageModel) -> None:
 def test_the_question_too_if_asked_for(lm: LanguageModel) -> None:
     prompt = some_prompts(1)[0]
     (example,) = examples_from_prompts(lm, [prompt], TuneConfig(loss_on="QRA"))
-    assert _trained(example, lm) == "Ana 0 + 1? 0 y 1. = 1</s>"
+    assert _trained(example, lm) == "Ana 0 + 1? 0 y 1. = 1\n"
 
 
 def test_tokens_belong_to_the_part_of_their_first_visible_character() -> None:
@@ -83,7 +83,7 @@ def test_an_answer_that_would_merge_with_the_prompt_is_tokenised_alone() -> None
 
 def test_decoded_sample_marks_what_is_trained(lm: LanguageModel) -> None:
     (example,) = examples_from_prompts(lm, some_prompts(1)[:1], TuneConfig())
-    assert decoded_sample(example, lm.tokenizer).endswith("Respuesta:⟦ 0 y 1. = 1</s>⟧")
+    assert decoded_sample(example, lm.tokenizer).endswith("Respuesta:⟦ 0 y 1. = 1\n⟧")
 
 
 def test_prompts_without_use_are_left_out(lm: LanguageModel) -> None:
@@ -140,7 +140,7 @@ def test_parts_from_jsonl(lm: LanguageModel, tmp_path: Path) -> None:
     assert first.parts == (Part("P", "Réponds.\n"), Part("Q", "Combien ?"))
     assert first.prompt_id == "jsonl/monolingual/fr/7"
     examples = examples_from_prompts(lm, prompts, TuneConfig(tasks=False))
-    assert _trained(examples[0], lm) == " Un et un. 2</s>"
+    assert _trained(examples[0], lm) == " Un et un. 2\n"
     assert examples[1].group == "jsonl/g"
 
 

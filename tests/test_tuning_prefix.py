@@ -148,7 +148,7 @@ def test_prompts_make_a_run_with_a_sample(tmp_path: Path) -> None:
     assert result["layers"] == [3, 4]
     assert (result["training_examples"], result["validation_examples"]) == (10, 2)
     assert result["train_loss"][-1] < 0.7 * result["train_loss"][0]
-    assert "⟦ 0 y 1. = 1</s>⟧" in (tmp_path / "t" / "sample.txt").read_text("utf-8")
+    assert "⟦ 0 y 1. = 1\n⟧" in (tmp_path / "t" / "sample.txt").read_text("utf-8")
 
 
 def test_epochs_differ_and_repeat(lm: LanguageModel) -> None:

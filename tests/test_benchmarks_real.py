@@ -12,6 +12,8 @@ from linguamap.benchmarks import describe_use, load_benchmark
 from linguamap.languages import LANGUAGES
 from linguamap.records import Benchmark, UserError
 
+pytestmark = pytest.mark.slow
+
 ALL = list(LANGUAGES)
 MGSM = ["bn", "de", "en", "es", "fr", "ja", "ru", "sw", "te", "th", "zh"]
 XQUAD = ["ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"]

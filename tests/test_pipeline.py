@@ -16,6 +16,8 @@ import pytest
 from linguamap.store import STAGES, read_rows
 from tiny import save_tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "evaluate.items=2",
     "evaluate.max_new_tokens=6",
@@ -96,6 +98,7 @@ def test_every_cell_is_there_with_the_promised_fields(whole: Path) -> None:
     assert all(fields <= set(row) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen3", "bloom"])
 def test_other_architectures_pass_through(
     models: dict[str, Path], tmp_path: Path, kind: str

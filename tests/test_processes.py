@@ -30,6 +30,8 @@ LAUNCHER = [
     "--main_process_port", "0", "-m",
 ]  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 
 def call(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -13,6 +13,8 @@ from fake_run import write_fake_run
 from linguamap.records import UserError
 from linguamap.report.figures import write_figures
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("outcomes", "change", "loss", "lens", "language_map", "similarity", "handover")
 POINTS_AN_INCH = 72
 

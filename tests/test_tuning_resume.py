@@ -19,6 +19,8 @@ from linguamap.tuning import tune
 from linguamap.tuning.trainer import Trainer
 from tuning_cases import some_examples, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TuneConfig(epochs=3, batch_size=4, learning_rate=1e-3, validation_share=0.2)
 
 PROGRAM = """

@@ -12,7 +12,7 @@ answering alone, without loading; memory is the largest resident size while answ
 The default token limit is lm-evaluation-harness's own for MGSM. The default stop string is the end of
 the line, where the answer of a base model ends. linguamap counts it after the answer's first visible
 character, lm-evaluation-harness from the start; an answer that begins with an empty line differs
-for that reason and is counted as ``n_empty_in_harness``.
+for that reason, is counted as ``n_empty_in_harness`` and left out of ``equal_share_of_answered``.
 Greedy answers can differ in float32, too, where two tokens are nearly tied, since rounding depends
 on the batch; such answers stand in the file of ``--out``.
 """
@@ -137,7 +137,7 @@ def _child(options: argparse.Namespace) -> None:
 def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:
     started = time.perf_counter()
     from linguamap.config import EvaluateConfig, ModelConfig
-    from linguamap.generate import encode, generate, groups
+    from linguamap.generate import generate
     from linguamap.model import load_model
     from linguamap.records import Completion, Part, Prompt
 
@@ -154,17 +154,17 @@ def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:
     ]
     done: list[Completion] = []
     loaded = time.perf_counter()
+    steps: list[int] = []
+    lm.model.register_forward_hook(lambda *_: steps.append(1))
     measure = _Memory(lm.model)
     generate(lm, items, config, save=done.extend)
     seconds = time.perf_counter() - loaded
     by_id = {int(one.item_id): one for one in items}
     answers = {int(c.prompt_id.rsplit("/", 1)[1]): c for c in done}
-    batches = groups(encode(lm, items), config)
-    steps = sum(max(answers[int(e.prompt.item_id)].n_tokens for e in batch) for batch in batches)
     return {
         "answers": [answers[i].answer for i in sorted(by_id)],
         "n_tokens": sum(one.n_tokens for one in done),
-        "steps": steps,
+        "steps": len(steps),
         "seconds": seconds,
         "load_seconds": loaded - started,
         **measure.end(),
@@ -265,6 +265,7 @@ def _row(options: argparse.Namespace, dtype: str, runs: dict[str, list[Row]]) ->
 
     ours, theirs = runs["linguamap"][0], runs["lm-eval"][0]
     equal = [a == b for a, b in zip(ours["answers"], theirs["answers"], strict=True)]
+    answered = [same for same, answer in zip(equal, theirs["answers"], strict=True) if answer]
     read_seconds = ours["steps"] * ours["weights_bytes"] / median("linguamap", "bytes_per_second")
     seconds = {tool: [round(run["seconds"], 2) for run in runs[tool]] for tool in TOOLS}
     return {
@@ -274,6 +275,7 @@ def _row(options: argparse.Namespace, dtype: str, runs: dict[str, list[Row]]) ->
         "speed_ratio": round(median("lm-eval", "seconds") / median("linguamap", "seconds"), 3),
         "memory_ratio": round(median("linguamap", "memory") / median("lm-eval", "memory"), 3),
         "equal_share": round(sum(equal) / len(equal), 4),
+        "equal_share_of_answered": round(sum(answered) / max(len(answered), 1), 4),
         "n_empty_in_harness": sum(not answer for answer in theirs["answers"]),
         "seconds": seconds,
         "memory_above_weights_bytes": {tool: int(median(tool, "memory")) for tool in TOOLS},

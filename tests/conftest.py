@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from chromium import browser
+
+__all__ = ["browser"]
+
 torch.set_num_threads(max(1, min(2, os.cpu_count() or 1)))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

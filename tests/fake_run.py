@@ -91,6 +91,9 @@ def write_fake_run(
     put(folder / "comparison.json", compare_answers(before, after))
     write_probes(folder / "probe", languages, n_layers, rng, shift=0.0)
     write_probes(folder / "probe_after", languages, n_layers, rng, shift=0.25)
+    texts = [HOSTILE[index % len(HOSTILE)] for index in range(24)] if hostile else []
+    for where, late in (("probe", 0.85), ("probe_after", 0.6)):
+        put(folder / where / "grid.json", make_grid(languages, n_layers, late, rng, texts))
     write_rest(folder, n_layers, seed)
     return folder
 
@@ -105,6 +108,7 @@ def make_questions(
         for scenario in SCENARIOS:
             for language in languages:
                 for index, (a, b) in enumerate(numbers):
+                    parts = prompt_parts(benchmark, scenario, language, a, b)
                     questions.append(
                         {
                             "benchmark": benchmark,
@@ -112,7 +116,8 @@ def make_questions(
                             "language": language,
                             "item_id": f"{benchmark}-{index:03d}",
                             "prompt_id": f"{benchmark}/{scenario}/{language}/{index:03d}",
-                            "prompt": prompt_text(benchmark, scenario, language, a, b),
+                            "prompt": "".join(text for _, text in parts),
+                            "prompt_parts": [[name, len(text)] for name, text in parts],
                             "numbers": (a, b),
                             "coincides_with": coincides(language, scenario),
                         }
@@ -127,23 +132,29 @@ def coincides(language: str, scenario: str) -> str | None:
     return {"code_mixed": "monolingual", "bilingual_answer": "english_distractor"}.get(scenario)
 
 
-def prompt_text(benchmark: str, scenario: str, language: str, a: int, b: int) -> str:
-    """A prompt in the layout of the scenarios."""
+def prompt_parts(
+    benchmark: str, scenario: str, language: str, a: int, b: int
+) -> list[tuple[str, str]]:
+    """A prompt in the layout of the scenarios, as names and texts."""
     framing = "en" if scenario == "code_mixed" else language
     texts = LANGUAGES[framing].texts
     name = LANGUAGES[language].english_name
     instruction = getattr(
         texts, benchmark if benchmark in ("sums", "choice", "passage") else "open"
     )
-    question = TEXTS[language if language in TEXTS else "en"][0].format(a=a, b=b)
-    body = f"{texts.label_question} {question}\n"
+    words = TEXTS[language if language in TEXTS else "en"]
+    question = words[0].format(a=a, b=b)
+    parts = [
+        ("preamble", f"{texts.preamble} {texts.answer_in.replace('{language}', name)}\n"),
+        ("instruction", f"{instruction}\n\n"),
+    ]
     if benchmark == "passage":
-        body = f"{texts.label_passage} {question} {question}\n" + body
+        parts += [("label", f"{texts.label_passage} "), ("passage", f"{question} 😀 {question}\n")]
+    parts += [("label", f"{texts.label_question} "), ("question", f"{question}\n")]
     if benchmark == "choice" or scenario in ("english_distractor", "bilingual_answer"):
-        noun = TEXTS[language if language in TEXTS else "en"][2]
-        body += f"{texts.label_options}\nA) {a + b} {noun}\nB) {a} marbles\nC) {b} marbles\n"
-    answer_in = texts.answer_in.replace("{language}", name)
-    return f"{texts.preamble} {answer_in}\n{instruction}\n\n{body}{texts.label_answer}"
+        offers = f"A) {a + b} {words[2]}\nB) {a} marbles\nC) {b} marbles\n"
+        parts += [("label", f"{texts.label_options}\n"), ("options", offers)]
+    return [*parts, ("answer_label", texts.label_answer)]
 
 
 def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[str, Any]:
@@ -160,7 +171,8 @@ def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[s
     text = f"{words[1].format(a=a, b=b)} {closing}"
     row = {
         "item_id": question["item_id"], "benchmark": question["benchmark"], "language": language,
-        "scenario": scenario, "prompt": question["prompt"], "answer": text, "thinking": None,
+        "scenario": scenario, "prompt": question["prompt"],
+        "prompt_parts": question["prompt_parts"], "answer": text, "thinking": None,
         "extracted": str(value), "gold": [str(a + b)], "task_correct": right,
         "answer_language": spoken, "language_correct": spoken == language, "outcome": "",
         "reason": None, "kind": question["benchmark"], "prompt_id": question["prompt_id"],
@@ -174,6 +186,11 @@ def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[s
             answer=f"{value}", answer_language=None, language_correct=None, reason="too_short"
         )
     row["outcome"] = outcome(row)
+    row["line_pass"] = row["language_correct"]
+    latin = language in ("en", "fr", "es")
+    row["word_pass"] = None if latin or not row["line_pass"] else rng.random() < 0.9
+    if question["benchmark"] == "passage":
+        row.update(f1=0.9 if row["task_correct"] else 0.2, exact_match=False)
     return row
 
 
@@ -192,8 +209,8 @@ def logistic(x: float, centre: float, width: float = 1.0) -> float:
 def write_probes(
     folder: Path, languages: tuple[str, ...], n_layers: int, rng: random.Random, shift: float
 ) -> None:
-    """The three curve tables and probe.json."""
-    lens, similarity, handover = [], [], []
+    """The four curve tables and probe.json."""
+    lens, similarity, handover, mass = [], [], [], []
     for place, target in enumerate(languages):
         late = n_layers * (0.72 + 0.05 * place) if target != "en" else n_layers * 0.2
         for layer in range(n_layers + 1):
@@ -210,6 +227,11 @@ def write_probes(
                              "share": value, "low": max(0.0, value - 0.05),
                              "high": min(1.0, value + 0.05), "n_items": 30,
                              "n_words": 900})  # fmt: skip
+            for code in dict.fromkeys(("en", target)):
+                share = shares[code] * 0.3
+                mass.append({"layer": layer, "target_language": target, "set_language": code,
+                             "mass": share, "low": share * 0.8, "high": share * 1.2,
+                             "n_items": 30, "n_positions": 700})  # fmt: skip
             if target != "en":
                 handover += handover_rows(layer, target, n_layers * (0.36 + 0.03 * place))
     for i, a in enumerate(languages):
@@ -217,10 +239,59 @@ def write_probes(
             for kind in ("sums", "choice", "passage", "all"):
                 similarity += similarity_rows(a, b, kind, n_layers, rng)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("lens", lens), ("similarity", similarity), ("handover", handover)):
+    tables = {"lens": lens, "similarity": similarity, "handover": handover, "mass": mass}
+    for name, rows in tables.items():
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
     ceilings = {code: 0.9 + 0.02 * place for place, code in enumerate(languages[:5])}
-    put(folder / "probe.json", {"ceilings": ceilings, "model": {"name": "google/gemma-3-270m"}})
+    facts = {"coverage": dict.fromkeys(languages, 0.6)}
+    model = {"name": "google/gemma-3-270m"}
+    put(folder / "probe.json", {"ceilings": ceilings, "model": model, "mass": facts})
+
+
+def make_grid(
+    languages: tuple[str, ...], n_layers: int, late: float, rng: random.Random, odd: list[str]
+) -> dict[str, Any]:
+    """grid.json: a prompt a language; ``odd`` texts stand in the first row of the first prompt."""
+    prompts = []
+    for place, language in enumerate(languages):
+        parts = prompt_parts("sums", "code_mixed", language, 12, 5)
+        words = TEXTS[language if language in TEXTS else "en"]
+        answer_text = f"{words[1].format(a=12, b=5)} {words[0].format(a=12, b=5)}"
+        tokens = (answer_text.split() if " " in answer_text else list(answer_text))[:24]
+        english = [
+            "Add",
+            "five",
+            "to",
+            "twelve",
+            "and",
+            "get",
+            "the",
+            "number",
+            "seventeen",
+            "marbles",
+            "now",
+        ]
+        cells = []
+        for layer in range(n_layers + 1):
+            row: list[dict[str, Any]] = []
+            for at, token in enumerate(tokens):
+                code = language if rng.random() < logistic(layer, late * n_layers) else "en"
+                word = token if code == language else english[at % len(english)]
+                if rng.random() < (0.9 if layer < 3 else 0.1):
+                    row.append({"t": " \n"[at % 2], "w": None, "l": None, "p": 0.02})
+                else:
+                    row.append({"t": f" {word[:3]}", "w": word, "l": code,
+                                "p": round(rng.uniform(0.1, 0.2 + 0.8 * layer / n_layers), 4)})  # fmt: skip
+            cells.append(row)
+        if place == 0 and odd:
+            for at, cell in enumerate(cells[-1]):
+                cell.update(w=odd[at % len(odd)], t=odd[at % len(odd)])
+            tokens = [odd[at % len(odd)] for at in range(len(tokens))]
+        prompts.append({"prompt_id": f"sums/code_mixed/{language}/000", "item_id": "sums-000",
+                        "kind": "sums", "scenario": "code_mixed", "language": language,
+                        "prompt": "".join(text for _, text in parts), "answer": f" {answer_text}",
+                        "tokens": tokens, "cells": cells})  # fmt: skip
+    return {"layers": list(range(n_layers + 1)), "prompts": prompts}
 
 
 def handover_rows(layer: int, target: str, centre: float) -> list[dict[str, Any]]:

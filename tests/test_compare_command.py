@@ -18,6 +18,12 @@ from linguamap.store import open_run, write_json, write_rows
 ITEMS = 10
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page lands in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def run_folder(
     folder: Path, right: dict[str, int], where: str = "before", prompt: str = "p", first: int = 0
 ) -> Path:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from linguamap import generate as module
+from linguamap.cache_rows import Rows
 from linguamap.config import EvaluateConfig, ModelConfig
-from linguamap.generate import Decoder, encode, generate, groups
+from linguamap.generate import Decoder, Encoded, encode, generate, units
 from linguamap.model import LanguageModel, load_model
+from linguamap.prefixes import Beginning, BeginningStates, shared_beginnings
 from linguamap.records import Completion, Part, Prompt, UserError
+from linguamap.thinking import split_thinking
 from tiny import save_tiny
 
 TEXTS = [
@@ -35,43 +37,94 @@ def load(folder: Path, kind: str) -> LanguageModel:
     return load_model(ModelConfig(name=str(save_tiny(folder / kind, kind)), dtype="float32"))
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "bloom", "gpt2", "falcon", "opt"])
+KINDS = ["llama", "gemma3_text", "bloom", "gpt2", "falcon", "opt", "mistral"]
+
+
+def by_hugging_face(lm: LanguageModel, encoded: list[Encoded], n: int) -> list[tuple[str, int]]:
+    """Text and number of tokens of each answer, generated alone."""
+    found = []
+    for one in encoded:
+        ids = torch.tensor([one.token_ids])
+        new = lm.model.generate(ids, max_new_tokens=n, do_sample=False)[0, ids.shape[1] :]
+        found.append((lm.tokenizer.decode(new, skip_special_tokens=True).strip(), len(new)))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_batched_greedy_equals_hugging_face_one_by_one(tmp_path: Path, kind: str) -> None:
     lm = load(tmp_path, kind)
     encoded = encode(lm, prompts(TEXTS))
-    config = EvaluateConfig(max_new_tokens=12, stop=[])
-    found = Decoder(lm, config, (), 0).run(encoded)
-    for one, completion in zip(encoded, found, strict=True):
-        expected = lm.model.generate(
-            torch.tensor([one.token_ids]), max_new_tokens=12, do_sample=False
-        )[0, len(one.token_ids) :]
-        text = lm.tokenizer.decode(expected, skip_special_tokens=True).strip()
-        assert completion.answer == text
-        assert completion.n_tokens == len(expected)
+    found = Decoder(lm, EvaluateConfig(max_new_tokens=12, stop=[]), (), 0).run([encoded])
+    assert [(c.answer, c.n_tokens) for c in found] == by_hugging_face(lm, encoded, 12)
 
 
-def test_rows_that_end_early_do_not_change_the_others(tmp_path: Path) -> None:
-    """Compacting the batch used key-value rows of the right prompts."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_shared_beginnings_and_joined_tails_change_no_answer(tmp_path: Path, kind: str) -> None:
+    """Texts of several openings and one of its own, two batches, rows that end at different times."""
+    lm = load(tmp_path, kind)
+    opening = "The cat sat on the mat and ate twelve red apples. "
+    texts = [opening + text for text in TEXTS] + ["Ana tiene doce libros y da cuatro. " * 2 + text
+             for text in TEXTS[:3]] + ["A lone text"]  # fmt: skip
+    encoded = encode(lm, prompts(texts))
+    assert {one.beginning is None for one in encoded} == {True, False}
+    expected = by_hugging_face(lm, encoded, 20)
+    stop = next(c for c in expected[2][0] if not c.isspace())
+    states = BeginningStates(lm)
+    config = EvaluateConfig(max_new_tokens=20, batch_size=16)  # up to two rows of a batch wait
+    read: list[int] = []
+    lm.structure.trunk.register_forward_pre_hook(
+        lambda module, args, kw: read.append((args or [kw["input_ids"]])[0].shape[1]),
+        with_kwargs=True,
+    )
+    for stops in ((), (stop,)):
+        found = Decoder(lm, config, stops, 0, states).run([encoded[:5], encoded[5:]])
+        for completion, (text, n_tokens) in zip(found, expected, strict=True):
+            place = text.find(stop) if stops else -1
+            assert completion.answer == (text if place < 0 else text[:place].strip())
+            assert completion.n_tokens == n_tokens or place >= 0
+    longest = max(len(one.token_ids) for one in encoded)
+    assert max(read[1:]) < longest  # no whole prompt was read beside its beginning
+
+
+def test_window_shorter_than_the_texts(tmp_path: Path) -> None:
+    """Beginnings and tails of a sliding-window model whose window is full."""
+    lm = load(tmp_path, "gemma3_text")
+    window = lm.model.config.sliding_window
+    opening = "the cat sat on the mat " * window
+    encoded = encode(lm, prompts([opening + text for text in TEXTS] + TEXTS))
+    assert min(len(one.token_ids) for one in encoded[: len(TEXTS)]) > window
+    assert any(one.beginning and len(one.beginning.token_ids) >= window for one in encoded)
+    states = BeginningStates(lm)
+    config = EvaluateConfig(max_new_tokens=10, batch_size=16)
+    found = Decoder(lm, config, (), 0, states).run([encoded[:4], encoded[4:]])
+    assert [(c.answer, c.n_tokens) for c in found] == by_hugging_face(lm, encoded, 10)
+
+
+def test_beginnings_save_the_most_tokens() -> None:
+    """By hand: two texts share 12 tokens, all four 9; 12 + 9 are saved apart, 3 * 9 together."""
+    nine = list(range(100, 109))
+    twelve = [*nine, 1, 2, 3]
+    texts = [[*twelve, 7, 8], [*twelve, 9, 8], [*nine, 50, 51], [*nine, 60, 61], [5, 6]]
+    assert shared_beginnings(texts) == [Beginning(tuple(nine))] * 4 + [None]
+    # With ten more in the first pair, 22 + 9 saved apart are more than 27.
+    long = [*nine, *range(200, 213)]
+    texts[:2] = [[*long, 7, 8], [*long, 9, 8]]
+    found = shared_beginnings(texts)
+    assert found[:2] == [Beginning(tuple(long))] * 2
+    assert found[2:] == [Beginning(tuple(nine))] * 2 + [None]
+    assert shared_beginnings([nine, nine]) == [Beginning(tuple(nine[:-1]))] * 2
+    assert shared_beginnings([]) == []
+
+
+def test_units_keep_the_token_bound_and_every_prompt(tmp_path: Path) -> None:
     lm = load(tmp_path, "llama")
-    encoded = encode(lm, prompts(TEXTS))
-    config = EvaluateConfig(max_new_tokens=16)
-    free = Decoder(lm, config, (), 0).run(encoded)
-    # Stop on a character that some answers hold: those rows leave the batch early.
-    stop = next(c for c in free[0].answer[1:] if not c.isspace())
-    stopped = Decoder(lm, config, (stop,), 0).run(encoded)
-    assert len({one.n_tokens for one in stopped}) > 1
-    for whole, part in zip(free, stopped, strict=True):
-        place = whole.answer.find(stop)
-        assert part.answer == (whole.answer if place < 0 else whole.answer[:place].strip())
-        assert part.finish == ("length" if place < 0 else "stop") or whole.finish == "stop"
-
-
-def test_groups_keep_the_token_bound_and_every_prompt(tmp_path: Path) -> None:
-    encoded = encode(load(tmp_path, "llama"), prompts(TEXTS * 3))
+    encoded = encode(lm, prompts(TEXTS * 3))
     config = EvaluateConfig(batch_size=4, batch_tokens=200, max_new_tokens=10)
-    batches = groups(encoded, config)
-    assert sorted(id(one) for batch in batches for one in batch) == sorted(map(id, encoded))
-    for batch in batches:
+    cut = units(encoded, config, BeginningStates(lm))
+    assert sorted(id(one) for unit in cut for batch in unit for one in batch) == sorted(
+        map(id, encoded)
+    )
+    for batch in [batch for unit in cut for batch in unit]:
         assert len(batch) <= 4
         longest = max(len(one.token_ids) for one in batch)
         assert len(batch) == 1 or len(batch) * (longest + 10) <= 200
@@ -83,7 +136,7 @@ def test_resume_answers_only_what_is_missing_and_alike(tmp_path: Path) -> None:
     config = EvaluateConfig(max_new_tokens=8, batch_size=2)
     whole: list[list[Completion]] = []
     generate(lm, asked, config, save=whole.append)
-    assert len(whole) == 3
+    assert [len(part) for part in whole] == [4, 2]
     done = frozenset(one.prompt_id for one in whole[0])
     rest: list[list[Completion]] = []
     generate(lm, asked, config, save=rest.append, done=done)
@@ -108,18 +161,20 @@ def test_out_of_memory_halves_the_batch_and_ends_in_one_clear_line(
     config = EvaluateConfig(max_new_tokens=6)
     expected: list[Completion] = []
     generate(lm, prompts(TEXTS), config, save=expected.extend)
-    run = Decoder.run
-    limit = 2
+    read = Decoder._read
+    limit, rows = 2, []
 
-    def limited(self: Decoder, batch: list[module.Encoded]) -> list[Completion]:
+    def limited(self: Decoder, batch: list[Encoded], start: int) -> Rows:
         if len(batch) > limit:
             raise torch.OutOfMemoryError("planted")
-        return run(self, batch)
+        rows.append(len(batch))
+        return read(self, batch, start)
 
-    monkeypatch.setattr(Decoder, "run", limited)
+    monkeypatch.setattr(Decoder, "_read", limited)
     found: list[Completion] = []
     generate(lm, prompts(TEXTS), config, save=found.extend)
     assert found == expected
+    assert sum(rows) == len(TEXTS)
     limit = 0
     with pytest.raises(UserError, match="out of memory for a single prompt"):
         generate(lm, prompts(TEXTS), config, save=found.extend)
@@ -135,4 +190,4 @@ def test_out_of_memory_halves_the_batch_and_ends_in_one_clear_line(
     ],
 )
 def test_reasoning_is_split_off(text: str, thinking: str | None, answer: str) -> None:
-    assert module.split_thinking(text) == (thinking, answer)
+    assert split_thinking(text) == (thinking, answer)

@@ -12,18 +12,16 @@ import torch
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from fake_identifier import FakeIdentifier, by_script
-from linguamap import headscan, lens
+from linguamap import headscan, layer_reading
 from linguamap.curves import ratio_bands
 from linguamap.headscan import SetMass, TopTokens, scan_head, state_bytes
 from linguamap.languages import words
 from linguamap.lens import (
     ITEMS_SCHEMA,
     LensText,
-    exclusive_tokens,
     identifier_ceiling,
     language_lens,
     lens_curves,
-    token_set_mass,
 )
 from linguamap.lens_text import encode_texts
 from linguamap.model import LanguageModel, load_model
@@ -146,13 +144,13 @@ def test_unchanged_states_are_not_read_again(monkeypatch: pytest.MonkeyPatch) ->
     first = language_lens(lm, make_texts(), IDENTIFIER, known=known)
     assert len(known) == lm.n_layers + 1  # one batch
     calls: list[int] = []
-    plain = lens.scan_head
+    plain = layer_reading.scan_head
 
     def counted(*args: object, **kwargs: object) -> None:
         calls.append(1)
         plain(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(lens, "scan_head", counted)
+    monkeypatch.setattr(layer_reading, "scan_head", counted)
     assert language_lens(lm, make_texts(), IDENTIFIER, known=known).equals(first)
     assert not calls
     with torch.no_grad():
@@ -226,45 +224,6 @@ def test_ceiling_by_hand() -> None:
     found = identifier_ceiling(IDENTIFIER, gold)
     assert found["es"] == {"value": 0.75, "n_words": 4}  # "el" holds no o
     assert found["ja"] == {"value": None, "n_words": 0}
-
-
-def test_exclusive_tokens_leave_shared_ones_out() -> None:
-    lm = tiny_lm("llama")
-    texts = {"en": [TEXT[0] + " 77"] * 2, "es": [TEXT[2] + " 88"] * 2, "ar": [TEXT[5]] * 2}
-    sets, coverage = exclusive_tokens(lm, texts, min_count=2)
-    ids = {
-        code: lm.tokenizer(t[0], add_special_tokens=False)["input_ids"] for code, t in texts.items()
-    }
-    for code, own in ids.items():
-        others = {token for other, found in ids.items() if other != code for token in found}
-        pieces = {token: lm.tokenizer.decode([token]) for token in own}
-        expected = {
-            token
-            for token in set(own) - others
-            if any(c.isalpha() or c == "\ufffd" for c in pieces[token])
-        }
-        assert set(sets[code]) == expected
-        assert coverage[code] == pytest.approx(sum(t in expected for t in own) / len(own))
-        assert coverage[code] > 0.2
-    assert exclusive_tokens(lm, texts, min_count=99)[1] == {"en": 0.0, "es": 0.0, "ar": 0.0}
-
-
-def test_token_set_mass_equals_softmax(lm: LanguageModel) -> None:
-    texts = make_texts()[:3]
-    sets = {"en": [10, 20, 30], "es": [40, 50]}
-    table = token_set_mass(lm, texts, sets, batch_tokens=64).to_pylist()
-    for one in encode_texts(lm, texts):
-        states = lm.block_outputs(torch.tensor([one.token_ids]))
-        for layer, hidden in enumerate(states):
-            chances = torch.softmax(lm.project(hidden[0, one.first : one.stop]).float(), -1)
-            for name, ids in sets.items():
-                (found,) = [
-                    r["mass"]
-                    for r in table
-                    if (r["item_id"], r["layer"], r["set_language"])
-                    == (one.text.item_id, layer, name)
-                ]
-                assert found == pytest.approx(float(chances[:, ids].sum(-1).mean()), rel=1e-3)
 
 
 @pytest.mark.starter

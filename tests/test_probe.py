@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fake_identifier import FakeIdentifier, by_script
-from linguamap import lens
+from linguamap import layer_reading
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, load_config
 from linguamap.curves import CURVES_SCHEMA as LENS_CURVES
@@ -27,6 +27,7 @@ from tiny import tiny_lm
 
 LANGUAGES = ["en", "es", "ar"]
 IDENTIFIER = FakeIdentifier(("en", "es", "ar"), by_script)
+PROBES = ("lens", "mass", "similarity", "handover")
 
 
 def config(*settings: str) -> RunConfig:
@@ -68,7 +69,7 @@ def test_all_files_are_written_and_lead_on_to_locate(
 
     facts = run_probe(lm, prompts, config(), IDENTIFIER, tmp_path, progress)
     names = {path.name for path in tmp_path.iterdir()}
-    tables = [f"{n}{s}.parquet" for n in ("lens", "similarity", "handover") for s in ("", "_items")]
+    tables = [f"{n}{s}.parquet" for n in PROBES for s in ("", "_items")]
     assert names == {*tables, "lens_tokens.npz", "probe.json"}
     assert json.loads((tmp_path / "probe.json").read_text()) == facts
     assert facts["n_layers"] == 4
@@ -105,14 +106,14 @@ def test_reuse_reads_only_what_a_changed_block_moved(
     with torch.no_grad():
         lm.model.model.layers[3].mlp.down_proj.weight.mul_(3.0)
     calls: list[int] = []
-    plain = lens.scan_head
+    plain = layer_reading.scan_head
 
     def counted(*args: object, **kwargs: object) -> None:
         calls.append(1)
         plain(*args, **kwargs)  # type: ignore[arg-type]
 
     run_probe(lm, prompts, config(), IDENTIFIER, fresh)
-    monkeypatch.setattr(lens, "scan_head", counted)
+    monkeypatch.setattr(layer_reading, "scan_head", counted)
     facts = run_probe(lm, prompts, config(), IDENTIFIER, after, reuse=before)
     assert len(calls) == facts["lens"]["batches_known"] / 5  # one layer of 0..4
     for path in fresh.glob("*.parquet"):

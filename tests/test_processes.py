@@ -109,7 +109,7 @@ def test_a_mistake_is_said_once_and_ends_all(tmp_path: Path) -> None:
 def test_other_commands_refuse_several_processes(tmp_path: Path) -> None:
     done = call([*LAUNCHER, "linguamap", "run", "--out", str(tmp_path / "r")])
     assert done.returncode != 0
-    assert done.stderr.count("only evaluate divides its work") == 1, done.stderr
+    assert done.stderr.count("only evaluate, probe and tune divide their work") == 1, done.stderr
     assert not (tmp_path / "r").exists()
 
 

@@ -16,8 +16,9 @@ from fake_run import HOSTILE, put, write_fake_run, write_rows
 from linguamap.records import UserError
 from linguamap.report import write_report
 from linguamap.report.answer_table import CUTS, answer_table, embed_json
+from linguamap.report.grid_data import CELL, MAX_CELL, grid_data
 from linguamap.report.loading import read_run
-from linguamap.report.page import render
+from linguamap.report.page import commands, render
 from linguamap.report.terminal import terminal_summary
 from linguamap.store import read_rows
 
@@ -27,7 +28,8 @@ FILES = (
     "before/answers.jsonl", "before/summary.json", "after/answers.jsonl", "after/summary.json",
     "probe/lens.parquet", "probe/similarity.parquet", "probe/handover.parquet",
     "probe/probe.json", "probe_after/lens.parquet", "probe_after/similarity.parquet",
-    "probe_after/handover.parquet", "tuned/tuning.json",
+    "probe_after/handover.parquet", "tuned/tuning.json", "probe/mass.parquet",
+    "probe_after/mass.parquet", "probe/grid.json", "probe_after/grid.json",
 )  # fmt: skip
 
 
@@ -185,8 +187,16 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_five_thousand_answers_fit(tmp_path: Path) -> None:
     folder = write_fake_run(tmp_path / "run", items=40)
-    assert len(read_rows(folder / "before/answers.jsonl")) == 2880
-    assert write_report(folder).stat().st_size < 8 * MEGABYTE
+    counted = [len(read_rows(folder / where / "answers.jsonl")) for where in ("before", "after")]
+    assert sum(counted) == 2 * 2880
+    for where in ("before", "after"):  # about as long as answers with reasoning are
+        rows = read_rows(folder / where / "answers.jsonl")
+        for place, row in enumerate(rows):
+            row["answer"] += f" {place} " + " ".join(str(place * n % 9973) for n in range(90))
+        write_rows(folder / where / "answers.jsonl", rows)
+    path = write_report(folder)
+    assert 3 * MEGABYTE < path.stat().st_size < 8 * MEGABYTE
+    assert load(path).payload["answers"]["left_out"] == 0
 
 
 def test_answers_too_long_for_the_page_are_cut_and_say_so(run: Path, tmp_path: Path) -> None:
@@ -215,6 +225,97 @@ def test_prompt_lines_are_stored_once_and_come_back_whole(run: Path) -> None:
     assert len(set(table["lines"])) == len(table["lines"])
     asked = [row["prompt"] for row in read_rows(run / "before/answers.jsonl")]
     assert ["\n".join(table["lines"][i] for i in row[4]) for row in table["rows"]] == asked
+
+
+def test_prompt_parts_come_back_with_their_names_and_texts(run: Path) -> None:
+    table = answer_table(read_run(run))
+    stored = read_rows(run / "before/answers.jsonl")
+    for row, source in zip(table["rows"], stored, strict=True):
+        layout, *lengths = row[9]
+        units = source["prompt"].encode("utf-16-le", "surrogatepass")
+        start = own = 0
+        names = [name for name, _ in source["prompt_parts"]]
+        assert table["layouts"][layout] == names
+        for length, (_, characters) in zip(lengths, source["prompt_parts"], strict=True):
+            text = units[2 * start : 2 * (start + length)].decode("utf-16-le")
+            assert text == source["prompt"][own : own + characters]
+            start, own = start + length, own + characters
+        assert 2 * start == len(units)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [None, 3, [], [["preamble", 1]], [["preamble", -1]], [["odd", 3]], [["preamble", "3"]], [[]]],
+)
+def test_parts_that_do_not_fit_the_prompt_are_left_out(tmp_path: Path, parts: Any) -> None:
+    row = {"prompt": "abc", "answer": "d", "prompt_parts": parts}
+    (tmp_path / "config.yaml").write_text("languages: [en]\n")
+    write_rows(tmp_path / "before/answers.jsonl", [row])
+    assert answer_table(read_run(tmp_path))["rows"][0][9] is None
+
+
+def test_the_grid_travels_whole_and_long_texts_are_cut(run: Path) -> None:
+    grid = grid_data(read_run(run))
+    assert grid is not None
+    stored = json.loads((run / "probe/grid.json").read_text())
+    assert [one["language"] for one in grid["prompts"]] == ["en", "fr", "es", "ar", "hi", "ja"]
+    for one, source in zip(grid["prompts"], stored["prompts"], strict=True):
+        side = one["before"]
+        assert len(side["tokens"]) == len(source["tokens"])
+        for numbers, cells in zip(side["cells"], source["cells"], strict=True):
+            for at, cell in enumerate(cells):
+                word, token, code, chance = numbers[CELL * at : CELL * at + CELL]
+                expected = cell["w"] or cell["t"]
+                assert grid["texts"][word][:MAX_CELL] == expected[:MAX_CELL]
+                assert grid["texts"][token][:MAX_CELL] == cell["t"][:MAX_CELL]
+                assert (None if code < 0 else grid["languages"][code]) == cell["l"]
+                assert chance == pytest.approx(100 * cell["p"], abs=0.5)
+    assert max(map(len, grid["texts"])) == MAX_CELL + 1
+
+
+def test_grids_over_the_budget_are_left_out_and_counted(run: Path) -> None:
+    grid = grid_data(read_run(run), budget=20_000)
+    assert grid is not None
+    assert 1 <= len(grid["prompts"]) < 6
+    assert grid["left_out"] == 6 - len(grid["prompts"])
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {},
+        {"layers": [0], "prompts": [{"tokens": ["a"], "cells": [[]]}]},
+        {"layers": [0, 1], "prompts": [{"tokens": ["a"], "cells": [[{}]]}]},
+        {"layers": [0], "prompts": [{"tokens": ["a"], "cells": [[3]]}, 7, {"tokens": 3}]},
+        {"layers": "x", "prompts": {"a": 1}},
+    ],
+)
+def test_a_grid_of_the_wrong_shape_is_passed_over(tmp_path: Path, grid: Any) -> None:
+    (tmp_path / "config.yaml").write_text("languages: [en]\n")
+    put(tmp_path / "probe/grid.json", grid)
+    assert grid_data(read_run(tmp_path)) is None
+    assert "The probes were not run" in load(write_report(tmp_path)).text
+
+
+def test_an_older_run_says_why_it_has_no_grid(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    for where in ("probe", "probe_after"):
+        (folder / where / "grid.json").unlink()
+    assert "kept no words of single prompts" in load(write_report(folder)).text
+
+
+def test_the_page_says_how_to_repeat_what_was_run(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    assert commands(read_run(folder)) == [
+        "linguamap run --config copy/config.yaml --out copy-again"
+    ]
+    shutil.rmtree(folder / "tuned")
+    (folder / "layers.json").unlink()
+    folder = folder.rename(tmp_path / "my run")
+    assert commands(read_run(folder)) == [
+        "linguamap evaluate --config 'my run/config.yaml' --out 'my run-again'",
+        "linguamap probe --out 'my run-again'",
+    ]
 
 
 def test_names_from_the_run_are_escaped_on_the_page(run: Path, tmp_path: Path) -> None:

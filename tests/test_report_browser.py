@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fake_run import HOSTILE, write_fake_run
+from chromium import asked_for, click, find, visit, wait_for
+from fake_run import HOSTILE, write_fake_run, write_rows
 from linguamap.report import write_report
-
-SWITCHES = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1280,900",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium; skipped where it, its driver or Selenium is missing."""
-    pytest.importorskip("selenium", reason="Selenium is not installed (extra 'dev')")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for switch in SWITCHES:
-        options.add_argument(switch)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    opened.implicitly_wait(0)
-    yield opened
-    opened.quit()
+from linguamap.store import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +26,6 @@ def opened(browser: Any, page: Path) -> Any:
     return browser
 
 
-def visit(browser: Any, page: Path, hash_part: str = "") -> None:
-    browser.get("about:blank")
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(page.resolve().as_uri() + hash_part)
-    wait_for(browser, "document.documentElement.dataset.ready === 'true'")
-
-
-def wait_for(browser: Any, condition: str, seconds: float = 20) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, seconds, 0.05).until(
-        lambda opened: opened.execute_script(f"return Boolean({condition})"), condition
-    )
-
-
-def find(browser: Any, selector: str) -> list[Any]:
-    return list(browser.find_elements("css selector", selector))
-
-
-def click(browser: Any, selector: str) -> None:
-    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
-
-
 def shown(browser: Any) -> int:
     """How many questions the browser says it found."""
     return int(find(browser, ".result [role=status]")[0].text.split()[0].replace(",", ""))
@@ -86,19 +33,13 @@ def shown(browser: Any) -> int:
 
 def test_it_opens_without_an_error_or_a_request(opened: Any, page: Path) -> None:
     assert opened.get_log("browser") == []
-    events = [json.loads(one["message"])["message"] for one in opened.get_log("performance")]
-    asked = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert set(asked) <= {page.resolve().as_uri(), "about:blank"}
+    assert asked_for(opened) <= {page.resolve().as_uri(), "about:blank"}
 
 
 def test_every_figure_is_drawn_and_named_for_screen_readers(opened: Any) -> None:
     for figure in find(opened, "figure[data-figure]"):
         name = figure.get_attribute("data-figure")
-        drawn = figure.find_elements("css selector", "svg, .outcome-map")
+        drawn = figure.find_elements("css selector", "svg, .outcome-map, .token-grid")
         assert drawn, name
         for drawing in figure.find_elements("css selector", "svg[role=img]"):
             assert len(drawing.get_attribute("aria-label") or "") > 10, name
@@ -271,3 +212,102 @@ def test_a_run_that_has_only_begun_opens_without_an_error(browser: Any, tmp_path
     visit(browser, write_report(tmp_path))
     assert browser.get_log("browser") == []
     assert "Not run yet" in find(browser, "main")[0].text
+
+
+def in_grid(browser: Any, selector: str) -> list[Any]:
+    return find(browser, f"[data-figure=grid] {selector}")
+
+
+def choose_prompt(browser: Any, place: int) -> None:
+    browser.execute_script(
+        "const list = document.querySelector('[data-figure=grid] select');"
+        "list.value = arguments[0]; list.dispatchEvent(new Event('change'));",
+        str(place),
+    )
+
+
+def test_one_prompt_in_depth_has_each_layer_before_and_after(opened: Any, page: Path) -> None:
+    stored = json.loads((page.parent / "probe/grid.json").read_text())["prompts"][1]
+    before = in_grid(opened, ".token-grid")[0]
+    assert [one.text for one in before.find_elements("css selector", "tbody th")] == [
+        str(layer) for layer in range(18, -1, -1)
+    ]
+    assert [one.text for one in before.find_elements("css selector", ".tuned-block")] == [
+        "18",
+        "17",
+    ]
+    last = before.find_elements("css selector", "tbody tr:first-child td")
+    own = stored["cells"][18]
+    assert [one.text for one in last] == [cell["w"] or "·" for cell in own]
+    assert [one.get_attribute("data-code") for one in last] == [cell["l"] or "" for cell in own]
+    click(opened, "[data-figure=grid] input[value=after]")
+    (only,) = in_grid(opened, ".token-grid")
+    stored_after = json.loads((page.parent / "probe_after/grid.json").read_text())["prompts"][1]
+    row = only.find_elements("css selector", "tbody tr:nth-child(10) td")
+    assert [one.text for one in row] == [cell["w"] or "·" for cell in stored_after["cells"][9]]
+    click(opened, "[data-figure=grid] .in-words summary")
+    words = in_grid(opened, ".in-words li")[-1].text
+    assert words.startswith("Layer")
+    assert "French leads, at " in words
+    assert opened.get_log("browser") == []
+
+
+def test_the_grid_of_a_right_to_left_prompt_runs_from_the_right(opened: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    choose_prompt(opened, 3)
+    table = in_grid(opened, ".token-grid")[0]
+    first, second = table.find_elements("css selector", "thead th:not(.layer)")[:2]
+    assert first.location["x"] > second.location["x"]
+    cell = table.find_elements("css selector", "td[tabindex='0']")[0]
+    cell.send_keys(Keys.ARROW_LEFT, Keys.ARROW_DOWN)
+    place = "return [document.activeElement.dataset.row, document.activeElement.dataset.column]"
+    assert opened.execute_script(place) == ["17", "1"]
+    wait_for(
+        opened, "/block 17, tuned, position 2/.test(document.getElementById('live').textContent)"
+    )
+
+
+def test_hostile_words_in_the_grid_are_shown_and_do_nothing(opened: Any) -> None:
+    choose_prompt(opened, 0)
+    cells = [one.text for one in in_grid(opened, ".token-grid tbody tr:first-child td")]
+    for text in HOSTILE[:3]:
+        assert any(one.startswith(text[:20]) for one in cells), text
+    controls = in_grid(opened, ".token-grid .control")
+    named = {one.get_attribute("textContent") for one in controls}
+    assert {"NUL", "RLO", "U+D800", "U+DFFF"} <= named
+    assert opened.execute_script("return window.pwned") is None
+    assert find(opened, "img, iframe, object") == []
+    wide = "return document.documentElement.scrollWidth - innerWidth"
+    assert opened.execute_script(wide) <= 0
+    assert opened.get_log("browser") == []
+
+
+def test_the_parts_of_a_prompt_are_named(opened: Any) -> None:
+    choose(opened, "language", "ar")
+    choose(opened, "scenario", "code_mixed")
+    choose(opened, "benchmark", "passage")
+    click(opened, "#browser .card summary")
+    card = find(opened, "#browser .card")[0]
+    names = [one.text for one in card.find_elements("css selector", ".part-name") if one.text]
+    letters = [name.replace("\n", " ") for name in names]
+    expected = ["P Preamble", "I Instruction", "Q Passage", "Q Question", "I Answer label"]
+    assert [one.replace(" ", "") for one in letters] == [one.replace(" ", "") for one in expected]
+    preamble = card.find_elements("css selector", ".piece.preamble")[0]
+    question = card.find_elements("css selector", ".piece.question")[0]
+    assert (preamble.get_attribute("lang"), question.get_attribute("lang")) == ("en", "ar")
+    assert question.text == find(opened, "#browser .card .teaser")[0].get_attribute("textContent")
+
+
+def test_a_run_without_parts_shows_its_prompts_whole(browser: Any, tmp_path: Path) -> None:
+    folder = write_fake_run(tmp_path / "run", items=1, languages=("en", "hi"), n_layers=4)
+    for where in ("before", "after"):
+        rows = read_rows(folder / where / "answers.jsonl")
+        kept = [{k: v for k, v in row.items() if k != "prompt_parts"} for row in rows]
+        write_rows(folder / where / "answers.jsonl", kept)
+    visit(browser, write_report(folder))
+    click(browser, "#browser .card summary")
+    text = find(browser, "#browser .card details .model-text")[0].text
+    assert text.split() == rows[0]["prompt"].split()
+    assert find(browser, ".part-name") == []
+    assert browser.get_log("browser") == []

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import linguamap.report
 from fake_run import write_fake_run
+from linguamap.cli import app
 from linguamap.records import UserError
 from linguamap.report.figures import write_figures
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("outcomes", "change", "loss", "lens", "language_map", "similarity", "handover")
+NAMES = (
+    "outcomes", "outcome_map", "change", "loss", "lens", "language_map", "mass", "token_grid",
+    "similarity", "handover",
+)  # fmt: skip
 POINTS_AN_INCH = 72
 
 
@@ -59,6 +65,48 @@ def test_the_numbers_are_those_of_the_run(run: Path, written: list[Path]) -> Non
     # 3 benchmarks x 2 items; English counts in two scenarios only, before and after.
     own = sum(int(row["answers"]) for row in outcomes)
     assert own == 2 * (3 * 2) * (2 * 4 + 2)
+
+
+def test_the_outcome_map_has_every_cell_once(run: Path, written: list[Path]) -> None:
+    cells = rows(run, "outcome_map")
+    # 3 benchmarks x 4 scenarios x 3 languages x before and after x 5 outcomes, 2 answers a cell.
+    assert len(cells) == 3 * 4 * 3 * 2 * 5
+    assert sum(int(one["answers"]) for one in cells) == 3 * 4 * 3 * 2 * 2
+
+
+def test_the_token_grid_keeps_words_that_the_picture_cannot_write(
+    run: Path, written: list[Path]
+) -> None:
+    stored = json.loads((run / "probe/grid.json").read_text())["prompts"][1]
+    found = [one for one in rows(run, "token_grid") if one["when"] == "before"]
+    assert len(found) == 7 * len(stored["tokens"])
+    words = {cell["w"] or cell["t"] for row in stored["cells"] for cell in row}
+    assert {one["word"] for one in found} == words
+    picture = (run / "figures/token_grid.svg").read_text()
+    assert "Answer in Arabic" in picture
+
+
+@pytest.mark.parametrize("text", ["كرة", "कंचे", "個", "a\u202eb", "", " ", "<b>\x00"])
+def test_what_matplotlib_cannot_write_is_not_written(run: Path, text: str) -> None:
+    from linguamap.report.grid_drawings import _writable
+
+    assert _writable(text) is None
+    assert _writable(" été ") == "été"
+    assert _writable("5 $x$") == "5 \\$x\\$"
+    assert _writable("anticonstitutionnel") == "anticons…"
+
+
+def test_the_command_draws_in_a_style(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("languages: [en]\n")
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned/tuning.json").write_text('{"train_loss": [2.0, 1.0]}')
+    result = CliRunner().invoke(app, ["figures", str(tmp_path), "--style", "slides"])
+    assert result.exit_code == 0, result.exception
+    assert " ".join(result.stdout.split()).endswith("(svg, pdf, png, csv): loss")
+    head = (tmp_path / "figures/loss.svg").read_text().split("<svg", 1)[1].split(">", 1)[0]
+    assert float(head.split('width="', 1)[1].split("pt", 1)[0]) == pytest.approx(6 * POINTS_AN_INCH)
+    refused = CliRunner().invoke(app, ["figures", str(tmp_path), "--style", "wide"])
+    assert "style 'wide' is unknown" in str(refused.exception)
 
 
 def test_the_same_run_gives_the_same_picture(run: Path, written: list[Path]) -> None:

@@ -17,6 +17,7 @@ from linguamap.report.curve_data import handover_curves
 from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.findings import find, headline
 from linguamap.report.loading import RunData
+from linguamap.report.measure_rows import measure_rows
 from linguamap.report.naming import (
     count,
     duration,
@@ -91,7 +92,10 @@ def test_the_finding_names_the_worst_case_with_intervals_and_n() -> None:
     assert "33% (12–65%, n = 9) were in Hindi" in text
     assert "83% (44–97%, n = 6) were in English" in text
     assert "as few as 10 answers" in in_words(finding.cautions)
-    assert "10% of the answers before tuning could not be scored" in in_words(finding.cautions)
+    assert (
+        "For 10% of the answers before tuning the task, the language or both could not be judged"
+        in in_words(finding.cautions)
+    )
     assert finding.missing[:2] == ["the evaluation before tuning to its end", "the probes"]
 
 
@@ -282,3 +286,25 @@ def test_the_terminal_takes_names_as_text_and_missing_stages_in_its_stride(tmp_p
     assert "[bold]x" in text
     assert "Not run yet: the evaluation before tuning" in text
     assert "not located" in printed(show_layers(tmp_path))
+
+
+def test_few_different_questions_are_named() -> None:
+    two = [row(i, True, "hi", language="fr") for i in range(10)]
+    rows = [*ten_answers(), *two]
+    finding = find(RunData(Path(), {"languages": ["hi", "fr"]}, before=rows))
+    assert "All of it rests on 10 different questions" in in_words(finding.cautions)
+
+
+def test_further_measures_carry_intervals_and_n() -> None:
+    # Wilson, 95%: 3/4 gives 30-95%, 2/3 gives 21-94%; harmonic mean of 3/4 and 2/3 is 12/17.
+    rows = [
+        row(0, True, "hi", line_pass=True, word_pass=True, f1=1.0, exact_match=True),
+        row(1, True, "hi", line_pass=True, word_pass=True, f1=1.0, exact_match=True),
+        row(2, True, "hi", line_pass=True, word_pass=False, f1=1.0, exact_match=True),
+        row(3, True, "hi", line_pass=False, word_pass=None, f1=1.0, exact_match=True),
+    ]
+    every, hindi = measure_rows(RunData(Path(), {"languages": ["hi"]}, before=rows))
+    assert every[:2] == ["All languages", "before"]
+    assert hindi[:2] == ["Hindi", "before"]
+    assert hindi[2:5] == ["75% (30–95%, n = 4)", "67% (21–94%, n = 3)", "71%"]
+    assert hindi[5] == "100% (100–100%, n = 4)"

@@ -61,11 +61,25 @@ def test_failed_stage_is_not_done(tmp_path: Path) -> None:
 
 def test_changed_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     open_run(tmp_path / "r", load_config())
-    with pytest.raises(UserError, match=r"tune\.epochs: \d+ -> 99.*--fresh"):
-        open_run(tmp_path / "r", load_config(None, ["tune.epochs=99"]))
-    again = open_run(tmp_path / "r", load_config(None, ["tune.epochs=99"]), fresh=True)
-    assert again.config.tune.epochs == 99
-    assert open_run(tmp_path / "r", None).config.tune.epochs == 99
+    with pytest.raises(UserError, match=r"probe\.items: \d+ -> 99.*--fresh"):
+        open_run(tmp_path / "r", load_config(None, ["probe.items=99"]))
+    again = open_run(tmp_path / "r", load_config(None, ["probe.items=99"]), fresh=True)
+    assert again.config.probe.items == 99
+    assert open_run(tmp_path / "r", None).config.probe.items == 99
+
+
+def test_settings_of_tuning_may_change_until_it_has_begun(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.run_stage("before", ["x"], lambda: write_json(run.path("x"), 1))
+    other = load_config(None, ["tune.method=steer", "tune.layers='17,18'"])
+    run = open_run(tmp_path / "r", other)
+    assert run.is_done("before")
+    assert open_run(tmp_path / "r", None).config == other
+    with pytest.raises(UserError, match="made with another config"):
+        open_run(tmp_path / "r", load_config(None, ["tune.method=full", "seed=1"]))
+    run.path("tuned", "log.jsonl").touch()
+    with pytest.raises(UserError, match=r"tune.method: 'steer' -> 'selective'"):
+        open_run(tmp_path / "r", load_config())
 
 
 def test_a_folder_that_is_no_run_is_refused_and_kept(tmp_path: Path) -> None:

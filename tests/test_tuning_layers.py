@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from linguamap.records import UserError
 from linguamap.tuning.layers import choose_all, choose_parameters, is_tied, parse_layers
@@ -94,3 +96,44 @@ def test_weights_shared_with_a_frozen_block_are_refused(tmp_path: Path) -> None:
     lm.structure.blocks[0].mlp.up_proj.weight = lm.structure.blocks[3].mlp.up_proj.weight
     with pytest.raises(UserError, match="share weights with frozen ones"):
         choose_parameters(lm, (4,))
+
+
+def test_random_draws_differ_until_all_were_drawn() -> None:
+    """6 choices of 2 out of 4 blocks: six seeds draw all of them."""
+    draws = [parse_layers("random:2", 4, seed) for seed in range(6)]
+    assert sorted(draws) == [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
+    many = {parse_layers("random:3", 64, seed) for seed in range(500)}
+    assert len(many) == 500
+
+
+@pytest.mark.parametrize("avoid", [(3, 4), (1, 2), (2, 3)])
+def test_random_draws_are_never_the_located_blocks(avoid: tuple[int, int]) -> None:
+    draws = [parse_layers("random:2", 4, seed, avoid) for seed in range(5)]
+    assert avoid not in draws
+    assert len(set(draws)) == 5
+    assert parse_layers("random:4", 4, 0, (1, 2, 3, 4)) == (1, 2, 3, 4)  # no other choice
+    assert parse_layers("random:3", 4, 0, avoid) in {(1, 2, 3), (1, 2, 4), (1, 3, 4), (2, 3, 4)}
+
+
+def test_random_draws_take_every_block_equally_often() -> None:
+    seeds = range(2000)
+    counts = Counter(block for seed in seeds for block in parse_layers("random:2", 18, seed))
+    assert set(counts) == set(range(1, 19))
+    assert max(counts.values()) - min(counts.values()) < 0.3 * 2 * 2000 / 18
+
+
+@pytest.mark.parametrize(("text", "blocks"), [("all", 4), ("2,4", 2), ("random:1", 1)])
+def test_adapters_stand_in_the_chosen_blocks(text: str, blocks: int, tmp_path: Path) -> None:
+    """Each of a Llama block's seven linear maps gets rank x (in + out) parameters."""
+    pytest.importorskip("peft")
+    from linguamap.tuning.rivals import add_lora
+
+    lm = tiny_lm(tmp_path, "llama")
+    maps = [m for m in lm.structure.blocks[0].modules() if isinstance(m, torch.nn.Linear)]
+    expected = sum(3 * (m.in_features + m.out_features) for m in maps)
+    layers = parse_layers(text, 4)
+    trainable = add_lora(lm, layers, rank=3)
+    assert len(maps) == 7
+    assert trainable.count == blocks * expected
+    places = {int(name.split(".")[2]) + 1 for name in trainable.parameters}
+    assert places == set(layers)

@@ -13,9 +13,10 @@ from linguamap.model import LanguageModel
 from linguamap.tuning import tune
 from linguamap.tuning.batches import batches_by_length, collate, epoch_order, split_groups
 from linguamap.tuning.boundary import SplitModel
+from linguamap.tuning.checkpoint import load_tensors
 from linguamap.tuning.prefix import PrefixCache
 from linguamap.tuning.schedule import learning_rates
-from tuning_cases import some_examples, some_prompts, tiny_lm
+from tuning_cases import ARCHITECTURES, some_examples, some_prompts, tiny_lm
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,9 @@ def test_the_key_holds_weights_tokens_dtype_and_attention(tmp_path: Path) -> Non
     assert len(keys) == 5
 
 
-def test_a_finished_file_is_used_again_and_a_torn_one_is_not(
-    lm: LanguageModel, tmp_path: Path
+@pytest.mark.parametrize("damage", ["one bit", "cut", "no marker", "broken marker", "foreign"])
+def test_a_finished_file_is_used_again_and_a_damaged_one_is_not(
+    lm: LanguageModel, tmp_path: Path, damage: str
 ) -> None:
     examples = some_examples(4)
     first = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
@@ -68,12 +70,69 @@ def test_a_finished_file_is_used_again_and_a_torn_one_is_not(
     again.build()
     assert again.reused
     assert torch.equal(again.states, first.states)
-    (tmp_path / f"{first.key()}.json").unlink()
-    (tmp_path / f"{first.key()}.states").write_bytes(b"")
-    torn = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
-    torn.build()
-    assert not torn.reused
-    assert torch.equal(torn.states, first.states)
+    wanted = again.states.clone()
+    marker, states = tmp_path / f"{first.key()}.json", tmp_path / f"{first.key()}.states"
+    content = bytearray(states.read_bytes())
+    states.unlink()  # the caches above still have the old file mapped
+    content[100] ^= damage == "one bit"
+    states.write_bytes(content[:-4] if damage == "cut" else content)
+    if damage == "no marker":
+        marker.unlink()
+    elif damage == "broken marker":
+        marker.write_text('{"bytes": 12')
+    elif damage == "foreign":
+        PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path).build()
+        other = next(path for path in tmp_path.glob("*.states") if path != states)
+        other.replace(states)
+    mended = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    mended.build()
+    assert not mended.reused
+    assert torch.equal(mended.states, wanted)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_higher_boundary_goes_on_from_a_lower_one_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    lm = tiny_lm(tmp_path / "m", kind)
+    examples = some_examples(7)
+    alone = PrefixCache(SplitModel(lm, 4), examples, 10**9)
+    alone.build()
+    PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path / "c").build()
+    shared = PrefixCache(SplitModel(lm, 4), examples, 10**9, tmp_path / "c")
+    lm.structure.blocks[0].mlp.register_forward_hook(_forbidden)
+    shared.build()
+    assert shared.built_from == 1
+    assert torch.equal(shared.states, alone.states)
+
+
+def _forbidden(*args: object, **kwargs: object) -> None:
+    raise AssertionError("a block below the lower boundary was run again")
+
+
+def test_what_was_used_longest_ago_makes_room(lm: LanguageModel, tmp_path: Path) -> None:
+    examples = some_examples(6)
+    size = PrefixCache(SplitModel(lm, 2), examples, 10**9).bytes
+    budget = 2 * size + size // 2
+    for first_tuned in (4, 3, 4, 2):  # a lower boundary cannot go on from a higher one
+        PrefixCache(SplitModel(lm, first_tuned), examples, budget, tmp_path).build()
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.states")) <= budget
+    keys = PrefixCache(SplitModel(lm, 4), examples, budget).keys()
+    assert {path.stem for path in tmp_path.glob("*.states")} == {keys[0], keys[2]}
+
+
+def test_a_shared_cache_changes_no_weight(tmp_path: Path) -> None:
+    settings = TuneConfig(epochs=2, batch_size=4, dtype="float32", learning_rate=1e-2)
+    facts = []
+    for layers in ((3, 4), (4,), (2,)):
+        weights = []
+        for shared in (None, tmp_path / "cache"):
+            lm, out = tiny_lm(tmp_path / "m", "gemma3_text"), tmp_path / f"{layers}{shared is None}"
+            facts.append(
+                tune(lm, some_examples(12), settings, layers, out, seed=1, shared_cache=shared)
+            )
+            weights.append(load_tensors(out / "delta.safetensors")[0])
+        assert weights[0].keys() == weights[1].keys()
+        assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+    assert [fact["cache_reused_layers"] for fact in facts] == [0, 0, 0, 2, 0, 0]
 
 
 def test_released_blocks_hold_no_memory_and_are_not_needed(tmp_path: Path) -> None:
@@ -115,6 +174,17 @@ def test_states_seen_once_are_not_kept(tmp_path: Path) -> None:
     config = TuneConfig(epochs=1, batch_size=4)
     lm = tiny_lm(tmp_path / "m", "llama")
     assert tune(lm, some_examples(8), config, (4,), tmp_path / "t", seed=0)["cache_bytes"] == 0
+
+
+def test_states_seen_once_are_kept_for_others(tmp_path: Path) -> None:
+    config = TuneConfig(epochs=1, batch_size=4, dtype="float32")
+    results = []
+    for shared in (None, tmp_path / "c"):
+        lm = tiny_lm(tmp_path / "m", "llama")
+        out = tmp_path / str(shared is None)
+        results.append(tune(lm, some_examples(8), config, (4,), out, seed=0, shared_cache=shared))
+    assert results[1]["cached_examples"] == 8
+    assert results[1]["train_loss"] == pytest.approx(results[0]["train_loss"], rel=1e-5)
 
 
 def test_autocast_on_a_float32_model_stays_near(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,11 @@ def plain_training(
             total, tokens = total + float(loss.detach()), tokens + counted
         losses.append(total / tokens)
     return losses
+
+
+def spoken_examples(n: int) -> list[TrainingExample]:
+    """Random examples of various lengths that name a language, half English, half Spanish."""
+    return [
+        replace(example, language=("en", "es")[number % 2])
+        for number, example in enumerate(some_examples(n))
+    ]

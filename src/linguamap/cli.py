@@ -15,10 +15,14 @@ from rich.console import Console
 
 from linguamap import __version__
 from linguamap.address import check_url
-from linguamap.cli_answers import compare, identifiers, score
+from linguamap.cli_answers import compare, figures, identifiers, score
+from linguamap.cli_explore import explore
+from linguamap.cli_plan import plan
+from linguamap.cli_push import push
+from linguamap.cli_sweep import sweep
 from linguamap.config import RunConfig, load_config
 from linguamap.heap import trimming
-from linguamap.processes import Processes, launched, take_device
+from linguamap.processes import Processes, launched, left_alone, take_device
 from linguamap.progress import silent
 from linguamap.records import UserError
 from linguamap.screen import Bars
@@ -56,6 +60,14 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run an
 Endpoint = Annotated[
     str | None, typer.Option("--endpoint", help="An OpenAI-compatible server's URL for answers.")
 ]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", help="selective, full, lora, or without training steer, few-shot."),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option("--layers", help="Blocks: last:2, first:2, middle:2, random:2, 17,18 or all."),
+]
 
 DEFAULT_OUT = Path("runs/starter")
 GRACE_SECONDS = 5.0
@@ -88,9 +100,16 @@ def _open(
         if config is None and (out / "config.yaml").exists() and not fresh:
             base = out / "config.yaml"
         asked = load_config(base, overrides)
-        if asked.evaluate.endpoint:
-            check_url(asked.evaluate.endpoint)
+        for url in (asked.evaluate.endpoint, asked.tune.teacher):
+            if url:
+                check_url(url)
     _quiet()
+    if left_alone():
+        errors.print(
+            "note: accelerate started one process; on a machine without GPUs give it --multi_gpu, "
+            "too, to get as many as were asked for",
+            soft_wrap=True,
+        )
     run = open_run(out, asked, fresh=fresh)
     if several.rank:
         return Pipeline(run, trimming(silent), several)
@@ -106,8 +125,8 @@ def _alone() -> Processes:
     if found.rank:
         sys.exit(2)
     raise UserError(
-        f"{found.count} processes were launched, but only evaluate divides its work; "
-        "start the other commands without accelerate launch"
+        f"{found.count} processes were launched, but only evaluate, probe and tune divide their "
+        "work; start the other commands without accelerate launch"
     )
 
 
@@ -117,6 +136,11 @@ KEYS = {
     "data": "data.folder",
     "benchmarks": "data.benchmarks",
     "endpoint": "evaluate.endpoint",
+    "method": "tune.method",
+    "layers": "tune.layers",
+    "train_data": "tune.data",
+    "teacher": "tune.teacher",
+    "teacher_model": "tune.teacher_model",
 }
 LISTS = ("languages", "benchmarks", "scenarios")
 
@@ -148,6 +172,8 @@ def run(
     scenarios: Scenarios = None,
     seed: Seed = None,
     endpoint: Endpoint = None,
+    method: Method = None,
+    layers: Layers = None,
     config: ConfigFile = None,
     settings: Set = None,
     fresh: Fresh = False,
@@ -156,6 +182,7 @@ def run(
     pipeline = _open(
         out, config, settings, fresh, model=model, revision=revision, languages=languages,
         benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed, endpoint=endpoint,
+        method=method, layers=layers,
     )  # fmt: skip
     pipeline.all()
     _show(pipeline.run.folder)
@@ -206,13 +233,20 @@ def probe(
     settings: Set = None,
     fresh: Fresh = False,
 ) -> None:
-    """Which language does each layer speak, and where do translations look alike?"""
+    """Which language does each layer speak, and where do translations look alike?
+
+    Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
+    """
+    processes = launched()
+    if processes.count > 1:
+        take_device()
     pipeline = _open(
-        out, config, settings, fresh, model=model, revision=revision, languages=languages,
-        benchmarks=benchmarks, data=data, seed=seed,
+        out, config, settings, fresh, processes, model=model, revision=revision,
+        languages=languages, benchmarks=benchmarks, data=data, seed=seed,
     )  # fmt: skip
     pipeline.probe()
-    console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
+    if processes.rank == 0:
+        console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
 
 
 @app.command()
@@ -228,13 +262,41 @@ def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
 
 
 @app.command()
-def tune(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
-    """Train the located blocks only; writes a delta."""
-    pipeline = _open(out, None, settings)
+def tune(
+    out: Out = DEFAULT_OUT,
+    method: Method = None,
+    layers: Layers = None,
+    train_data: Annotated[
+        str | None,
+        typer.Option("--train-data", help="gsm_symbolic, its folder, or a .jsonl; else the run's."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", help="OpenAI-compatible server that writes the reasoning."),
+    ] = None,
+    teacher_model: Annotated[
+        str | None, typer.Option("--teacher-model", help="Its model, where it offers several.")
+    ] = None,
+    settings: Set = None,
+) -> None:
+    """Train the located blocks only; writes a delta. Or one of its rivals, with --method.
+
+    Under accelerate launch the training is divided, and so are the probes, if they are missing.
+    """
+    processes = launched()
+    if processes.count > 1:
+        take_device()
+    pipeline = _open(
+        out, None, settings, False, processes, method=method, layers=layers,
+        train_data=train_data, teacher=teacher, teacher_model=teacher_model,
+    )  # fmt: skip
     pipeline.probe()
-    pipeline.locate()
+    if processes.rank == 0:
+        pipeline.locate()
+    processes.wait()
     pipeline.tune()
-    console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
+    if processes.rank == 0:
+        console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
 
 
 @app.command()
@@ -288,7 +350,7 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
 
 
-for _command in (score, identifiers, compare):
+for _command in (score, identifiers, compare, figures, explore, sweep, push, plan):
     app.command()(_command)
 
 

@@ -172,10 +172,17 @@ def compare(
         str, typer.Option("--where", help="Answers before or after tuning.")
     ] = "before",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The page; compare.html by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs on the same prompts: paired differences, McNemar, Holm-corrected over cells."""
+    """Runs on the same prompts: a page side by side, paired differences, McNemar, Holm over cells.
+
+    With --json a page is drawn only where --to names it.
+    """
     from linguamap.compare_runs import Where, compare_runs
+    from linguamap.report.compare_page import write_compare
     from linguamap.report.terminal_scores import comparison_tables
     from linguamap.store import write_json
 
@@ -186,6 +193,9 @@ def compare(
     result = compare_runs(runs, cast(Where, where))
     if out is not None:
         write_json(out, result)
+    page = to or (None if as_json else Path("compare.html"))
+    if page is not None:
+        write_compare(runs, result, page)
     if as_json:
         _print_json(result)
         return
@@ -193,6 +203,22 @@ def compare(
         _print(comparison_tables(result["reference"], one["run"], one))
     if out is not None:
         _print([Text(f"Written: {out}")])
+    _print([Text(f"Page: {page}")])
+
+
+def figures(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    style: Annotated[
+        str, typer.Option("--style", help="paper (column 3.3 in, page 6.9 in) or slides (wide).")
+    ] = "paper",
+) -> None:
+    """Draw each figure as SVG, PDF and PNG, with its numbers as CSV, into the run's figures/."""
+    from linguamap.report.figures import FORMATS, write_figures
+
+    written = write_figures(run, style)
+    names = list(dict.fromkeys(path.stem for path in written))
+    kinds = ", ".join([*FORMATS, "csv"])
+    _print([Text(f"Figures in {written[0].parent} ({kinds}): {', '.join(names)}")])
 
 
 def _check_identifier(name: str) -> Any:

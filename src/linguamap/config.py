@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from linguamap.records import SCENARIOS, Scenario, UserError
 
@@ -22,14 +22,19 @@ class ModelConfig(Section):
     """Which model, and how it is loaded; everything is passed through to Transformers."""
 
     name: str = "starter"
+    """``starter``, a hub name, a folder or a .gguf file."""
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device_map: str | None = None
+    """Where the weights go, e.g. ``auto`` (several GPUs) or ``cuda:1``."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     quantization: Literal["4bit", "8bit"] | None = None
     trust_remote_code: bool = False
+    """Whether code that comes with the model may run on this machine."""
     chat: Literal["auto", "yes", "no"] = "auto"
+    """Whether prompts go through the chat template; auto: if the tokenizer has one."""
     thinking: Literal["auto", "yes", "no"] = "auto"
+    """Whether a chat template's thinking is asked for; auto leaves it to the template."""
 
 
 class DataConfig(Section):
@@ -40,6 +45,7 @@ class DataConfig(Section):
     folder: str | None = None
     revision: str | None = None
     subjects: list[str] | None = None
+    """Subjects or categories of MMLU; None takes all."""
     hold_out: bool = True
     """Cut real benchmarks in two by item id: one half is for probing and tuning,
     the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
@@ -59,8 +65,11 @@ class EvaluateConfig(Section):
     """Upper bound of batch x (longest prompt + new tokens)."""
     batch_size: int = Field(48, ge=1)
     endpoint: str | None = None
+    """An OpenAI-compatible server's URL; the answers before tuning come from it."""
     endpoint_model: str | None = None
+    """The server's name of the model, where it offers several."""
     concurrency: int = Field(8, ge=1)
+    """Requests to the server at once."""
     timeout: float = Field(120.0, gt=0)
 
 
@@ -101,11 +110,26 @@ class TuneConfig(Section):
     """Selective tuning and its rivals."""
 
     method: Literal["selective", "full", "lora", "steer", "few_shot"] = "selective"
+    """``steer`` and ``few_shot`` train nothing."""
     layers: str | None = None
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
+    data: str | None = None
+    """Training examples; None takes the run's training items. ``gsm_symbolic`` (in ``data.folder``), a
+    folder in its form, or a .jsonl file in one of the two forms of :mod:`linguamap.tuning.userdata`."""
     examples: int | None = Field(800, ge=1)
     tasks: bool = True
-    """False drops the examples' task content, so that only the language is trained."""
+    """False leaves out every example with a task to solve, so that only the language is trained; of
+    the run's own items their texts are then continued, see :mod:`linguamap.tuning.language_only`."""
+    teacher: str | None = None
+    """URL of an OpenAI-compatible server whose model writes the reasoning of the training items."""
+    teacher_model: str | None = None
+    teacher_tokens: int = Field(1024, ge=1)
+    """The longest answer of the teacher, in its own tokens."""
+    strength: float | None = Field(None, gt=0.0)
+    """steer: what the language vectors are multiplied by; None chooses it on validation items, by the
+    loss of the answers' first tokens."""
+    shots: int = Field(4, ge=1)
+    """few_shot: worked examples in front of a prompt."""
     loss_on: Literal["QRA", "RA"] = "RA"
     """Parts whose tokens are trained on. The paper counts Q too; that multiplies the costly head
     products by the question's length and teaches to write questions."""
@@ -114,15 +138,35 @@ class TuneConfig(Section):
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     weight_decay: float = Field(0.0, ge=0.0)
     batch_size: int = Field(16, ge=1)
+    """Examples a forward pass. An optimiser step takes ``batch_size`` x ``accumulation`` examples,
+    however many processes share them."""
     accumulation: int = Field(1, ge=1)
+    batch_tokens: int | None = Field(None, ge=1)
+    """Padded tokens a forward pass: a step's examples are cut into passes of at most so many (an
+    example that is longer has its own). The step stays the same; None cuts by ``batch_size``."""
     clip_norm: float | None = Field(1.0, gt=0.0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     validation_share: float = Field(0.1, ge=0.0, lt=1.0)
     patience: int | None = Field(None, ge=1)
+    check_items: int = Field(2, ge=0)
+    """Validation examples a language whose teacher-forced language is read after each epoch."""
+    best_by: Literal["loss", "consistency"] = "loss"
+    """What the kept epoch is best by: validation loss, or teacher-forced consistency."""
+    tracker: Literal["none", "tensorboard", "wandb"] = "none"
     cache_gb: float = Field(2.0, ge=0.0)
+    """Budget for the frozen blocks' states, in 1e9 bytes; 0 keeps none."""
+    cache_on: Literal["disk", "memory"] = "disk"
+    """Disk: a file mapped into memory, which outlasts a killed run."""
+    seed: int | None = None
+    """Of validation split, order and adapters; None takes the run's, which also draws the items."""
     lora_rank: int = Field(8, ge=1)
     train_norm: bool = False
     train_head: Literal["no", "untied"] = "no"
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _either_spelling(cls, value: Any) -> Any:
+        return value.replace("-", "_") if isinstance(value, str) else value
 
 
 class RunConfig(Section):
@@ -130,8 +174,11 @@ class RunConfig(Section):
 
     model: ModelConfig = ModelConfig()
     languages: list[str] = ["en", "fr", "es", "ar", "hi", "ja"]
+    """Languages that answers are asked for in, as ISO 639-1 codes."""
     scenarios: list[Scenario] = list(SCENARIOS)
+    """Some of the four, see docs/methods.md."""
     seed: int = 0
+    """Of every random choice."""
     data: DataConfig = DataConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()

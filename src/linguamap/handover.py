@@ -103,10 +103,42 @@ def handover(
         left out at the last position and those that follow. layer -1: nothing was done.
         ``word_language`` is null if the first word cannot be placed, or if there is none.
     """
-    rows: list[dict[str, object]] = []
+    batches = handover_batches(
+        lm,
+        twins,
+        identifier,
+        new_tokens=new_tokens,
+        items_per_batch=items_per_batch,
+        skip=skip,
+        progress=progress,
+    )
+    return pa.Table.from_batches(batches, ITEMS_SCHEMA)
+
+
+def handover_batches(
+    lm: LanguageModel,
+    twins: Sequence[Twins],
+    identifier: Identifier,
+    *,
+    new_tokens: int = 4,
+    items_per_batch: int = 4,
+    skip: bool = True,
+    share: tuple[int, int] = (0, 1),
+    progress: Progress = silent,
+) -> list[pa.RecordBatch]:
+    """The rows of :func:`handover`, one record batch a batch of items.
+
+    Args:
+        share: (rank, count): only the batches whose number modulo count is rank.
+    """
+    found: list[pa.RecordBatch] = []
     ordered = sorted(twins, key=lambda t: len(t.prompt_ids), reverse=True)
-    for first in range(0, len(ordered), items_per_batch):
-        batch = ordered[first : first + items_per_batch]
+    firsts = range(0, len(ordered), items_per_batch)
+    batches = [ordered[first : first + items_per_batch] for first in firsts]
+    batches = batches[share[0] :: share[1]]
+    total, done = sum(map(len, batches)), 0
+    for batch in batches:
+        rows: list[dict[str, object]] = []
         own, english = [one.prompt_ids for one in batch], [one.english_ids for one in batch]
         texts: dict[Intervention, list[list[str]]] = {
             "to_english": _exchange(lm, own, english, new_tokens),
@@ -114,11 +146,13 @@ def handover(
         }
         if skip:
             texts["skip"] = _skip_blocks(lm, own, new_tokens)
-        for intervention, found in texts.items():
-            for one, by_row in zip(batch, found, strict=True):
+        for intervention, written in texts.items():
+            for one, by_row in zip(batch, written, strict=True):
                 rows += [_row(one, intervention, i, text) for i, text in enumerate(by_row)]
-        progress("handover", min(first + items_per_batch, len(ordered)), len(ordered), "prompts")
-    return _with_languages(rows, identifier)
+        found.append(_with_languages(rows, identifier))
+        done += len(batch)
+        progress("handover", done, total, "prompts")
+    return found
 
 
 def handover_curves(
@@ -258,16 +292,16 @@ def _row(one: Twins, intervention: str, index: int, text: str) -> dict[str, obje
     }
 
 
-def _with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.Table:
+def _with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.RecordBatch:
     """Add each continuation's first word's language."""
     firsts = [next(iter(words(str(row["text"]))), None) for row in rows]
     unique = sorted({word for word in firsts if word is not None})
     language = dict(zip(unique, identifier.identify_words(unique), strict=True))
-    return pa.Table.from_pylist(
+    return pa.RecordBatch.from_pylist(
         [
             {**row, "has_word": word is not None, "word_language": language.get(word or "")}
             for row, word in zip(rows, firsts, strict=True)
             if not (row["intervention"] == "skip" and row["layer"] == 0)
         ],
-        ITEMS_SCHEMA,
+        schema=ITEMS_SCHEMA,
     )

@@ -6,6 +6,7 @@ The floor of the time is the head product itself, once a layer and position.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -34,6 +35,9 @@ class Reader(Protocol):
     def finish(self) -> None:
         """The block has been read to the end of the vocabulary."""
 
+    def result(self) -> Tensor:
+        """(row, ...) on the CPU: what was made of all rows read so far; forgets them."""
+
 
 def state_bytes(structure: Structure, block_rows: int = BLOCK_ROWS) -> int:
     """Bytes of logits alive at any time in :func:`scan_head`."""
@@ -58,8 +62,8 @@ def scan_head(
         block_rows: rows whose logits are alive at once.
     """
     exact = any(reader.exact for reader in readers)
-    for first_row in range(0, len(hidden), block_rows):
-        rows = structure.before_head(hidden[first_row : first_row + block_rows])
+    for part in hidden.tensor_split(max(-(-len(hidden) // block_rows), 1)):
+        rows = structure.before_head(part)
         for reader in readers:
             reader.start(len(rows), rows.device)
         for first, stretch in _vocab_blocks(structure.head, rows):
@@ -106,18 +110,33 @@ class TopTokens:
 
     def read(self, first: int, logits: Tensor) -> None:
         k = min(self.k, logits.shape[-1])
-        values, ids = logits.max(-1, keepdim=True) if k == 1 else logits.topk(k, -1)
         if self._values is None:
-            self._values, self._ids = values, ids + first
+            self._values, ids = logits.max(-1, keepdim=True) if k == 1 else logits.topk(k, -1)
+            self._ids = ids + first
         elif self.k == 1:
-            better = values > self._values
-            self._ids = torch.where(better, ids + first, self._ids)
-            self._values = torch.where(better, values, self._values)
+            self._replace_lower(self._values, first, logits)
         else:
+            values, ids = logits.topk(k, -1)
             values = torch.cat([self._values, values], -1)
             ids = torch.cat([self._ids, ids + first], -1)
             order = values.argsort(dim=-1, descending=True, stable=True)[:, : self.k]
             self._values, self._ids = values.gather(-1, order), ids.gather(-1, order)
+
+    def _replace_lower(self, best: Tensor, first: int, logits: Tensor) -> None:
+        """Take over the stretch's maxima where they are higher.
+
+        The maximum alone is several times cheaper than the maximum with its place, and few rows
+        have a new one in a later stretch.
+        """
+        if logits.device.type != "cpu":  # counting the rows would hold up an accelerator
+            values, ids = logits.max(-1, keepdim=True)
+            self._ids = torch.where(values > best, ids + first, self._ids)
+            self._values = torch.maximum(values, best)
+            return
+        rows = (logits.amax(-1, keepdim=True) > best).squeeze(-1).nonzero().squeeze(-1)
+        if len(rows):
+            best[rows], ids = logits[rows].max(-1, keepdim=True)
+            self._ids[rows] = ids + first
 
     def finish(self) -> None:
         self.found.append(self._ids.to("cpu", torch.int32))
@@ -140,29 +159,71 @@ class SetMass:
     exact = True
 
     def __init__(self, membership: Tensor, n_sets: int) -> None:
-        self.membership = membership.long()
-        self.name = f"mass of {n_sets} sets {hash(tuple(membership.tolist()))}"
+        self.membership = membership.to("cpu", torch.int32)
+        digest = hashlib.sha256(self.membership.numpy().tobytes()).hexdigest()
+        self.name = f"mass of {n_sets} sets {digest}"
         self.n_sets = n_sets
         self.found: list[Tensor] = []
+        self._members: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def start(self, n_rows: int, device: torch.device) -> None:
-        self._peak = torch.full((n_rows, 1), float("-inf"), device=device)
-        self._sums = torch.zeros((n_rows, self.n_sets + 1), device=device)
+        self._log_total = torch.full((n_rows, 1), float("-inf"), device=device)
+        self._mass = torch.zeros((n_rows, self.n_sets), device=device)
 
     def read(self, first: int, logits: Tensor) -> None:
-        logits = logits.float()
-        peak = torch.maximum(self._peak, logits.max(-1, keepdim=True).values)
-        sets = self.membership[first : first + logits.shape[-1]].to(logits.device)
-        sets = nn.functional.pad(sets, (0, logits.shape[-1] - len(sets)), value=-1)
-        self._sums *= torch.exp(self._peak - peak)
-        self._sums.index_add_(1, sets.remainder(self.n_sets + 1), torch.exp(logits - peak))
-        self._peak = peak
+        chances = torch.softmax(logits, -1, dtype=torch.float32)
+        # The likeliest token's chance is 1 / sum(exp(logits - peak)).
+        peak = logits.amax(-1, keepdim=True).float()
+        log_total = peak - chances.amax(-1, keepdim=True).log()
+        both = torch.logaddexp(self._log_total, log_total)
+        tokens, sets = self._members_of(first, logits)
+        own = chances.index_select(1, tokens) @ sets
+        self._mass = self._mass * (self._log_total - both).exp() + own * (log_total - both).exp()
+        self._log_total = both
+
+    def _members_of(self, first: int, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Places in the stretch of the tokens that are in a set, and (token, set) one-hot."""
+        key = (first, logits.shape[-1])
+        if key not in self._members:
+            part = self.membership[first : first + logits.shape[-1]]
+            places = (part >= 0).nonzero().squeeze(-1)
+            sets = nn.functional.one_hot(part[places].long(), self.n_sets).float()
+            self._members[key] = (places.to(logits.device), sets.to(logits.device))
+        return self._members[key]
 
     def finish(self) -> None:
-        total = self._sums.sum(-1, keepdim=True)
-        self.found.append((self._sums / total)[:, : self.n_sets].cpu())
+        self.found.append(self._mass.cpu())
 
     def result(self) -> Tensor:
         """(row, set) float32 mass of all rows read so far; forgets them."""
+        found, self.found = torch.cat(self.found), []
+        return found
+
+
+class TopProbability:
+    """The probability of each row's likeliest token, after scale and soft-cap."""
+
+    exact = True
+    name = "top probability"
+
+    def __init__(self) -> None:
+        self.found: list[Tensor] = []
+
+    def start(self, n_rows: int, device: torch.device) -> None:
+        self._peak = torch.full((n_rows,), float("-inf"), device=device)
+        self._sum = torch.zeros(n_rows, device=device)
+
+    def read(self, first: int, logits: Tensor) -> None:
+        logits = logits.float()
+        peak = torch.maximum(self._peak, logits.amax(-1))
+        self._sum *= torch.exp(self._peak - peak)
+        self._sum += torch.exp(logits - peak[:, None]).sum(-1)
+        self._peak = peak
+
+    def finish(self) -> None:
+        self.found.append(self._sum.reciprocal().cpu())
+
+    def result(self) -> Tensor:
+        """(row,) float32 probabilities of all rows read so far; forgets them."""
         found, self.found = torch.cat(self.found), []
         return found

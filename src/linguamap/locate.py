@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import stats
 
 from linguamap.config import LocateConfig
 from linguamap.curves import Array, draws, lens_counts, ratio
@@ -39,7 +40,7 @@ RULE = (
     "beyond the bootstrap interval; a fall counts only from a tenth of its plateau on and beyond "
     "its interval. Over all: the median of the languages, if at least half of them have a boundary. "
     "late_start is the first whole layer at or after it; its interval is the percentile bootstrap "
-    "over item groups. Tuned are the last blocks from late_start on, the lowest ones left out until "
+    "over item groups, widened for few groups (Hesterberg 2015). Tuned are the last blocks from late_start on, the lowest ones left out until "
     "the trainable share is under the cap. early_end: the median layer where half of retrieval's "
     "rise to its plateau is done, rounded down."
 )
@@ -120,7 +121,9 @@ def locate_layers(
     """
     n_layers = len(block_parameters)
     boundaries = language_boundaries(lens, similarity, config.bootstrap, seed)
-    value, interval, reason = combine(boundaries)
+    tables = [lens] if similarity is None else [lens, similarity]
+    n_groups = min(len(_group_names(table)) for table in tables)
+    value, interval, reason = combine(boundaries, n_groups)
     whole = None if interval is None else [math.ceil(limit - 1e-9) for limit in interval]
     late_start = None if value is None else min(max(math.ceil(value - 1e-9), 1), n_layers)
     early = [b.early_end for b in boundaries if b.value is not None and b.early_end is not None]
@@ -178,9 +181,13 @@ def language_boundaries(
 
 
 def combine(
-    boundaries: Sequence[Boundary],
+    boundaries: Sequence[Boundary], n_groups: int
 ) -> tuple[float | None, list[float] | None, str | None]:
-    """Median over languages, its interval, and why there is none."""
+    """Median over languages, its interval, and why there is none.
+
+    Args:
+        n_groups: groups that were resampled, of the table that has fewest.
+    """
     if not boundaries:
         return None, None, "no language other than English was probed"
     known = [b for b in boundaries if b.value is not None]
@@ -192,8 +199,25 @@ def combine(
     usable = samples[:, np.isfinite(samples).all(0)]
     if not usable.size:
         return value, None, None
-    low, high = np.quantile(np.median(usable, 0), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    tail = expanded_tail(n_groups)
+    low, high = np.quantile(np.median(usable, 0), [tail, 1 - tail])
     return value, [float(low), float(high)], None
+
+
+def expanded_tail(n_groups: int) -> float:
+    """Share of bootstrap draws to leave out on each side of the boundary's interval.
+
+    The bootstrap's spread is too small by sqrt((n - 1) / n), and a normal quantile is too small for
+    a spread that is estimated from n groups; both matter for few groups only.
+
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap", the expanded
+    percentile interval.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if n_groups < 2:
+        return tail
+    quantile = stats.t.ppf(tail, n_groups - 1) * math.sqrt(n_groups / (n_groups - 1))
+    return float(stats.norm.cdf(quantile))
 
 
 def choose_blocks(

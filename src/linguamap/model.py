@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ from linguamap.loading import load_weights, prepare_tokenizer, quiet
 from linguamap.model_check import Check, check_model, verify_model
 from linguamap.records import UserError
 from linguamap.structure import Structure, find_structure, hidden_in, hidden_out, replace_hidden
+
+if TYPE_CHECKING:
+    from linguamap.steering import Steering
 
 __all__ = [
     "Check",
@@ -50,6 +53,8 @@ class LanguageModel:
         identity: ``name``, ``revision``, ``config_sha256``, ``weights_sha256`` of the base weights
             (see :func:`weights_fingerprint`), and ``delta_sha256`` if a delta was applied.
         is_chat: whether prompts go through the tokenizer's chat template.
+        steering: language vectors on the blocks, if a ``steer`` delta was applied; it must be told
+            the language of each batch row (:meth:`linguamap.steering.Steering.set_rows`).
     """
 
     model: Any
@@ -61,6 +66,7 @@ class LanguageModel:
     dtype: torch.dtype
     device: torch.device
     identity: dict[str, str]
+    steering: Steering | None = None
 
     @property
     def n_layers(self) -> int:

@@ -28,7 +28,7 @@ from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
 from linguamap.records import Benchmark, Completion, Prompt, Split, UserError
 from linguamap.rescore import answers_name, rejudge_run, shards, stored_answers
-from linguamap.scenarios import render_all, training_examples
+from linguamap.scenarios import render_all
 from linguamap.score import judge, summarise
 from linguamap.store import (
     Run,
@@ -41,6 +41,10 @@ from linguamap.store import (
 
 if TYPE_CHECKING:
     from linguamap.model import LanguageModel
+    from linguamap.tuning.data import TuningData
+
+UNTRAINED = ("steer", "few_shot")
+"""Methods that change no weight, so that there is nothing to probe again."""
 
 
 @dataclass
@@ -50,6 +54,8 @@ class Pipeline:
     run: Run
     progress: Progress = silent
     processes: Processes = field(default_factory=Processes)
+    shared_cache: Path | None = None
+    """A folder of boundary states that outlasts this run's tuning, for a sweep's other runs."""
 
     # The main path -------------------------------------------------------------------------
 
@@ -70,7 +76,8 @@ class Pipeline:
 
     def probe(self) -> None:
         """Read every layer's language and similarity on training items."""
-        self._stage("probe", ["probe/lens.parquet", "probe/similarity.parquet"], self._probe)
+        outputs = ["probe/lens.parquet", "probe/similarity.parquet", "probe/grid.json"]
+        self._stage("probe", outputs, self._probe)
 
     def locate(self) -> None:
         """Choose the blocks to tune from the curves."""
@@ -86,7 +93,11 @@ class Pipeline:
 
     def probe_after(self) -> None:
         """Probe again, and see whether the curves moved only in the tuned blocks."""
-        self._stage("probe_after", ["probe_after/lens.parquet", "change.json"], self._probe_after)
+        if self.run.config.tune.method in UNTRAINED:
+            self._stage("probe_after", ["change.json"], self._no_probe_after)
+            return
+        outputs = ["probe_after/lens.parquet", "probe_after/grid.json", "change.json"]
+        self._stage("probe_after", outputs, self._probe_after)
 
     def compare(self) -> None:
         """Before against after on the same items."""
@@ -109,7 +120,7 @@ class Pipeline:
         """Generate what is missing, judge it, and sum it up in ``where``."""
         config = self.run.config
         path = self.run.path(where, answers_name(self.processes.rank))
-        asked = {p.prompt_id: p for p in self.test_prompts if p.coincides_with is None}
+        asked = {p.prompt_id: p for p in self.asked(where) if p.coincides_with is None}
         stored = stored_answers(path.parent, asked)
 
         def save(completions: list[Completion]) -> None:
@@ -153,7 +164,7 @@ class Pipeline:
     def _write_scores(self, where: str, stored: dict[str, dict[str, Any]]) -> None:
         """All prompts' rows in their fixed order, coinciding ones filled in, and the summary."""
         rows = []
-        for prompt in self.test_prompts:
+        for prompt in self.asked(where):
             twin = dataclasses.replace(
                 prompt, scenario=prompt.coincides_with or prompt.scenario, coincides_with=None
             )
@@ -197,8 +208,7 @@ class Pipeline:
         """
         score = score or self.run.config.score
         identifier = make_identifier(score.identifier, self.run.config.languages)
-        asked = {prompt.prompt_id: prompt for prompt in self.test_prompts}
-        judged = rejudge_run(self.run, asked, identifier, score)
+        judged = rejudge_run(self.run, self.asked, identifier, score)
         self.identifier = identifier
         for where, found in judged.items():
             if found.complete:
@@ -212,6 +222,7 @@ class Pipeline:
             self.report()
 
     def _probe(self) -> None:
+        from linguamap.grid import write_grids
         from linguamap.probe import run_probe
 
         run_probe(
@@ -221,6 +232,17 @@ class Pipeline:
             self.identifier,
             self.run.path("probe", "lens.parquet").parent,
             self.progress,
+            processes=self.processes,
+        )
+        if self.processes.rank:
+            return  # the first process draws the grids, a few prompts' worth
+        write_grids(
+            self.model,
+            self.train_prompts,
+            self.run.config,
+            self.identifier,
+            self.run.path("probe", "grid.json"),
+            progress=self.progress,
         )
 
     def _locate(self) -> None:
@@ -230,22 +252,42 @@ class Pipeline:
         write_json(self.run.path("layers.json"), layers)
 
     def _tune(self) -> None:
-        from linguamap.tuning import tune
+        from linguamap.tuning import few_shot, tune
 
         config = self.run.config
         numbers, source = self._blocks_to_tune()
         out = self.run.path("tuned", "tuning.json").parent
+        if self.processes.count > 1 and config.tune.method in UNTRAINED:
+            raise UserError(
+                f"tune: method '{config.tune.method}' trains nothing that processes could share; "
+                "start it without accelerate launch"
+            )
+        if self.processes.rank:
+            self.processes.wait()  # what a teacher writes is asked for once
+        data = self.tuning_data
+        if not self.processes.rank:
+            self.processes.wait()
+        if config.tune.method == "few_shot":
+            prompts = self.asked("after")
+            tuning = few_shot(self.model, prompts, config, out)
+            write_json(out / "tuning.json", {**tuning, "data": data.facts})
+            return
         tuning = tune(
             self.model,
-            self.training_prompts,
+            data.examples,
             config.tune,
             numbers,
             out,
-            seed=config.seed,
+            seed=config.seed if config.tune.seed is None else config.tune.seed,
             progress=self.progress,
             model_config=config.model,
+            shared_cache=self.shared_cache,
+            processes=self.processes,
+            identifier=self.identifier,
         )
-        write_json(out / "tuning.json", {**tuning, "layers_source": source})
+        if self.processes.rank == 0:
+            facts = {"layers_source": source, "data": data.facts}
+            write_json(out / "tuning.json", {**tuning, **facts})
 
     def _blocks_to_tune(self) -> tuple[tuple[int, ...], str]:
         """The blocks, and why these: named in the config, located, or the last ones instead."""
@@ -254,29 +296,61 @@ class Pipeline:
         config = self.run.config
         located = read_json(self.run.path("layers.json"))
         if config.tune.layers:
-            return parse_layers(config.tune.layers, located["n_layers"], config.seed), "config"
+            seed = config.seed if config.tune.seed is None else config.tune.seed
+            avoid = located["tune_layers"] or located["fallback_layers"]
+            return parse_layers(config.tune.layers, located["n_layers"], seed, avoid), "config"
         if located["tune_layers"]:
             return tuple(located["tune_layers"]), "located"
         reason = located["evidence"].get("reason") or "locate proposed none"
         return tuple(located["fallback_layers"]), f"fallback: {reason}"
 
     def _probe_after(self) -> None:
+        from linguamap.grid import write_grids
         from linguamap.probe import change_outside, run_probe
 
+        identifier = self._probing_identifier()
         run_probe(
             self._tuned_model,
             self.train_prompts,
             self.run.config,
-            self.identifier,
+            identifier,
             self.run.path("probe_after", "lens.parquet").parent,
             self.progress,
             reuse=self.run.folder / "probe",
+        )
+        write_grids(
+            self._tuned_model,
+            self.train_prompts,
+            self.run.config,
+            identifier,
+            self.run.path("probe_after", "grid.json"),
+            same_as=self.run.folder / "probe" / "grid.json",
+            progress=self.progress,
         )
         layers = read_json(self.run.path("tuned", "tuning.json"))["layers"]
         change = change_outside(
             self.run.folder / "probe", self.run.folder / "probe_after", tuple(layers)
         )
         write_json(self.run.path("change.json"), change)
+
+    def _probing_identifier(self) -> Identifier:
+        """The one that read the model before: another one would look like a change of the curves."""
+        name = read_json(self.run.path("probe", "probe.json"))["identifier"]
+        if name == self.identifier.name:
+            return self.identifier
+        return make_identifier(name, self.run.config.languages)
+
+    def _no_probe_after(self) -> None:
+        """Where no weight changed there are no other curves; null, and why."""
+        method = self.run.config.tune.method
+        reason = f"{method} changes no weight: the model's own curves are those before" + (
+            "; what the vectors add depends on the row" if method == "steer" else ""
+        )
+        change = dict.fromkeys(("share_in_tuned", "share_below", "share_downstream"))
+        write_json(
+            self.run.path("change.json"),
+            {**change, "largest_below": None, "tuned": [], "curves": {}, "reason": reason},
+        )
 
     def _compare(self) -> None:
         from linguamap.compare import compare_answers
@@ -380,17 +454,33 @@ class Pipeline:
             config.data.name_language,
         )
 
+    def asked(self, where: str) -> list[Prompt]:
+        """The prompts before or after; few-shot prompting puts worked examples before the latter."""
+        if where == "after" and self.run.config.tune.method == "few_shot":
+            return self._prompts_with_shots
+        return self.test_prompts
+
     @cached_property
-    def training_prompts(self) -> list[Prompt]:
-        """Prompts with worked answers for tuning, spread over kinds, scenarios and languages."""
+    def _prompts_with_shots(self) -> list[Prompt]:
+        from linguamap.fewshot import with_shots
+
         config = self.run.config
-        return training_examples(
-            self.benchmarks("train"),
-            config.languages,
-            config.scenarios,
-            config.tune.examples,
-            config.seed,
-            config.data.name_language,
+        examples = self.tuning_data.prompts
+        return with_shots(self.test_prompts, examples, config.tune.shots, config.seed)
+
+    @cached_property
+    def tuning_data(self) -> TuningData:
+        """Examples with worked answers for tuning, spread over kinds, scenarios and languages."""
+        from linguamap.tuning.data import gather
+
+        return gather(
+            self.run.config,
+            lambda: self.benchmarks("train"),
+            self.test_benchmarks,
+            lambda: self.model,
+            lambda: self.identifier,
+            self.run.path("tuned", "tuning.json").parent,
+            self.progress,
         )
 
 

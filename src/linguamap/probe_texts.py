@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from linguamap import draw
 from linguamap.config import EvaluateConfig, RunConfig
@@ -11,9 +13,11 @@ from linguamap.generate import encode, generate
 from linguamap.handover import Twins
 from linguamap.lens_text import LensText
 from linguamap.model import LanguageModel
+from linguamap.processes import Processes
 from linguamap.progress import Progress
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.similarity import ParallelItem
+from linguamap.store import read_json, write_json
 
 RIVAL = "en"
 STAND_IN_CHARACTERS = 400
@@ -54,7 +58,12 @@ def lens_prompts(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
 
 
 def lens_texts(
-    lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig, progress: Progress
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes | None = None,
+    folder: Path = Path(),
 ) -> list[LensText]:
     """The answers that the lens reads.
 
@@ -62,15 +71,18 @@ def lens_texts(
     reference, and for items without one the question (or passage) itself, as far as it goes, read
     after the text before it: known to be in the target language, which a model's own answer is not.
 
+    Args:
+        processes: they divide the generation, and each gets all texts.
+        folder: where they exchange them.
     Raises:
         UserError: no item has the answers that were asked for.
     """
     if config.probe.texts == "generated":
-        return _generated(lm, prompts, config, progress)
+        return _generated(lm, prompts, config, progress, processes or Processes(), folder)
     texts = []
     for prompt in prompts:
         if prompt.reference:
-            texts.append(_with_answer(lm, prompt, "".join(p.text for p in prompt.reference)))
+            texts.append(with_answer(lm, prompt, "".join(p.text for p in prompt.reference)))
         elif config.probe.texts == "auto":
             texts += _stand_in(prompt)
     if not texts:
@@ -125,7 +137,47 @@ def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:
     return gold
 
 
-def _with_answer(lm: LanguageModel, prompt: Prompt, answer: str) -> LensText:
+@dataclass(frozen=True)
+class WordTexts:
+    """Texts whose words make the token sets, and texts to see how much those cover.
+
+    Attributes:
+        texts: language -> questions, passages and worked answers.
+        covered: language -> worked answers (or questions) of the items that the lens reads.
+        source: where the texts come from, in words.
+    """
+
+    texts: dict[str, list[str]]
+    covered: dict[str, list[str]]
+    source: str
+
+
+def word_texts(prompts: Sequence[Prompt], read: Sequence[Prompt]) -> WordTexts:
+    """The run's own texts of known language, without those items that the lens reads.
+
+    Args:
+        prompts: all training prompts.
+        read: those that the lens reads; their items make no sets unless there are no others.
+    """
+    keys = {(prompt.benchmark, prompt.item_id) for prompt in read}
+    monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
+    inside = [p for p in monolingual if (p.benchmark, p.item_id) in keys]
+    others = [p for p in monolingual if (p.benchmark, p.item_id) not in keys]
+    source = (
+        "questions, passages and worked answers of the training items that the lens does not read"
+    )
+    if {p.language for p in others} != {p.language for p in monolingual}:
+        others, source = monolingual, "questions, passages and worked answers of all training items"
+    texts: dict[str, dict[str, None]] = {}
+    for prompt in others:
+        own = [part.text.strip() for part in prompt.parts if part.role == "Q"]
+        own.append("".join(part.text for part in prompt.reference))
+        texts.setdefault(prompt.language, {}).update(dict.fromkeys(filter(str.strip, own)))
+    return WordTexts({code: list(t) for code, t in texts.items()}, gold_texts(inside), source)
+
+
+def with_answer(lm: LanguageModel, prompt: Prompt, answer: str) -> LensText:
+    """A prompt as the model reads it (under its chat template, if it has one), with an answer."""
     ids = None
     if lm.is_chat:
         ids = tuple(encode(lm, [prompt])[0].token_ids)
@@ -158,7 +210,12 @@ def _stand_in(prompt: Prompt) -> list[LensText]:
 
 
 def _generated(
-    lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig, progress: Progress
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes,
+    folder: Path,
 ) -> list[LensText]:
     answers: dict[str, str] = {}
 
@@ -172,14 +229,17 @@ def _generated(
         settings,
         model_config=config.model,
         seed=config.seed,
+        share=processes.share,
         save=save,
         progress=progress,
         label="answers to probe",
     )
+    for part in processes.gather(folder / "answers", answers, write_json, read_json, everyone=True):
+        answers.update(part)
     given = [prompt for prompt in prompts if answers[prompt.prompt_id].strip()]
     if not given:
         raise UserError("probe: the model answered nothing; use probe.texts=auto")
-    return [_with_answer(lm, prompt, " " + answers[prompt.prompt_id]) for prompt in given]
+    return [with_answer(lm, prompt, " " + answers[prompt.prompt_id]) for prompt in given]
 
 
 def _question(prompt: Prompt) -> tuple[str, str]:

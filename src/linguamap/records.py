@@ -23,6 +23,13 @@ Split = Literal["train", "test"]
 
 Role = Literal["P", "I", "Q", "R", "A"]
 
+PartName = Literal[
+    "examples", "preamble", "instruction", "label", "passage", "question", "options",
+    "answer_label",
+]  # fmt: skip
+"""What a part of a prompt is to its reader: worked examples in front, P, then I and Q told apart by
+what they hold."""
+
 Outcome = Literal["both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -142,6 +149,8 @@ class Prompt:
         reference: the R and A parts of a right answer in the target language; empty if the item
             has no worked reasoning.
         coincides_with: an earlier scenario whose prompt for this item is identical text (English).
+        shots: worked examples that stand in front, each with its reference; as text, or as earlier
+            turns of a chat.
     """
 
     item_id: str
@@ -156,10 +165,44 @@ class Prompt:
     reference: tuple[Part, ...] = ()
     coincides_with: Scenario | None = None
     group: str | None = None
+    shots: tuple[Prompt, ...] = ()
 
     @property
     def text(self) -> str:
-        return "".join(part.text for part in self.parts)
+        shots = "".join(f"{shot.text}{shot.answer}\n\n" for shot in self.shots)
+        return shots + "".join(part.text for part in self.parts)
+
+    @property
+    def answer(self) -> str:
+        """The reference as one text; empty without one."""
+        return "".join(part.text for part in self.reference)
+
+    @property
+    def named_parts(self) -> tuple[tuple[PartName, int], ...]:
+        """What each part is, and its length in characters (code points); they add up to ``text``."""
+        shown = [place for place, part in enumerate(self.parts) if part.role == "Q"]
+        framing = [place for place, part in enumerate(self.parts) if part.role == "I"]
+        named: list[tuple[PartName, int]] = []
+        for place, part in enumerate(self.parts):
+            name: PartName = "preamble"
+            if part.role == "I":
+                last = place == len(self.parts) - 1
+                name = "answer_label" if last else "label" if place > framing[0] else "instruction"
+            elif part.role == "Q":
+                is_passage = self.passage is not None and part.text == f"{self.passage}\n"
+                offers = self.options and len(shown) > 1 and place == shown[-1]
+                name = "passage" if is_passage else "options" if offers else "question"
+            named.append((name, len(part.text)))
+        if self.shots:
+            named.insert(0, ("examples", len(self.text) - sum(size for _, size in named)))
+        return tuple(named)
+
+    @property
+    def question(self) -> str:
+        """What is asked, without passage, options and frame; every blank is a single one."""
+        names = [name for name, _ in self.named_parts if name != "examples"]
+        asked = [p.text for name, p in zip(names, self.parts, strict=True) if name == "question"]
+        return " ".join(" ".join(asked).split())
 
     @property
     def prompt_id(self) -> str:

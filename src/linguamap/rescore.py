@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,21 +44,25 @@ class Rejudged:
 
 
 def rejudge_run(
-    run: Run, prompts: Mapping[str, Prompt], identifier: Identifier, config: ScoreConfig
+    run: Run,
+    asked: Callable[[str], Sequence[Prompt]],
+    identifier: Identifier,
+    config: ScoreConfig,
 ) -> dict[str, Rejudged]:
     """Judge what a run folder holds of answers before and after tuning; nothing is written.
 
     Args:
-        prompts: what the run's config asks for, by prompt id.
+        asked: what the run's config asks for, ``before`` and ``after``.
     Raises:
         UserError: there are no answers, or the data files changed since they were asked for.
     """
-    own = sum(prompt.coincides_with is None for prompt in prompts.values())
     judged = {}
     for where in ("before", "after"):
         stored = stored_answers(run.folder / where)
         if not stored:
             continue
+        prompts = {prompt.prompt_id: prompt for prompt in asked(where)}
+        own = sum(prompt.coincides_with is None for prompt in prompts.values())
         rows = rejudge(list(stored.values()), prompts, identifier, config)
         if len(rows) < own and run.is_done(where):
             raise UserError(

@@ -41,6 +41,7 @@ __all__ = [
     "render_chat",
     "split_items",
     "training_examples",
+    "without_system",
 ]
 
 
@@ -143,16 +144,31 @@ def training_examples(
 def render_chat(prompt: Prompt) -> list[dict[str, str]]:
     """The prompt as chat messages: preamble as system, the rest without the answer label as user.
 
-    A request of the Language Confusion Benchmark is sent as it is, without a system message, as
+    Worked examples in front are earlier turns, each question answered by its reference. A request of the Language Confusion Benchmark is sent as it is, without a system message, as
     that benchmark does.
     """
-    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")
     system = "".join(part.text for part in prompt.parts if part.role == "P").strip()
-    user = "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
-    messages = [{"role": "user", "content": user}]
+    messages = []
+    for shot in prompt.shots:
+        messages.append({"role": "user", "content": _user_turn(shot)})
+        messages.append({"role": "assistant", "content": shot.answer.strip()})
+    messages.append({"role": "user", "content": _user_turn(prompt)})
     if system and not _is_bare(prompt.benchmark):
         messages.insert(0, {"role": "system", "content": system})
     return messages
+
+
+def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The same messages for a chat template without a system role: the first user turn takes it in."""
+    if messages[0]["role"] != "system":
+        return list(messages)
+    system, first, *rest = messages
+    return [{"role": "user", "content": f"{system['content']}\n{first['content']}"}, *rest]
+
+
+def _user_turn(prompt: Prompt) -> str:
+    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")
+    return "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
 
 
 def applies(scenario: Scenario, item: Item) -> bool:
@@ -259,7 +275,11 @@ def _gold(
 
 def _reference(target: Language, item: Item, options: Sequence[Option]) -> tuple[Part, ...]:
     """Reasoning and closing phrase of a right answer, both in the target language."""
-    if item.explanation is None or not item.gold:
+    if item.explanation is None:
+        return ()
+    if item.kind == "open":
+        return (Part("R", f" {item.explanation}"),)
+    if not item.gold:
         return ()
     answer = item.gold[0]
     if item.kind == "choice":

@@ -103,6 +103,7 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
         "scenario": prompt.scenario,
         "coincides_with": prompt.coincides_with,
         "prompt": prompt.text,
+        "prompt_parts": [list(part) for part in prompt.named_parts],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,7 @@ class Bars:
         self.bars: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
         self.said: dict[str, float] = {}
+        self.began: dict[str, tuple[float, int]] = {}
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
         if self.console.is_terminal:
@@ -55,7 +57,14 @@ class Bars:
 
     def _say(self, label: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
+        began, before = self.began.setdefault(label, (now, done))
         if done < total and now - self.said.get(label, 0.0) < LINE_EVERY_SECONDS:
             return
         self.said[label] = now
-        self.console.print(f"{label}: {done}/{total} {note}".rstrip(), highlight=False)
+        left = ""
+        if done > before and done < total:
+            seconds = (now - began) / (done - before) * (total - done)
+            left = f", {timedelta(seconds=round(seconds))} left"
+        self.console.print(f"{label}: {done}/{total} {note}".rstrip() + left, highlight=False)
+        if done >= total:
+            self.began.pop(label, None)

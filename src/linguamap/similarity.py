@@ -122,9 +122,15 @@ def pooled_states(
     *,
     pooling: Pooling = "mean",
     batch_tokens: int = 2048,
+    share: tuple[int, int] = (0, 1),
     progress: Progress = silent,
 ) -> dict[str, Array]:
-    """One vector per language, layer and item: language -> (layer, item, d_model) float32."""
+    """One vector per language, layer and item: language -> (layer, item, d_model) float32.
+
+    Args:
+        share: (rank, count): only the batches whose number modulo count is rank; the vectors of
+            the others are 0, so that the shares' sum is the whole.
+    """
     jobs = [
         (name, i, item.texts[name])
         for name in languages
@@ -135,8 +141,9 @@ def pooled_states(
     order = sorted(range(len(jobs)), key=lambda j: len(token_ids[j]), reverse=True)
     shape = (lm.n_layers + 1, len(items), lm.d_model)
     states = {name: np.zeros(shape, dtype=np.float32) for name in languages}
-    done = 0
-    for batch in _batched(order, token_ids, batch_tokens):
+    batches = list(_batched(order, token_ids, batch_tokens))[share[0] :: share[1]]
+    total, done = sum(map(len, batches)), 0
+    for batch in batches:
         ids, mask = right_padded([token_ids[j] for j in batch], lm.tokenizer.pad_token_id or 0)
         weights = _pooling_weights(mask, pooling)
 
@@ -150,7 +157,7 @@ def pooled_states(
         with lm.watch(range(lm.n_layers + 1), see):
             lm.run(ids, mask)
         done += len(batch)
-        progress("similarity", done, len(jobs), "texts")
+        progress("similarity", done, total, "texts")
     return {name: np.asarray(value) for name, value in states.items()}
 
 

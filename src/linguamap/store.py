@@ -18,7 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from linguamap.config import RunConfig, ScoreConfig, difference, dump_config, load_config
+from linguamap.config import (
+    RunConfig,
+    ScoreConfig,
+    TuneConfig,
+    difference,
+    dump_config,
+    load_config,
+)
 from linguamap.records import UserError
 
 STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
@@ -80,6 +87,13 @@ class Run:
         kept = {name: entry for name, entry in self.stages().items() if name not in later}
         write_json(self.folder / "stages.json", kept)
 
+    def adopt(self, other: Run, stages: Iterable[str]) -> None:
+        """Count stages as done that another run did; their files must be here already."""
+        theirs = other.stages()
+        for stage in stages:
+            entry = {**theirs[stage], "inputs": self._inputs(stage)}
+            write_json(self.folder / "stages.json", {**self.stages(), stage: entry})
+
     def change_score(self, score: ScoreConfig) -> None:
         """Take other rules of scoring into the config, after the stored answers were judged by them.
 
@@ -96,6 +110,23 @@ class Run:
         write_json(self.folder / "stages.json", kept)
         write_text(self.folder / "config.yaml", dump_config(changed.config))
         self.config = changed.config
+
+    def change_tune(self, tune: TuneConfig) -> None:
+        """Take other settings of tuning into the config of a run that has not begun to tune.
+
+        What was done before stays done; it does not depend on them.
+        """
+        changed = Run(self.folder, self.config.model_copy(update={"tune": tune}))
+        stages = self.stages()
+        for name, entry in stages.items():
+            if self.is_done(name) or changed.is_done(name):
+                stages[name] = {**entry, "inputs": changed._inputs(name)}
+        write_json(self.folder / "stages.json", stages)
+        write_text(self.folder / "config.yaml", dump_config(changed.config))
+        self.config = changed.config
+
+    def _has_tuned(self) -> bool:
+        return "tune" in self.stages() or (self.folder / "tuned").exists()
 
     def _inputs(self, stage: str) -> str:
         """A key of what a stage is made from: the config and when the stages before it ended."""
@@ -116,7 +147,8 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         config: what is asked; None takes the folder's own config.
         fresh: delete what the folder holds of an earlier run first.
     Raises:
-        UserError: the folder is not a run, or was made with another config.
+        UserError: the folder is not a run, or was made with another config; settings of tuning may
+            change until it has begun.
     """
     stored_path = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
@@ -139,6 +171,10 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         return Run(folder, config)
     stored = load_config(stored_path)
     if config is not None and (changes := difference(stored, config)):
+        run = Run(folder, stored)
+        if all(change.startswith("tune.") for change in changes) and not run._has_tuned():
+            run.change_tune(config.tune)
+            return run
         raise UserError(
             f"run folder: {folder} was made with another config ({'; '.join(changes)}); "
             "use another --out, or --fresh to start over"

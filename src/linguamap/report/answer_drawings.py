@@ -16,9 +16,10 @@ from matplotlib.patches import Patch
 from linguamap.records import OUTCOMES, Rate
 from linguamap.report.colours import OUTCOME_COLOURS, language_inks
 from linguamap.report.loading import RunData
-from linguamap.report.naming import OUTCOME_NAMES, language_name, scenario_name
+from linguamap.report.naming import OUTCOME_NAMES, benchmark_name, language_name, scenario_name
 from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style
 from linguamap.report.rates import Case, Tally, cases
+from linguamap.report.tables import map_cells
 
 
 def outcomes(data: RunData, style: Style) -> Drawing | None:
@@ -36,7 +37,8 @@ def outcomes(data: RunData, style: Style) -> Drawing | None:
         axis.set_title(scenario_name(scenario))
         for case in (case for case in found if case.scenario == scenario):
             for when, tally, shift in _sides(case):
-                _stack(axis, tally, languages.index(case.language) + shift, 0.36)
+                y = languages.index(case.language) + shift
+                _stack(axis, tally.outcomes, tally.n, y, 0.36)
                 rows += [
                     [scenario, case.language, when, name, tally.outcomes[name], tally.n]
                     for name in OUTCOMES
@@ -52,16 +54,55 @@ def outcomes(data: RunData, style: Style) -> Drawing | None:
     return Drawing(figure, ["scenario", "language", "when", "outcome", "answers", "of"], rows)
 
 
+def outcome_map(data: RunData, style: Style) -> Drawing | None:
+    """Every cell: benchmarks down, scenarios across, languages within; before over after."""
+    cells = {(c["benchmark"], c["scenario"], c["language"]): c for c in map_cells(data)}
+    if not cells:
+        return None
+    benchmarks = list(dict.fromkeys([*data.benchmarks, *(key[0] for key in cells)]))
+    scenarios = [name for name in data.scenarios if any(key[1] == name for key in cells)]
+    scenarios = scenarios or list(dict.fromkeys(key[1] for key in cells))
+    languages = [code for code in data.languages if any(key[2] == code for key in cells)]
+    height = style.page * (0.07 + len(benchmarks) * (0.03 + 0.028 * len(languages)))
+    figure = Figure(figsize=(style.page, height))
+    axes = figure.subplots(len(benchmarks), len(scenarios), sharex=True, sharey=True, squeeze=False)
+    rows: list[list[Any]] = []
+    for across, benchmark in zip(axes, benchmarks, strict=True):
+        across[0].set_ylabel(benchmark_name(benchmark), weight="bold")
+        for axis, scenario in zip(across, scenarios, strict=True):
+            for y, code in enumerate(languages):
+                cell = cells.get((benchmark, scenario, code))
+                sides = [(w, cell[w]) for w in ("before", "after") if cell and cell[w]]
+                for place, (when, side) in enumerate(sides):
+                    counts = dict(zip(OUTCOMES, side["outcomes"], strict=True))
+                    shift = 0.0 if len(sides) == 1 else 0.4 * place - 0.2
+                    _stack(axis, counts, side["n"], y + shift, 0.36)
+                    names = [benchmark, scenario, code, when]
+                    rows += [[*names, name, counts[name], side["n"]] for name in OUTCOMES]
+            axis.set_xlim(0, 1)
+            axis.set_xticks([0, 0.5, 1], ["0", "50", "100%"])
+            axis.spines["left"].set_visible(False)
+            axis.tick_params(axis="y", length=0)
+    for axis, scenario in zip(axes[0], scenarios, strict=True):
+        axis.set_title(scenario_name(scenario))
+    axes[0][0].set_yticks(range(len(languages)), [language_name(code) for code in languages])
+    axes[0][0].set_ylim(len(languages) - 0.4, -0.6)
+    handles = [Patch(facecolor=OUTCOME_COLOURS[name][0]) for name in OUTCOME_NAMES]
+    figure.legend(handles, list(OUTCOME_NAMES.values()), loc="outside lower center", ncols=3)
+    columns = ["benchmark", "scenario", "language", "when", "outcome", "answers", "of"]
+    return Drawing(figure, columns, rows)
+
+
 def _sides(case: Case) -> list[tuple[str, Tally, float]]:
     if case.after is None:
         return [("before", case.before, 0.0)]
     return [("before", case.before, -0.2), ("after", case.after, 0.2)]
 
 
-def _stack(axis: Axes, tally: Tally, y: float, height: float) -> None:
+def _stack(axis: Axes, counts: dict[str, int], n: int, y: float, height: float) -> None:
     left = 0.0
     for name in OUTCOME_NAMES:
-        share = tally.outcomes[name] / max(tally.n, 1)
+        share = counts[name] / max(n, 1)
         colour = OUTCOME_COLOURS[name][0]
         axis.barh(y, share, height, left=left, color=colour, edgecolor="white", linewidth=0.3)
         left += share

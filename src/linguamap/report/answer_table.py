@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from linguamap.records import OUTCOMES
+from linguamap.records import OUTCOMES, PartName
 from linguamap.report.loading import Json, RunData, Table
 
 BUDGET_BYTES = 6_000_000
@@ -23,6 +23,7 @@ CUTS = (4000, 2000, 1000, 500, 250)
 """Characters an answer is cut to, tried in turn until everything fits."""
 
 MAX_PROMPT_LINE = 6000
+PART_NAMES = get_args(PartName)
 KEY = ("benchmark", "scenario", "language", "item_id")
 
 
@@ -47,8 +48,10 @@ def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
         ``lines``: distinct prompt lines; ``benchmarks``, ``scenarios``, ``languages``,
         ``outcomes``: the names that rows refer to by number; ``rows``: one list a question,
         [benchmark, scenario, language, item id, prompt line numbers, gold, coincides-with or -1,
-        before, after], where before and after are null or [outcome, answer, extracted, answer
-        language, reason, thinking, finish, characters cut, language of the option chosen];
+        before, after, prompt parts], where before and after are null or [outcome, answer, extracted,
+        answer language, reason, thinking, finish, characters cut, language of the option chosen],
+        and the parts are a number of ``layouts``, then a length in UTF-16 units for each of its
+        names, or null where the run did not keep them; ``layouts``: lists of part names;
         ``cut``: characters that answers were cut to, if any was; ``left_out``: questions that did
         not fit; ``total``.
     """
@@ -93,7 +96,7 @@ def _longest(pair: Pair) -> int:
 
 
 def _build(pairs: list[Pair], cut: int) -> Json:
-    lines = _Pool([], {})
+    lines, layouts = _Pool([], {}), _Pool([], {})
     benchmarks, scenarios, languages = _Pool([], {}), _Pool([], {}), _Pool([], {})
     rows = []
     for before, after in pairs:
@@ -114,10 +117,12 @@ def _build(pairs: list[Pair], cut: int) -> Json:
                 scenarios.add(str(coincides)) if coincides else -1,
                 _answer(before, cut),
                 _answer(after, cut),
+                _parts(row, layouts),
             ]
         )
     return {
         "lines": lines.texts,
+        "layouts": [layout.split(" ") for layout in layouts.texts],
         "benchmarks": benchmarks.texts,
         "scenarios": scenarios.texts,
         "languages": languages.texts,
@@ -127,6 +132,26 @@ def _build(pairs: list[Pair], cut: int) -> Json:
         "left_out": 0,
         "total": len(rows),
     }
+
+
+def _parts(row: dict[str, Any], layouts: _Pool) -> list[int] | None:
+    """The prompt's layout and its parts' lengths, if they add up to the prompt as it is shown."""
+    prompt, parts = row.get("prompt"), row.get("prompt_parts")
+    if not isinstance(prompt, str) or not isinstance(parts, list):
+        return None
+    if any(len(line) > MAX_PROMPT_LINE for line in prompt.split("\n")):
+        return None
+    names, lengths, start = [], [], 0
+    for part in parts:
+        if not isinstance(part, list) or len(part) != 2 or part[0] not in PART_NAMES:
+            return None
+        if type(part[1]) is not int or part[1] < 0:
+            return None
+        text = prompt[start : start + part[1]]
+        start += part[1]
+        names.append(part[0])
+        lengths.append(len(text) + sum(character > "\uffff" for character in text))
+    return [layouts.add(" ".join(names)), *lengths] if start == len(prompt) else None
 
 
 def _gold(gold: Any) -> list[str]:

@@ -28,6 +28,10 @@ def curve_data(data: RunData) -> Json:
         "n_layers": n_layers(data),
         "pivot": pivot,
         "lens": {"before": lens_curves(data.lens), "after": lens_curves(data.lens_after)},
+        "mass": {
+            "before": mass_curves(data.mass, object_at(data.probe, "mass", "coverage")),
+            "after": mass_curves(data.mass_after),
+        },
         "similarity": {
             "before": similarity_curves(data.similarity, pivot),
             "after": similarity_curves(data.similarity_after, pivot),
@@ -89,6 +93,25 @@ def lens_curves(rows: Table) -> Json | None:
             "n_items": _most(group, "n_items"),
             "n_words": _most(group, "n_words"),
             "curves": curves,
+        }
+    return targets or None
+
+
+def mass_curves(rows: Table, coverage: Json | None = None) -> Json | None:
+    """target -> {"n_items", "coverage", "curves": {language of the tokens: curve of their mass}}.
+
+    Args:
+        coverage: language -> share of its own text that its tokens make up.
+    """
+    targets: Json = {}
+    for target, group in _grouped(rows, lambda row: str(row.get("target_language"))).items():
+        targets[target] = {
+            "n_items": _most(group, "n_items"),
+            "coverage": _number((coverage or {}).get(target)),
+            "curves": {
+                str(code): curve(part, "mass")
+                for code, part in _grouped(group, lambda row: row.get("set_language")).items()
+            },
         }
     return targets or None
 

@@ -37,7 +37,7 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
     """
     data = read_run(Path(run_dir))
     try:
-        from linguamap.report import answer_drawings, plotting, probe_drawings
+        from linguamap.report import answer_drawings, grid_drawings, plotting, probe_drawings
     except ImportError as error:
         if error.name != "matplotlib" and not str(error.name).startswith("matplotlib."):
             raise
@@ -47,10 +47,13 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
     chosen = _style(plotting.STYLES, style)
     drawings: dict[str, Callable[[RunData, Style], Drawing | None]] = {
         "outcomes": answer_drawings.outcomes,
+        "outcome_map": answer_drawings.outcome_map,
         "change": answer_drawings.change,
         "loss": answer_drawings.loss,
         "lens": probe_drawings.lens,
         "language_map": probe_drawings.language_map,
+        "mass": probe_drawings.mass,
+        "token_grid": grid_drawings.token_grid,
         "similarity": probe_drawings.similarity,
         "handover": probe_drawings.handover,
     }

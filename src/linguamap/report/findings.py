@@ -22,6 +22,9 @@ from linguamap.report.sentences import (
 SMALL_N = 30
 """Below this many answers the text warns that the figure is rough."""
 
+FEW_QUESTIONS = 300
+"""Below this many different questions the text says how many there are."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -60,19 +63,11 @@ def headline(data: RunData) -> str:
     """The run in one sentence; it claims a change only where the interval excludes 0."""
     model = model_title(data.model_name)
     difference = overall_difference(data, "language_consistency")
-    tuned = len(data.tuned_layers)
-    total = (data.layers or {}).get("n_layers")
-    if difference and tuned and is_number(difference.get("low")):
-        blocks = (
-            f"{number_word(tuned)} of {number_word(int(total))} blocks"
-            if is_number(total)
-            else "a few blocks"
-        )
+    remedy = _remedy(data)
+    if difference and remedy and is_number(difference.get("low")):
         if difference["low"] > 0:
-            return f"Tuning {blocks} brings {model} back to the language it is asked for"
-        return (
-            f"Tuning {blocks} did not measurably help {model} keep to the language it is asked for"
-        )
+            return f"{remedy} brings {model} back to the language it is asked for"
+        return f"{remedy} did not measurably help {model} keep to the language it is asked for"
     rates = headline_rates(data, "before")
     if rates and rates[0].low is not None and rates[0].high is not None:
         if rates[0].low >= 0.9:
@@ -81,6 +76,20 @@ def headline(data: RunData) -> str:
             return f"{model} often answers in another language than the one it is asked for"
         return f"How well {model} keeps to the language it is asked for"
     return f"Which language does {model} speak, and in which layers?"
+
+
+def _remedy(data: RunData) -> str:
+    """What was done about the language, as the subject of a sentence; empty if nothing was."""
+    method = (data.tuning or {}).get("method")
+    if method == "few_shot":
+        return "Few-shot prompting"
+    tuned, total = len(data.tuned_layers), (data.layers or {}).get("n_layers")
+    if not tuned:
+        return ""
+    blocks = "a few blocks"
+    if is_number(total):
+        blocks = f"{number_word(tuned)} of {number_word(int(total))} blocks"
+    return f"{'Steering' if method == 'steer' else 'Tuning'} {blocks}"
 
 
 def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
@@ -96,13 +105,22 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
             [f"One language under one scenario has as few as {sizes[0]} answers, so a single case's "
              "figure is rough: read its interval."]
         )  # fmt: skip
+    questions = {(row.get("benchmark"), row.get("item_id")) for row in data.before}
+    if 0 < len(questions) < FEW_QUESTIONS and len(found) > 1:
+        cautions.append(
+            [f"All of it rests on {len(questions)} different question"
+             f"{'s' * (len(questions) != 1)}, asked again in each language and scenario. The pooled "
+             "intervals allow for that; other questions might still behave otherwise."]
+        )  # fmt: skip
     unscored = [_unscored_share(data.before), _unscored_share(data.after)]
     if max(unscored) >= 0.02:
         shares = f"{percent(unscored[0])} of the answers before tuning"
         shares += f" and {percent(unscored[1])} after it" if data.after else ""
         cautions.append(
-            [f"{shares} could not be scored; they are left out of the rates and shown beside them."]
-        )
+            [f"For {shares} the task, the language or both could not be judged. Each rate counts "
+             "only the answers that could be judged for it; the outcome map shows the others as "
+             "unscored. Were they mostly right or mostly wrong, the rates would shift."]
+        )  # fmt: skip
     if any(row.get("coincides_with") for row in data.before):
         cautions.append(
             ["For English some scenarios are the same text; those answers are counted once."]
@@ -125,7 +143,10 @@ def missing_stages(data: RunData) -> list[str]:
         (data.layers is not None, "locating the layers"),
         (data.tuning is not None, "tuning"),
         (bool(data.summary_after), _evaluation("after", bool(data.after))),
-        (bool(data.lens_after or data.similarity_after), "the probes after tuning"),
+        (
+            bool(data.lens_after or data.similarity_after or (data.change or {}).get("reason")),
+            "the probes after tuning",
+        ),
         (data.comparison is not None, "the comparison"),
     ]
     return [name for done, name in stages if not done]

@@ -64,6 +64,10 @@ class RunData:
     similarity_after: Table = field(default_factory=list)
     handover: Table = field(default_factory=list)
     handover_after: Table = field(default_factory=list)
+    mass: Table = field(default_factory=list)
+    mass_after: Table = field(default_factory=list)
+    grid: Json | None = None
+    grid_after: Json | None = None
     probe: Json | None = None
     probe_after: Json | None = None
     layers: Json | None = None
@@ -148,6 +152,10 @@ def read_run(folder: Path) -> RunData:
         similarity_after=table("probe_after/similarity.parquet"),
         handover=table("probe/handover.parquet"),
         handover_after=table("probe_after/handover.parquet"),
+        mass=table("probe/mass.parquet"),
+        mass_after=table("probe_after/mass.parquet"),
+        grid=read("probe/grid.json"),
+        grid_after=read("probe_after/grid.json"),
         probe=read("probe/probe.json"),
         probe_after=read("probe_after/probe.json"),
         layers=read("layers.json"),

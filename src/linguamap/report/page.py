@@ -7,13 +7,10 @@ script but the page's own, which it names by their hashes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
+import shlex
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
@@ -22,15 +19,12 @@ from linguamap.draw import shuffled
 from linguamap.records import OUTCOMES
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json
-from linguamap.report.colours import (
-    OUTCOME_COLOURS,
-    PAGE_DARK,
-    PAGE_LIGHT,
-    language_inks,
-)
 from linguamap.report.curve_data import curve_data
 from linguamap.report.findings import find
+from linguamap.report.frame import digest, environment, script_of, style_of
+from linguamap.report.grid_data import grid_data
 from linguamap.report.loading import Json, RunData, list_at, object_at, read_run
+from linguamap.report.measure_rows import measure_rows
 from linguamap.report.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
@@ -55,10 +49,16 @@ SCRIPTS = (
     "outcome_map.js",
     "change.js",
     "curves.js",
+    "mass.js",
     "text.js",
+    "prompt.js",
+    "grid.js",
     "answers.js",
+    "frame.js",
     "start.js",
 )
+
+STYLES = ("style.css", "figures.css", "grid.css", "answers.css")
 
 
 def write_report(run_dir: Path) -> Path:
@@ -78,18 +78,20 @@ def write_report(run_dir: Path) -> Path:
 
 def render(data: RunData) -> str:
     """The page of a run as text."""
-    script = "(() => {\n'use strict';\n" + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
-    style = _style(data)
+    script = script_of(SCRIPTS)
+    style = style_of(STYLES, _named(data))
+    drawn = payload(data)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             **_context(data),
             script=Markup(script),
             style=Markup(style),
-            script_hash=_hash(script),
-            style_hash=_hash(style),
-            payload=Markup(embed_json(payload(data))),
+            script_hash=digest(script),
+            style_hash=digest(style),
+            grid=drawn["grid"],
+            payload=Markup(embed_json(drawn)),
         )
     )
 
@@ -113,6 +115,7 @@ def payload(data: RunData) -> Json:
         "loss": _losses(data),
         "moved": _moved(data),
         "answers": answers,
+        "grid": grid_data(data),
         "examples": examples(answers, str(data.config.get("seed", 0))),
     }
 
@@ -180,6 +183,7 @@ def _context(data: RunData) -> dict[str, Any]:
         "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
         "change_rows": tables.change_rows(data),
         "cell_rows": tables.cell_rows(data),
+        "measure_rows": measure_rows(data),
         "map_cells": tables.map_cells(data),
         "stage_rows": tables.stage_rows(data),
         "tuning_rows": tables.tuning_rows(data),
@@ -188,43 +192,25 @@ def _context(data: RunData) -> dict[str, Any]:
         "evidence": object_at(data.layers, "evidence"),
         "evidence_rows": tables.evidence_rows(data),
         "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),
-        "folder_name": data.folder.resolve().name,
+        "folder_name": shlex.quote(data.folder.resolve().name),
+        "commands": commands(data),
         "version": (data.manifest or {}).get("linguamap") or __version__,
     }
 
 
-def _style(data: RunData) -> str:
-    """The style sheet with the run's colours in both themes."""
-    inks = list(language_inks(_named(data)).values())
-    light = [f"--page:{PAGE_LIGHT};"] + [f"--lang-{i}:{ink.light};" for i, ink in enumerate(inks)]
-    dark = [f"--page:{PAGE_DARK};"] + [f"--lang-{i}:{ink.dark};" for i, ink in enumerate(inks)]
-    for index, name in enumerate(OUTCOMES):
-        light.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][0]};")
-        dark.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][1]};")
-    style = _asset("style.css") + _asset("figures.css") + _asset("answers.css")
-    return style.replace("/*LIGHT*/", "".join(light)).replace("/*DARK*/", "".join(dark))
+def commands(data: RunData) -> list[str]:
+    """What to type to do the same again: no stage more than this run has had."""
+    name = data.folder.resolve().name
+    source, to = shlex.quote(f"{name}/config.yaml"), shlex.quote(f"{name}-again")
+    if data.tuning is not None:
+        return [f"linguamap run --config {source} --out {to}"]
+    found = [f"linguamap evaluate --config {source} --out {to}"]
+    if data.lens:
+        found.append(f"linguamap {'locate' if data.layers is not None else 'probe'} --out {to}")
+    return found
 
 
 def _named(data: RunData) -> list[str]:
     """The languages in the order of the payload, which numbers their colours."""
     seen = [str(row.get("language")) for row in data.before + data.after]
     return list(dict.fromkeys([*data.languages, *seen]))
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,
-    )
-
-
-def _asset(name: str) -> str:
-    return (resources.files("linguamap.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from linguamap.report.colours import language_inks
 from linguamap.report.curve_data import curve_data
@@ -65,6 +65,44 @@ def lens(data: RunData, style: Style) -> Drawing | None:
         axis.tick_params(labelbottom=True)
     before_after_legend(figure, after is not None)
     return Drawing(figure, ["when", "asked_for", "words_in", "layer", "share", "low", "high"], [
+        [when, target, word, *point]
+        for when, table in (("before", before), ("after", after))
+        for target, entry in (table or {}).items()
+        for word, curve in entry["curves"].items()
+        for point in points_of(curve)
+    ])  # fmt: skip
+
+
+def mass(data: RunData, style: Style) -> Drawing | None:
+    """Probability mass on tokens of one language only, a panel for each language asked for."""
+    curves = curve_data(data)
+    before, after = curves["mass"]["before"], curves["mass"]["after"]
+    targets = [code for code in data.languages if code in (before or {})]
+    if not before or not targets:
+        return None
+    inks = language_inks(data.languages)
+    n_rows = -(-len(targets) // 3)
+    figure = Figure(figsize=(style.page, style.page * 0.235 * n_rows + 0.35))
+    axes = figure.subplots(n_rows, 3, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis, target in zip(axes, targets, strict=False):
+        for word in dict.fromkeys([curves["pivot"], target]):
+            for when, table in (("before", before), ("after", after)):
+                curve = ((table or {}).get(target) or {"curves": {}})["curves"].get(word)
+                if curve:
+                    late = when == "after"
+                    draw_line(axis, curve, inks[word], dashed=late, band=not late)
+        axis.set_title(language_name(target), color=inks[target].light, weight="bold")
+        layer_axis(axis, curves)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=3))
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes[0].set_ylim(bottom=0)
+    for axis in axes[len(targets) :]:
+        axis.set_visible(False)
+    for axis in axes[max(0, len(targets) - 3) : len(targets)]:
+        axis.set_xlabel("Layer")
+        axis.tick_params(labelbottom=True)
+    before_after_legend(figure, after is not None)
+    return Drawing(figure, ["when", "asked_for", "tokens_of", "layer", "mass", "low", "high"], [
         [when, target, word, *point]
         for when, table in (("before", before), ("after", after))
         for target, entry in (table or {}).items()

@@ -230,16 +230,22 @@ def _tuning_sentence(data: RunData) -> Sentence:
     tuning = data.tuning or {}
     layers = data.tuned_layers
     sentence: Sentence = []
+    if tuning.get("method") == "few_shot":
+        shots = tuning.get("shots")
+        worked = f"{number_word(shots)} worked" if isinstance(shots, int) else "Worked"
+        return [f"{worked[:1].upper()}{worked[1:]} examples stand before each question; "
+                "nothing was trained."]  # fmt: skip
     if layers:
         plural = "s" if len(layers) != 1 else ""
+        verb = "steered; nothing was trained" if tuning.get("method") == "steer" else "tuned"
         sentence += [
             f"Block{plural} ",
             Number(spans(layers)),
-            " were tuned" if plural else " was tuned",
+            f" {'were' if plural else 'was'} {verb}",
         ]
     else:
         sentence += [f"The method {tuning.get('method', 'used')} was applied"]
-    if is_number(tuning.get("trainable_share")):
+    if is_number(tuning.get("trainable_share")) and tuning["trainable_share"] > 0:
         sentence += [", ", Number(percent_exact(tuning["trainable_share"])), " of the weights"]
     seconds = [one for one in list_at(tuning, "seconds_per_epoch") if is_number(one)]
     if seconds:

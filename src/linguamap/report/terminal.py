@@ -184,7 +184,9 @@ def _tuning_line(data: RunData) -> RenderableType:
     text = f"Tuned {model_title(data.model_name)}: {tuning.get('method', 'unknown method')}"
     if data.tuned_layers:
         text += f", block{'s' * (len(data.tuned_layers) != 1)} {spans(data.tuned_layers)}"
-    if is_number(tuning.get("trainable_share")):
+    if is_number(tuning.get("trainable_share")) and tuning["trainable_share"] == 0:
+        text += ", nothing trained"
+    elif is_number(tuning.get("trainable_share")):
         text += f", {percent_exact(tuning['trainable_share'])} of the weights"
     return Text(text + ".")
 

@@ -102,6 +102,24 @@ def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]
     return batches
 
 
+def forward_passes(
+    step: Sequence[Sequence[int]], lengths: Sequence[int], max_tokens: int | None
+) -> list[list[int]]:
+    """The forward passes of one optimiser step; empty ones are left out.
+
+    Args:
+        step: examples (indices) in passes of ``batch_size``.
+        lengths: of all examples, in tokens.
+        max_tokens: cut the step's examples anew into passes of at most so many padded tokens, longest
+            examples first; a longer example has a pass of its own. None keeps the passes.
+    """
+    if max_tokens is None:
+        return [list(indices) for indices in step if indices]
+    chosen = [index for indices in step for index in indices]
+    cut = batches_by_length([lengths[index] for index in chosen], max_tokens)
+    return [[chosen[place] for place in places] for places in cut]
+
+
 def split_groups(examples: Sequence[TrainingExample], share: float, seed: int) -> set[str]:
     """Ids of the examples that validate; a group falls whole to one side.
 

@@ -63,11 +63,14 @@ class SplitModel:
             self.skipper.learn(lambda: self._above(ids, states))
 
     @torch.no_grad()
-    def prefix(self, ids: Tensor) -> Tensor:
+    def prefix(self, ids: Tensor, states: Tensor | None = None, layer: int = 0) -> Tensor:
         """States at the boundary, layer ``first_tuned - 1``.
 
         Args:
             ids: (batch, position), padded on the right.
+            states: (batch, position, d_model) at ``layer``, from which to go on; None starts from
+                the token ids.
+            layer: below the boundary.
         Returns:
             (batch, position, d_model); rows of padding hold values of no meaning.
         """
@@ -79,7 +82,11 @@ class SplitModel:
             kept.append(hidden)
             raise _ReachedError
 
-        with _hook(self.below[-1].register_forward_hook(reached)):
+        with ExitStack() as stack:
+            stack.enter_context(_hook(self.below[-1].register_forward_hook(reached)))
+            if states is not None:
+                for block, form in zip(self.below[:layer], self._forms):
+                    stack.enter_context(replaced_forward(block, _returning(form, states)))
             self._run(ids)
         return kept[0]
 
@@ -97,6 +104,38 @@ class SplitModel:
         """
         with self.skipper.only(rows * ids.shape[1] + columns, ids.shape):
             return self._above(ids, states)[rows, columns]
+
+    def read_at_head(
+        self,
+        ids: Tensor,
+        states: Tensor | None,
+        rows: Tensor,
+        columns: Tensor,
+        read: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """What ``read`` makes of :meth:`head_input`, called inside the model's forward pass.
+
+        Sharded weights, the head's among them, are whole only there; and the pass goes to its end,
+        since sharding hangs on the ends of forward passes.
+        """
+        head = self.lm.structure.head
+        plain = head.forward
+        found: list[Tensor] = []
+
+        def forward(hidden: Tensor) -> Tensor:
+            device = self.lm.device.type
+            with replaced_forward(head, plain), torch.autocast(device, enabled=False):
+                found.append(read(hidden[rows, columns]))
+            return hidden.detach()  # the backward pass begins at what was read
+
+        with ExitStack() as stack:
+            places = rows * ids.shape[1] + columns
+            stack.enter_context(self.skipper.only(places, ids.shape))
+            stack.enter_context(replaced_forward(head, forward))
+            self._keep(stack, states)
+            with self._cast():
+                self._call(ids)
+        return found[0]
 
     def release(self) -> None:
         """Free the lower blocks' memory. The model can no longer be run as a whole."""
@@ -117,16 +156,23 @@ class SplitModel:
         head = self.lm.structure.head
         with ExitStack() as stack:
             stack.enter_context(_hook(head.register_forward_pre_hook(reached, with_kwargs=True)))
-            if states is not None:
-                for block, form in zip(self.below, self._forms, strict=True):
-                    stack.enter_context(replaced_forward(block, _returning(form, states)))
+            self._keep(stack, states)
             self._run(ids)
         return kept[0]
+
+    def _keep(self, stack: ExitStack, states: Tensor | None) -> None:
+        """Let the lower blocks pass kept states through, if there are any."""
+        if states is not None:
+            for block, form in zip(self.below, self._forms, strict=True):
+                stack.enter_context(replaced_forward(block, _returning(form, states)))
+
+    def _call(self, ids: Tensor) -> None:
+        self.lm.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def _run(self, ids: Tensor) -> None:
         try:
             with self._cast():
-                self.lm.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+                self._call(ids)
         except _ReachedError:
             return
         raise AssertionError("the forward pass ended without reaching its stop")

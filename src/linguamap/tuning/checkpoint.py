@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from linguamap.store import replacing
 from linguamap.tuning.precision import Masters
+from linguamap.tuning.slices import slice_like, whole
 
 FORMAT = "linguamap-training-1"
 ADAM = ("step", "exp_avg", "exp_avg_sq")
@@ -30,6 +32,7 @@ class TrainingState:
         step_in_epoch: finished optimiser steps of the epoch in progress.
         loss_sum, counted, seconds: of the epoch in progress; nats, tokens, seconds.
         train_loss, validation_loss: nats per counted token of each finished epoch.
+        checks: see :mod:`linguamap.tuning.check`.
         best_epoch: the epoch (from 1) whose weights are kept, or None.
         stopped: why training ended before its time, or None.
     """
@@ -40,6 +43,7 @@ class TrainingState:
     loss_sum: float = 0.0
     counted: int = 0
     seconds: float = 0.0
+    checks: list[dict[str, Any]] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float | None] = field(default_factory=list)
     seconds_per_epoch: list[float] = field(default_factory=list)
@@ -48,14 +52,26 @@ class TrainingState:
 
 
 def save_checkpoint(
-    path: Path, state: TrainingState, masters: Masters, optimizer: torch.optim.Optimizer, key: str
+    path: Path,
+    state: TrainingState,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    key: str,
+    writes: bool = True,
 ) -> None:
-    """Write weights, both moments of AdamW and the state, atomically."""
-    tensors: dict[str, Tensor] = {}
+    """Write weights, both moments of AdamW and the state, atomically.
+
+    Args:
+        writes: False for a process that only brings its slices of the tensors.
+    """
+    parts: dict[str, Tensor] = {}
     for name, master in masters.tensors.items():
-        tensors[f"weight/{name}"] = master.detach().contiguous()
+        parts[f"weight/{name}"] = master.detach()
         for part, value in optimizer.state[master].items():
-            tensors[f"{part}/{name}"] = value.contiguous()
+            parts[f"{part}/{name}"] = value
+    tensors = gathered(parts, writes)
+    if not writes:
+        return
     facts = {"format": FORMAT, "key": key, "state": json.dumps(dataclasses.asdict(state))}
     save_tensors(path, tensors, facts)
 
@@ -71,19 +87,34 @@ def load_checkpoint(
     if not path.exists():
         return None
     try:
-        tensors, facts = load_tensors(path)
+        file: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError):
         return None
-    if facts.get("format") != FORMAT or facts.get("key") != key:
-        return None
-    state = TrainingState(**json.loads(facts["state"]))
-    masters.load({name: tensors[f"weight/{name}"] for name in masters.tensors})
-    for name, master in masters.tensors.items():
-        if f"{ADAM[0]}/{name}" in tensors:
-            optimizer.state[master] = {
-                part: tensors[f"{part}/{name}"].to(master.device) for part in ADAM
-            }
-    return state
+    with file:
+        facts: dict[str, str] = file.metadata() or {}
+        if facts.get("format") != FORMAT or facts.get("key") != key:
+            return None
+        known = set(file.keys())
+        for name, master in masters.tensors.items():  # one at a time: all may not fit
+            masters.load({name: file.get_tensor(f"weight/{name}")})
+            if f"{ADAM[0]}/{name}" in known:
+                optimizer.state[master] = {
+                    part: slice_like(file.get_tensor(f"{part}/{name}"), master) for part in ADAM
+                }
+    return TrainingState(**json.loads(facts["state"]))
+
+
+def gathered(tensors: Mapping[str, Tensor], writes: bool) -> dict[str, Tensor]:
+    """Sharded tensors put together, on the CPU; empty in a process that does not write.
+
+    Every process must call it, with the same names in the same order.
+    """
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = whole(tensor)
+        if writes:
+            kept[name] = value.cpu().contiguous() if value is not tensor else value.contiguous()
+    return kept
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:

@@ -1,8 +1,10 @@
 """The delta: only the trained tensors, and which base they belong to.
 
 A delta is a safetensors file. Its tensors carry their state-dict names and the dtype of the model
-they were trained in; LoRA deltas hold pairs ``NAME.lora_A`` and ``NAME.lora_B`` instead. The metadata
-names the base; another base is refused. Nothing is ever unpickled.
+they were trained in; LoRA deltas hold pairs ``NAME.lora_A`` and ``NAME.lora_B`` instead. Two methods
+train nothing: a ``steer`` delta holds vectors ``steer.LAYER.LANGUAGE`` and their strength, a
+``few_shot`` delta no tensor at all. The metadata names the base; another base is refused. Nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from linguamap.records import UserError
+from linguamap.steering import Steering
 from linguamap.tuning.checkpoint import load_tensors, save_tensors
 from linguamap.tuning.layers import is_tied, untie_head
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from linguamap.model import LanguageModel
 
 FORMAT = "linguamap-delta-1"
+UNTRAINED = ("steer", "few_shot")
+"""Methods whose delta changes no weight."""
 IDENTITY = ("config_sha256", "weights_sha256")
 """What must agree between a delta and its base. The name is for people: the same model may be
 loaded from the hub, from a folder or from a cache."""
@@ -39,6 +44,7 @@ class Delta:
         base: ``name``, ``revision``, ``config_sha256`` and ``weights_sha256`` of the base.
         untied: whether the head has weights of its own in the tuned model only.
         lora_scale: what B @ A is multiplied by; None if the tensors are whole weights.
+        strength: what steering vectors are multiplied by; None for other methods.
     """
 
     tensors: dict[str, Tensor]
@@ -47,6 +53,15 @@ class Delta:
     layers: tuple[int, ...]
     untied: bool = False
     lora_scale: float | None = None
+    strength: float | None = None
+
+    @property
+    def vectors(self) -> dict[tuple[int, str], Tensor]:
+        """(layer, language) -> steering vector (d_model,); empty for other methods."""
+        if self.method != "steer":
+            return {}
+        keys = {name: name.split(".", 2) for name in self.tensors}
+        return {(int(key[1]), key[2]): self.tensors[name] for name, key in keys.items()}
 
 
 def save_delta(path: Path, delta: Delta) -> int:
@@ -58,6 +73,7 @@ def save_delta(path: Path, delta: Delta) -> int:
         "layers": json.dumps(delta.layers),
         "untied": json.dumps(delta.untied),
         "lora_scale": json.dumps(delta.lora_scale),
+        "strength": json.dumps(delta.strength),
     }
     save_tensors(path, {name: t.contiguous() for name, t in delta.tensors.items()}, facts)
     return path.stat().st_size
@@ -84,6 +100,7 @@ def read_delta(path: Path) -> Delta:
             layers=tuple(json.loads(facts["layers"])),
             untied=json.loads(facts["untied"]),
             lora_scale=json.loads(facts["lora_scale"]),
+            strength=json.loads(facts.get("strength", "null")),
         )
     except FileNotFoundError:
         raise UserError(f"delta: {path} does not exist; give a run's delta.safetensors") from None
@@ -95,11 +112,17 @@ def read_delta(path: Path) -> Delta:
 def apply_delta(lm: LanguageModel, path: Path) -> Delta:
     """Put a delta's tensors into the model that it was trained on, in place.
 
+    The vectors of a ``steer`` delta become the model's ``steering``; no weight changes.
+
     Raises:
         UserError: broken file, or a base other than the one the delta was made from.
     """
     delta = read_delta(path)
     check_base(lm.identity, delta, path)
+    if delta.method in UNTRAINED:
+        if delta.vectors:
+            lm.steering = Steering(lm, delta.vectors, delta.strength or 0.0)
+        return delta
     if delta.untied and is_tied(lm):
         untie_head(lm)
     parameters = dict(lm.model.named_parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
 FORMS = "all, last:2, first:2, middle:2, random:2 or block numbers like 17,18"
 
 
-def parse_layers(text: str, n_layers: int, seed: int = 0) -> tuple[int, ...]:
+def parse_layers(
+    text: str, n_layers: int, seed: int = 0, avoid: Sequence[int] = ()
+) -> tuple[int, ...]:
     """Read a choice of blocks.
 
     Args:
         text: ``all``, ``last:k``, ``first:k``, ``middle:k`` (k blocks around the centre), ``random:k`` (drawn
             with ``seed``), or block numbers with commas.
         n_layers: L; blocks are numbered 1..L, block i makes layer i.
-        seed: of the random draw.
+        seed: of the random draw. Other seeds draw other blocks, until all choices were drawn.
+        avoid: blocks that a random draw must not equal as a whole (the located ones), unless there
+            is no other choice.
     Returns:
         Block numbers in rising order.
     Raises:
@@ -41,7 +46,7 @@ def parse_layers(text: str, n_layers: int, seed: int = 0) -> tuple[int, ...]:
                 f"layers: '{text}' asks for {count!r} blocks; the model has {n_layers}, "
                 f"give a number from 1 to {n_layers}"
             )
-        return _placed(word, int(count), n_layers, seed)
+        return _placed(word, int(count), n_layers, seed, tuple(sorted(avoid)))
     if not re.fullmatch(r"\s*[0-9]+(\s*,\s*[0-9]+)*\s*", text):
         raise UserError(f"layers: '{text}' is not understood; use {FORMS}")
     return check_layers([int(number) for number in text.split(",")], n_layers)
@@ -64,11 +69,44 @@ def check_layers(layers: Sequence[int], n_layers: int) -> tuple[int, ...]:
     return chosen
 
 
-def _placed(word: str, count: int, n_layers: int, seed: int) -> tuple[int, ...]:
+def _placed(
+    word: str, count: int, n_layers: int, seed: int, avoid: tuple[int, ...]
+) -> tuple[int, ...]:
     if word == "random":
-        return tuple(sorted(random.Random(seed).sample(range(1, n_layers + 1), count)))
+        return _drawn(count, n_layers, seed, avoid)
     first = {"first": 1, "last": n_layers - count + 1, "middle": (n_layers - count) // 2 + 1}[word]
     return tuple(range(first, first + count))
+
+
+def _drawn(count: int, n_layers: int, seed: int, avoid: tuple[int, ...]) -> tuple[int, ...]:
+    """The choice with number ``offset + step * seed`` in the list of all choices of ``count`` blocks.
+
+    ``step`` has no factor in common with the list's length, so seeds come round to the same choice
+    only after all others.
+    """
+    total = math.comb(n_layers, count)
+    # The avoided choice gives its place to the last of the list, which is then one shorter.
+    kept = total - 1 if len(avoid) == count and total > 1 else total
+    draw = random.Random(f"blocks/{n_layers}/{count}")
+    offset, step = draw.randrange(total), draw.randrange(total) + 1
+    while math.gcd(step, kept) != 1:
+        step += 1
+    chosen = _choice(count, n_layers, (offset + step * seed) % kept)
+    return _choice(count, n_layers, kept) if chosen == avoid and kept < total else chosen
+
+
+def _choice(count: int, n_layers: int, number: int) -> tuple[int, ...]:
+    """Choice ``number`` of ``count`` blocks out of 1..n_layers, in lexicographic order."""
+    chosen: list[int] = []
+    block = 1
+    while len(chosen) < count:
+        with_block = math.comb(n_layers - block, count - len(chosen) - 1)
+        if number < with_block:
+            chosen.append(block)
+        else:
+            number -= with_block
+        block += 1
+    return tuple(chosen)
 
 
 @dataclass(frozen=True)

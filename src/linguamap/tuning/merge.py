@@ -10,6 +10,7 @@ from pathlib import Path
 from linguamap.config import ModelConfig
 from linguamap.model import LanguageModel, load_model
 from linguamap.records import UserError
+from linguamap.tuning.delta import UNTRAINED, apply_delta, read_delta
 
 
 def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
@@ -24,13 +25,18 @@ def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
         delta: a delta of that base.
         out: a folder that does not exist yet, or is empty.
     Raises:
-        UserError: wrong base, broken delta, ``out`` holds something, or a full disk.
+        UserError: wrong base, broken delta, a method that changes no weight, ``out`` holds
+            something, or a full disk.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"merge: {out} exists and is not empty; name a new folder")
+    found = read_delta(delta)
+    if found.method in UNTRAINED:
+        raise UserError(
+            f"merge: {delta} is of the method {found.method}, which changes no weight, so there is "
+            "nothing to merge; use selective, full or lora, or load the delta with linguamap"
+        )
     if isinstance(base, LanguageModel):
-        from linguamap.tuning.delta import apply_delta
-
         lm = base
         apply_delta(lm, delta)
     else:

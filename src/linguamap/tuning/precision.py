@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from linguamap.records import UserError
+from linguamap.tuning.slices import slice_like
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class Masters:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set the masters, and the model with them."""
-        for name, master in self.tensors.items():
-            master.copy_(tensors[name])
-        self.publish()
+        """Set the masters named, and the model with them."""
+        for name, value in tensors.items():
+            master, parameter = self.tensors[name], self.parameters[name]
+            master.copy_(slice_like(value, master))
+            if master is not parameter:
+                parameter.copy_(master)

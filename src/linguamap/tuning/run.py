@@ -9,21 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from linguamap.config import ModelConfig, TuneConfig
 from linguamap.examples import split_items
+from linguamap.langid import Identifier
 from linguamap.model import LanguageModel
+from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.store import peak_memory_bytes, write_json, write_text
 from linguamap.tuning.batches import TrainingExample, split_groups
 from linguamap.tuning.boundary import SplitModel
+from linguamap.tuning.check import Checker, make_checker
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.examples import check_examples, decoded_sample, examples_from_prompts
 from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
+from linguamap.tuning.parallel import connect
 from linguamap.tuning.precision import Masters, choose_precision
 from linguamap.tuning.prefix import PrefixCache
 from linguamap.tuning.rivals import add_lora
+from linguamap.tuning.sharding import is_asked, shard
+from linguamap.tuning.tracking import check_tracker
 from linguamap.tuning.trainer import Data, Trainer, training_key
+from linguamap.tuning.untrained import steer
 
 SAMPLES = 4
 
@@ -38,6 +47,9 @@ def tune(
     seed: int,
     progress: Progress | None = None,
     model_config: ModelConfig | None = None,
+    shared_cache: Path | None = None,
+    processes: Processes | None = None,
+    identifier: Identifier | None = None,
 ) -> dict[str, Any]:
     """Train some blocks of a model on worked answers and write the delta.
 
@@ -54,6 +66,10 @@ def tune(
         out: the folder for the results.
         seed: of validation split and order.
         model_config: how a chat model's prompts are rendered.
+        shared_cache: folder of boundary states that stays, for other trainings on these examples;
+            None keeps them under ``out`` until the end.
+        processes: this process among those that share the work; all must make the same call.
+        identifier: reads the check after each epoch; None takes lingua.
     Returns:
         What ``tuning.json`` holds.
     Raises:
@@ -61,19 +77,42 @@ def tune(
             not finite from the start.
     """
     report = progress or silent
+    if config.method == "steer":
+        config = config.model_copy(update={"loss_on": "RA"})  # vectors are of answers
     examples = examples_from_prompts(lm, prompts, config, model_config)
     check_examples(examples, lm)
-    write_text(out / "sample.txt", _samples(examples, lm))
+    check_tracker(config.tracker)
+    parallel = connect(processes or Processes(), lm.device)
+    if parallel.writes:
+        write_text(out / "sample.txt", _samples(examples, lm))
+    if config.method == "steer":
+        data = _divide(prompts, examples, config.validation_share, seed)
+        tuning = steer(lm, data, config, layers, out, seed=seed, progress=report)
+        write_json(out / "tuning.json", tuning)
+        return tuning
     weights = lm.dtype
     precision = choose_precision(config.dtype, lm.model, weights)
-    trainable = _choose(lm, layers, config)
+    trainable = _choose(lm, layers, config, seed)
     split = SplitModel(lm, _first_tuned(config, trainable), precision.autocast)
     data = _divide(prompts, examples, config.validation_share, seed)
+    sharded = parallel.count > 1 and is_asked()
+    division = data.divided(parallel, config.batch_tokens, sharded)
+    checker = _checker(lm, config, data, identifier)
     started = time.monotonic()
-    cache = _build_cache(split, examples, config, out / "cache", report)
+    own = [examples[index] for index in division.own]
+    cache = _build_cache(
+        split,
+        own,
+        config,
+        parallel.own_folder(out / "cache"),
+        shared_cache and parallel.own_folder(shared_cache),
+        report,
+    )
     split.prepare()
     if cache is not None and cache.complete:
         split.release()
+    if sharded:
+        trainable = shard(split, cache, trainable, precision)
     build_seconds = round(time.monotonic() - started, 3)
     masters = Masters(trainable.parameters)
     trainer = Trainer(
@@ -87,8 +126,13 @@ def tune(
         seed=seed,
         key=training_key(_facts(lm, config, trainable, seed, precision.name), examples),
         progress=report,
+        division=division,
+        checker=checker if isinstance(checker, Checker) else None,
     )
     best = trainer.run()
+    parallel.wait()
+    if not parallel.writes:
+        return {}
     if trainable.lora_scale is None:
         best = {name: tensor.to(weights) for name, tensor in best.items()}
     delta = Delta(
@@ -103,13 +147,31 @@ def tune(
     tuning = _tuning(config, trainable, trainer, size, seed) | {
         "precision": precision.name,
         "build_seconds": build_seconds,
-        "cache_bytes": 0 if cache is None else cache.bytes,
-        "cached_examples": 0 if cache is None else sum(cache.held),
+        **_cache_facts(cache),
+        "processes": parallel.count,
+        "sharded": sharded,
+        "checks": trainer.state.checks,
+        "no_checks": checker if isinstance(checker, str) else None,
     }
     write_json(out / "tuning.json", tuning)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     shutil.rmtree(out / "cache", ignore_errors=True)
     return tuning
+
+
+def _checker(
+    lm: LanguageModel, config: TuneConfig, data: Data, identifier: Identifier | None
+) -> Checker | str:
+    """Who reads validation examples after each epoch, or why nobody does."""
+    found = make_checker(
+        data.examples, data.validation, config.check_items, lm.tokenizer, identifier
+    )
+    if isinstance(found, str) and config.best_by == "consistency":
+        raise UserError(
+            f"tune: tune.best_by=consistency needs the check after each epoch, but {found}; set "
+            "tune.best_by=loss"
+        )
+    return found
 
 
 def _divide(
@@ -127,11 +189,13 @@ def _divide(
     return Data(examples, training, validation)
 
 
-def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig) -> Trainable:
+def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig, seed: int) -> Trainable:
     if config.method == "full":
         return choose_all(lm)
     if config.method == "lora":
-        return add_lora(lm, layers, config.lora_rank)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # adapters begin at random values
+            return add_lora(lm, layers, config.lora_rank)
     if config.method != "selective":
         raise UserError(f"tune: method '{config.method}' is not trained here")
     return choose_parameters(
@@ -148,16 +212,30 @@ def _build_cache(
     split: SplitModel,
     examples: Sequence[TrainingExample],
     config: TuneConfig,
-    folder: Path,
+    own: Path,
+    shared: Path | None,
     progress: Progress,
 ) -> PrefixCache | None:
     """Boundary states, or None where keeping them would not pay: nothing lies below, nothing may be
-    kept, or each example is seen only once."""
-    if not split.below or config.epochs == 1 or config.cache_gb == 0:
+    kept, or each example is seen only once, here and by all who share them."""
+    if not split.below or config.cache_gb == 0 or (config.epochs == 1 and shared is None):
         return None
+    folder = None if config.cache_on == "memory" else shared or own
     cache = PrefixCache(split, examples, int(config.cache_gb * 1e9), folder)
     cache.build(progress)
     return cache
+
+
+def _cache_facts(cache: PrefixCache | None) -> dict[str, Any]:
+    """What was kept, what it rests on, and what it would have cost alone."""
+    if cache is None:
+        return {"cache_bytes": 0, "cached_examples": 0}
+    return {
+        "cache_bytes": cache.bytes,
+        "cached_examples": sum(cache.held),
+        "cache_reused_layers": cache.built_from,
+        "cache_seconds_alone": round(cache.seconds_alone, 3),
+    }
 
 
 def _facts(

@@ -5,7 +5,8 @@
 
 Of the parts only Q and A must be there; they are put together as they stand, so blanks and line breaks
 belong into the texts. Of a conversation the assistant's turns are trained on. ``group`` (optional)
-keeps lines that belong together on one side of the validation split; it defaults to ``id``.
+keeps lines that belong together on one side of the validation split; it defaults to ``id``, and that to
+the line's number. Steering needs ``language``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _parts(row: dict[str, Any], number: int, where: str) -> Prompt:
     if wrong:
         raise UserError(f"tune: {where}: part '{wrong[0]}' must be a text")
     parts = [Part(role, row[role]) for role in ROLES if row.get(role)]
-    name = str(row.get("id", number))
+    name = str(row.get("id", f"line {number}"))
     return Prompt(
         item_id=name,
         benchmark="jsonl",
@@ -94,7 +95,7 @@ def _conversation(
     ids = list(encoded["input_ids"])
     for place, end in _turn_ends(ids, mask, chat_end(lm)):
         mask[place:end] = [True] * (end - place)
-    name = str(row.get("id", number))
+    name = str(row.get("id", f"line {number}"))
     return TrainingExample(
         example_id=f"jsonl/{name}",
         token_ids=tuple(ids),

@@ -37,7 +37,7 @@ const promptLanguage = (line, row) => scenarioOf(row) !== 'code_mixed' || /(?!\p
 const inline = (text, language) => h('bdi', {lang: language || null, dir: 'auto'}, visible(text));
 
 const A = D.answers;
-const ROW = {benchmark: 0, scenario: 1, language: 2, item: 3, lines: 4, gold: 5, coincides: 6, before: 7, after: 8};
+const ROW = {benchmark: 0, scenario: 1, language: 2, item: 3, lines: 4, gold: 5, coincides: 6, before: 7, after: 8, parts: 9};
 const ANSWER = {outcome: 0, text: 1, extracted: 2, language: 3, reason: 4, thinking: 5, finish: 6, cut: 7, option: 8};
 const benchmarkOf = row => A.benchmarks[row[ROW.benchmark]];
 const scenarioOf = row => A.scenarios[row[ROW.scenario]];
@@ -72,13 +72,15 @@ function card(row, find) {
   return h('article', {class: 'card', 'aria-label': `${languageName(language)}, ${scenarioName(scenarioOf(row))}, ${benchmarkOf(row)}, item ${row[ROW.item]}`},
     h('header', {}, h('span', {class: 'who'}, swatch(language), languageName(language)), h('span', {}, scenarioName(scenarioOf(row))), h('span', {}, benchmarkName(benchmarkOf(row))), h('span', {class: 'soft'}, visible(row[ROW.item])),
       row[ROW.coincides] >= 0 ? h('span', {class: 'soft'}, `same text as ${scenarioName(A.scenarios[row[ROW.coincides]]).toLowerCase()}`) : null),
-    h('div', {class: 'card-body'}, h('details', {class: 'prompt', open: Boolean(find) && prompt.toLowerCase().includes(find)}, h('summary', {}, h('span', {class: 'prompt-word'}, 'Prompt'), h('bdi', {class: 'teaser', dir: 'auto', lang: language}, teaser(row))), h('div', {class: 'model-text'}, prose(prompt, line => promptLanguage(line, row), find))),
+    h('div', {class: 'card-body'}, h('details', {class: 'prompt', open: Boolean(find) && prompt.toLowerCase().includes(find)}, h('summary', {}, h('span', {class: 'prompt-word'}, 'Prompt'), h('bdi', {class: 'teaser', dir: 'auto', lang: language}, teaser(row))), h('div', {class: 'model-text'}, promptView(row, find))),
       row[ROW.gold].length ? h('p', {class: 'gold'}, 'Right answer: ', row[ROW.gold].map((gold, place) => [place ? ' or ' : '', inline(gold)])) : null,
       h('div', {class: WHENS.length > 1 ? 'answers-pair' : ''}, WHENS.map(when => answerBlock(row, when, find)))));
 }
 
-/* The last line with a question mark is nearly always the question itself; else the longest. */
+/* The question itself; where the parts are not known, the last line that asks, or else the longest. */
 function teaser(row) {
+  const question = (partsOf(row) || []).find(part => part.name === 'question');
+  if (question) return visible(question.text.trim().slice(0, 240));
   const lines = row[ROW.lines].map(number => A.lines[number]).filter(line => line.trim());
   const asked = lines.filter(line => /[?？؟;]\s*$/.test(line)).pop();
   return visible((asked || lines.slice(2).sort((a, b) => b.length - a.length)[0] || promptOf(row)).slice(0, 240));

@@ -1,0 +1,223 @@
+"""The decoding loop: a unit of prompts in, answers out, with as few wasted products as possible.
+
+Three things keep it fast. Tokens that prompts share at their beginning are read once
+(:mod:`linguamap.prefixes`). A row leaves the batch when its answer ends. And when only a few rows of a
+batch are left they wait, and are finished together with what is left of the unit's other batches.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from linguamap.cache_rows import Rows, begun, has_plain_rows, join, new_cache
+from linguamap.config import EvaluateConfig
+from linguamap.model import LanguageModel
+from linguamap.prefixes import Beginning, BeginningStates
+from linguamap.records import Completion, Prompt
+from linguamap.thinking import cut_at_stop, split_thinking
+
+TAIL_SHARE = 1 / 8
+"""Rows of a batch, at most this share of it, that wait for those of the unit's other batches."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt ready for the model.
+
+    Attributes:
+        token_ids: starting with the tokens that open a text.
+        beginning: its first tokens, where other prompts have them too.
+    """
+
+    prompt: Prompt
+    token_ids: list[int]
+    beginning: Beginning | None = None
+
+
+class Decoder:
+    """Writes the answers of one unit.
+
+    Attributes:
+        answers: completions so far, by prompt id; still there after a failure.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        config: EvaluateConfig,
+        stops: tuple[str, ...],
+        seed: int,
+        beginnings: BeginningStates | None = None,
+        ended: Callable[[Completion], None] = lambda completion: None,
+    ) -> None:
+        """Set up for one unit.
+
+        Args:
+            stops: strings that end an answer.
+            beginnings: states of shared beginnings; None reads every prompt whole.
+            ended: called with each answer as it ends.
+        """
+        self.lm, self.config, self.stops = lm, config, stops
+        self.beginnings, self.ended = beginnings, ended
+        self.ends = end_token_ids(lm)
+        self.random = torch.Generator(device=lm.device).manual_seed(seed)
+        accepted = inspect.signature(lm.model.forward).parameters
+        self.takes_positions = "position_ids" in accepted
+        self.takes_keep = "logits_to_keep" in accepted
+        self.answers: dict[str, Completion] = {}
+
+    @torch.inference_mode()
+    def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
+        """Answers in the order of the batches' prompts."""
+        prompts = [one for batch in batches for one in batch]
+        written: list[list[int]] = [[] for _ in prompts]
+        waiting: list[Rows] = []
+        start = 0
+        for batch in batches:
+            rows = self._read(batch, start)
+            start += len(batch)
+            joinable = len(batches) > 1 and has_plain_rows(rows.cache)
+            self._take(rows, prompts, written)
+            self._write(rows, prompts, written, self._tail_rows if joinable else 0)
+            if rows.places:
+                rows.trim()
+                waiting.append(rows)
+        if waiting:
+            self._write(join(waiting), prompts, written, 0)
+        return [self.answers[one.prompt.prompt_id] for one in prompts]
+
+    @property
+    def _tail_rows(self) -> int:
+        return int(self.config.batch_size * TAIL_SHARE)
+
+    def _read(self, batch: Sequence[Encoded], start: int) -> Rows:
+        """The first token of each answer: one forward pass over what no beginning has covered.
+
+        Every row reads its last n tokens, with one n for the batch, and takes the tokens before them
+        from its beginning. So no padding stands inside a text.
+        """
+        known = [self._n_known(one) for one in batch]
+        n = max(len(one.token_ids) - k for one, k in zip(batch, known, strict=True))
+        kept = [max(len(one.token_ids) - n, 0) for one in batch]
+        width = max(kept)
+        pad = self.lm.tokenizer.pad_token_id or 0
+        ids = torch.full((len(batch), n), pad)
+        mask = torch.zeros((len(batch), width + n), dtype=torch.long)
+        for row, one in enumerate(batch):
+            own = one.token_ids[kept[row] :]
+            ids[row, n - len(own) :] = torch.tensor(own)
+            mask[row, width + n - len(one.token_ids) :] = 1
+        cache = new_cache(self.lm)
+        if width and self.beginnings is not None:
+            # A row that takes nothing from a beginning still needs padding of the right shape.
+            spare = next(one.beginning for one, k in zip(batch, kept, strict=True) if k)
+            assert spare is not None
+            parts = [
+                (self.beginnings[one.beginning if k and one.beginning else spare], k)
+                for one, k in zip(batch, kept, strict=True)
+            ]
+            begun(cache, parts, width)
+        places = list(range(start, start + len(batch)))
+        mask = mask.to(self.lm.device)
+        languages = [one.prompt.language for one in batch]
+        newest = self._step(ids.to(self.lm.device), mask, cache, languages)
+        return Rows(places, cache, _with_column(mask), newest)
+
+    def _n_known(self, one: Encoded) -> int:
+        """Tokens whose states come from a beginning; none where vectors depend on the language."""
+        if self.beginnings is None or self.lm.steering is not None:
+            return 0
+        return self.beginnings.n_tokens(one.beginning)
+
+    def _write(
+        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
+    ) -> None:
+        """Go on until at most ``until`` rows are left."""
+        while len(rows.places) > until:
+            languages = [prompts[place].prompt.language for place in rows.places]
+            rows.newest = self._step(rows.newest[:, None], rows.mask, rows.cache, languages)
+            rows.mask = _with_column(rows.mask)
+            self._take(rows, prompts, written)
+
+    def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
+        """Write each row's newest token down; rows whose answers end with it leave."""
+        keep: list[int] = []
+        for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
+            written[place].append(token)
+            if not self._ended(prompts[place].prompt, written[place]):
+                keep.append(row)
+        if len(keep) < len(rows.places):
+            rows.keep(keep)
+
+    def _step(self, ids: Tensor, mask: Tensor, cache: DynamicCache, languages: list[str]) -> Tensor:
+        """One forward pass and the chosen next token of each row (batch,)."""
+        if self.lm.steering is not None:
+            self.lm.steering.set_rows(languages)
+        options: dict[str, Any] = {}
+        if self.takes_positions:
+            options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        if self.takes_keep:
+            options["logits_to_keep"] = 1
+        output = self.lm.model(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options
+        )
+        logits: Tensor = output.logits[:, -1]
+        if self.config.temperature == 0:
+            return logits.argmax(-1)
+        chances = torch.softmax(logits.float() / self.config.temperature, dim=-1)
+        return torch.multinomial(chances, 1, generator=self.random)[:, 0]
+
+    def _ended(self, prompt: Prompt, token_ids: list[int]) -> bool:
+        """Whether this answer is complete; then it is among the answers."""
+        stopped = token_ids[-1] in self.ends or self._stopped(token_ids)
+        if not stopped and len(token_ids) < self.config.max_new_tokens:
+            return False
+        text = self._text(token_ids)
+        cut = cut_at_stop(text, self.stops)
+        thinking, answer = split_thinking(text if cut is None else cut)
+        completion = Completion(
+            prompt_id=prompt.prompt_id,
+            answer=answer,
+            thinking=thinking,
+            finish="stop" if stopped else "length",
+            n_tokens=len(token_ids),
+        )
+        self.answers[prompt.prompt_id] = completion
+        self.ended(completion)
+        return True
+
+    def _stopped(self, token_ids: list[int]) -> bool:
+        """Whether a stop string stands in the text after its first visible character."""
+        if not self.stops:
+            return False
+        # Only the new token can complete a stop string; a few tokens before it give it context.
+        tail = self.lm.tokenizer.decode(token_ids[-8:], skip_special_tokens=True)
+        if not any(stop in tail for stop in self.stops):
+            return False
+        return cut_at_stop(self._text(token_ids), self.stops) is not None
+
+    def _text(self, token_ids: list[int]) -> str:
+        return str(self.lm.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+
+def end_token_ids(lm: LanguageModel) -> frozenset[int]:
+    """All tokens that end a text: the tokenizer's and the generation config's."""
+    ends: set[int] = set()
+    generation = getattr(lm.model, "generation_config", None)
+    for value in (lm.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
+        if isinstance(value, int):
+            ends.add(value)
+        elif value is not None:
+            ends.update(int(one) for one in value)
+    return frozenset(ends)
+
+
+def _with_column(mask: Tensor) -> Tensor:
+    return torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)

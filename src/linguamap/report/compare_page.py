@@ -1,0 +1,252 @@
+"""``compare.html``: several runs side by side, one file that needs neither network nor script."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+from linguamap import __version__
+from linguamap.records import SCENARIOS, UserError
+from linguamap.report import tables
+from linguamap.report.compare_drawings import RunView, dots, lens_panels, outcome_bar
+from linguamap.report.compare_tables import cost_rows, setting_rows
+from linguamap.report.curve_data import n_layers
+from linguamap.report.frame import digest, environment, script_of, style_of
+from linguamap.report.loading import Json, RunData, read_run
+from linguamap.report.naming import (
+    OUTCOME_NAMES,
+    OUTCOME_NOTES,
+    benchmark_name,
+    count,
+    joined,
+    language_name,
+    model_title,
+    p_value,
+    percent,
+    percent_exact,
+    points,
+    scenario_name,
+    spans,
+)
+from linguamap.report.rates import headline_rates, is_number
+from linguamap.report.sentences import Number, Sentence, figure
+from linguamap.store import replacing
+
+SCRIPTS = ("frame.js", "compare.js")
+STYLES = ("style.css", "figures.css", "compare.css")
+NO_FIGURE = "\N{EN DASH}"
+MEASURES = (("language_consistency", "language consistency"), ("task_accuracy", "task accuracy"))
+
+
+def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path:
+    """Draw a page of two runs or more.
+
+    Args:
+        folders: the run folders, in the order of the comparison, its reference first.
+        comparison: what :func:`linguamap.compare_runs.compare_runs` gives for them.
+        path: the file to write.
+    Returns:
+        ``path``.
+    Raises:
+        UserError: a folder is not a run, or ``path`` is a folder or lies in none.
+    """
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        fault = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
+        raise UserError(f"compare: {path} {fault}; name an HTML file for --to")
+    runs = [_view(place, Path(folder), path) for place, folder in enumerate(folders)]
+    with replacing(path) as temporary:
+        temporary.write_bytes(render_compare(runs, comparison).encode("utf-8", errors="replace"))
+    return path
+
+
+def render_compare(runs: Sequence[RunView], comparison: Json) -> str:
+    """The page as text."""
+    script = script_of(SCRIPTS)
+    languages = list(dict.fromkeys(code for run in runs for code in run.data.languages))
+    columns = len(runs) * len({name for run in runs for name in run.data.scenarios})
+    style = (
+        style_of(STYLES, languages) + f".side-map {{ min-width: {6 + 4.6 * columns:.1f}rem; }}\n"
+    )
+    return (
+        environment()
+        .get_template("compare.html")
+        .render(
+            **_context(runs, comparison, languages),
+            script=Markup(script),
+            style=Markup(style),
+            script_hash=digest(script),
+            style_hash=digest(style),
+        )
+    )
+
+
+def _view(place: int, folder: Path, page: Path) -> RunView:
+    data = read_run(folder)
+    letter = string.ascii_uppercase[place] if place < 26 else str(place + 1)
+    title = model_title(data.model_name)
+    if data.tuning is not None:
+        title += f", {data.tuning.get('method') or 'tuned'}"
+    report = None
+    if (folder / "report.html").is_file():
+        report = quote(Path(os.path.relpath(folder.resolve(), page.resolve().parent)).as_posix())
+        report += "/report.html"
+    return RunView(letter, title, folder.resolve().name, report, data)
+
+
+def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) -> dict[str, Any]:
+    where = str(comparison["where"])
+    depths = {n_layers(run.data) for run in runs if run.data.lens}
+    by_depth = len(depths) > 1
+    return {
+        "runs": runs,
+        "where": where,
+        "languages": languages,
+        "language_name": language_name,
+        "scenario_name": scenario_name,
+        "benchmark_name": benchmark_name,
+        "is_number": lambda piece: isinstance(piece, Number),
+        "sentences": _sentences(runs, comparison),
+        "cautions": _cautions(runs, comparison),
+        "headlines": [_headline(run) for run in runs],
+        "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
+        "maps": _maps(runs, languages),
+        "repeats": any(one["coincides"] for run in runs for one in tables.map_cells(run.data)),
+        "both_sides": any(run.data.after or run.data.summary_after for run in runs),
+        "dots": [
+            ("In the language asked for", dots(runs, languages, where, "language")),
+            ("Right task", dots(runs, languages, where, "task")),
+        ],
+        "pairs": [
+            (run, tables.change_rows(wrapped), tables.cell_rows(wrapped))
+            for run, found in zip(runs[1:], comparison["comparisons"], strict=True)
+            for wrapped in [RunData(run.data.folder, comparison=found)]
+        ],
+        "lens_rows": lens_panels(runs, languages, by_depth),
+        "by_depth": by_depth,
+        "cost_rows": cost_rows(runs),
+        "setting_rows": setting_rows(runs),
+        "faults": [f"{run.letter}: {fault}" for run in runs for fault in run.data.faults],
+        "version": __version__,
+    }
+
+
+def _sentences(runs: Sequence[RunView], comparison: Json) -> list[Sentence]:
+    """Each run against the first one, over the questions that both answered."""
+    sentences: list[Sentence] = []
+    for run, found in zip(runs[1:], comparison["comparisons"], strict=True):
+        sentence: Sentence = [f"{run.letter} against {runs[0].letter}: "]
+        for place, (measure, name) in enumerate(MEASURES):
+            one = found["overall"][measure]
+            sentence.append("; " if place else "")
+            if one["n"] == 0:
+                sentence.append(f"{name} could not be judged in both")
+                continue
+            detail = f"{points(one['low'])} to {points(one['high'])}; {p_value(one['mcnemar_p'])}"
+            sentence += [f"{name} ", Number(percent(one["before"])), " to "]
+            sentence += [Number(percent(one["after"])), ", "]
+            sentence.append(Number(f"{points(one['difference'])} points", detail))
+            if one["low"] <= 0 <= one["high"]:
+                sentence.append(", which cannot be told from no difference")
+        sentences.append([*sentence, f". {count(found['n_prompts'])} prompts are common to both."])
+    return sentences
+
+
+def _cautions(runs: Sequence[RunView], comparison: Json) -> list[str]:
+    cautions = []
+    for run, found in zip(runs[1:], comparison["comparisons"], strict=True):
+        names = f"{runs[0].letter} and {run.letter}"
+        only = found["only_first"] + found["only_second"]
+        if only:
+            cautions.append(f"{names}: {count(only)} prompts stand in one of them only and are "
+                            "left out of the paired figures.")  # fmt: skip
+        if found["n_other_text"]:
+            cautions.append(f"{names}: {count(found['n_other_text'])} common prompts ask in other "
+                            "words, so part of a difference may come from that.")  # fmt: skip
+    if len(runs) > 2:
+        cautions.append("Each run is compared with the first one; the p values over all answers "
+                        "are not corrected for the number of runs, those of cells are.")  # fmt: skip
+    seeds = {run.letter: run.data.tuning for run in runs if run.data.tuning is not None}
+    if seeds and comparison["where"] == "after":
+        cautions.append(f"Tuning ran once in {joined(list(seeds))}: the luck of a seed is not in "
+                        "the intervals.")  # fmt: skip
+    return cautions
+
+
+def _headline(run: RunView) -> dict[str, Any]:
+    data = run.data
+    rates = {when: headline_rates(data, when) for when in ("before", "after")}
+    tuning, total = data.tuning or {}, n_layers(data)
+    share = tuning.get("trainable_share")
+    return {
+        "run": run,
+        "model": model_title(data.model_name),
+        "blocks": str(total) if total else NO_FIGURE,
+        "method": str(tuning.get("method") or NO_FIGURE)
+        if data.tuning is not None
+        else "not tuned",
+        "tuned": spans(data.tuned_layers) if data.tuning is not None else NO_FIGURE,
+        "share": percent_exact(share) if is_number(share) else NO_FIGURE,
+        "rates": [
+            figure(found[place]) if found else None
+            for place in (0, 1)
+            for found in (rates["before"], rates["after"])
+        ],
+    }
+
+
+def _maps(runs: Sequence[RunView], languages: Sequence[str]) -> list[dict[str, Any]]:
+    """For each benchmark: scenarios across, runs side by side within them, languages down."""
+    cells = [
+        {
+            (one["benchmark"], one["scenario"], one["language"]): one
+            for one in tables.map_cells(run.data)
+        }
+        for run in runs
+    ]
+    every = dict.fromkeys(key for found in cells for key in found)
+    maps = []
+    order = [*runs[0].data.benchmarks, *(key[0] for key in every)]
+    for benchmark in dict.fromkeys(order):
+        keys = [key for key in every if key[0] == benchmark]
+        scenarios = [name for name in SCENARIOS if any(key[1] == name for key in keys)]
+        rows = [
+            (place, code, [
+                [_cell(run, found.get((benchmark, scenario, code)))
+                 for run, found in zip(runs, cells, strict=True)]
+                for scenario in scenarios
+            ])
+            for place, code in enumerate(languages)
+            if any(key[2] == code for key in keys)
+        ]  # fmt: skip
+        maps.append({"benchmark": benchmark, "scenarios": scenarios, "rows": rows})
+    return maps
+
+
+def _cell(run: RunView, cell: Json | None) -> dict[str, Any] | None:
+    """One run's bars, rates in short and in words, and where its answers are."""
+    if cell is None:
+        return None
+    sides = [(when, cell[when]) for when in ("before", "after") if cell[when]]
+    shorts, words = [], []
+    for when, side in sides:
+        language, task = side["language"], side["task"]
+        shorts.append(percent(language[0]).rstrip("%") if language else NO_FIGURE)
+        rates = [
+            f"{name} {percent(rate[0])}" if rate else f"{name} unknown"
+            for name, rate in (("in the language", language), ("right task", task))
+        ]
+        words.append(f"{when} tuning {', '.join(rates)}, {side['n']} answers")
+    names = {key: cell[key] for key in ("benchmark", "scenario", "language")}
+    link = f"{run.report}#answers?{urlencode(names)}" if run.report else None
+    return {
+        "bars": [outcome_bar(side) for _, side in sides],
+        "short": "=" if cell["coincides"] else " \N{RIGHTWARDS ARROW} ".join(shorts),
+        "words": f"Run {run.letter}: {'; '.join(words)}",
+        "link": link,
+    }

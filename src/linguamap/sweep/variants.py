@@ -1,0 +1,198 @@
+"""What a sweep tries: a short grammar, crossed with epochs, learning rates and seeds.
+
+    VARIANTS = VARIANT, VARIANT, ...
+    VARIANT  = [METHOD:]BLOCKS[*DRAWS][@RATE]  or  METHOD[@RATE]
+    METHOD   = selective (if left out) | lora | full | steer | few_shot
+    BLOCKS   = chosen (those of layers.json) | all | last:K | first:K | middle:K | random:K | 17+18
+    K        = a number, or 1..4 for each of 1, 2, 3, 4
+    *DRAWS   = so many different random draws of K blocks, with seeds 0, 1, 2, ...; never the chosen
+    @RATE    = this learning rate in place of those of --learning-rates
+
+``full`` and ``few_shot`` take no blocks; ``lora`` alone means ``lora:all``, ``selective`` and ``steer``
+alone mean the chosen blocks. What trains nothing has neither epochs, learning rate nor seed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from linguamap.config import TuneConfig
+from linguamap.records import UserError
+
+DEFAULT = (
+    "last:1..4, chosen, full, first:2, middle:2, random:2*3, lora:all, lora:chosen, steer, few_shot"
+)
+METHODS: tuple[str, ...] = get_args(TuneConfig.model_fields["method"].annotation)
+TRAINED = ("selective", "full", "lora")
+WHOLE = ("full", "few_shot")
+"""Methods without a choice of blocks."""
+USED = "use e.g. last:1..4, chosen, 17+18, random:2*3, full@2e-5, lora:all, steer, few_shot"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training of a sweep, or a method that trains nothing.
+
+    Attributes:
+        label: method and blocks as they were asked for.
+        setting: of ``tune.layers``; None takes layers.json.
+        blocks: 1..L; empty where the method has no choice of blocks.
+        epochs, learning_rate, seed: None where nothing is trained.
+    """
+
+    label: str
+    method: str
+    setting: str | None
+    blocks: tuple[int, ...]
+    epochs: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The variant's folder."""
+        parts = [re.sub(r"[:*#]", "-", self.label)]
+        if self.seed is not None:
+            parts += [f"e{self.epochs}", f"lr{self.learning_rate:g}", f"s{self.seed}"]
+        return "-".join(parts)
+
+    @property
+    def choice(self) -> tuple[str, int | None, float | None]:
+        """What the variant shares with its repetitions under other seeds."""
+        return (self.label, self.epochs, self.learning_rate)
+
+    def config(self, base: TuneConfig) -> TuneConfig:
+        """The tuning's settings."""
+        changes: dict[str, Any] = {"method": self.method, "layers": self.setting}
+        if self.seed is not None:
+            changes |= {
+                "epochs": self.epochs,
+                "learning_rate": self.learning_rate,
+                "seed": self.seed,
+            }
+        return TuneConfig.model_validate({**base.model_dump(), **changes})
+
+
+def expand(
+    text: str,
+    located: Mapping[str, Any],
+    epochs: Sequence[int],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+) -> list[Variant]:
+    """All variants of a sweep; what comes to the same as an earlier one is left out.
+
+    Args:
+        text: in the grammar of this module.
+        located: ``layers.json``.
+    Raises:
+        UserError: a variant that is not understood, or blocks that the model does not have.
+    """
+    found: dict[tuple[object, ...], Variant] = {}
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        body, _, rate = (piece.strip() for piece in part.partition("@"))
+        own_rates = [_rate(rate, part)] if rate else list(rates)
+        for variant in _plain(body, located):
+            for one in _crossed(variant, epochs, own_rates, seeds):
+                key = (one.method, one.blocks, one.epochs, one.learning_rate, one.seed)
+                found.setdefault(key, one)
+    if not found:
+        raise UserError(f"sweep: --variants names none; {USED}")
+    return list(found.values())
+
+
+def _crossed(
+    variant: Variant, epochs: Sequence[int], rates: Sequence[float], seeds: Sequence[int]
+) -> Iterator[Variant]:
+    if variant.method not in TRAINED:
+        yield variant
+        return
+    for count in epochs:
+        for rate in rates:
+            for seed in seeds:
+                yield Variant(
+                    variant.label, variant.method, variant.setting, variant.blocks,
+                    count, rate, seed,
+                )  # fmt: skip
+
+
+def _plain(body: str, located: Mapping[str, Any]) -> Iterator[Variant]:
+    """The variants that a part stands for, before crossing."""
+    body, star, draws = (piece.strip() for piece in body.partition("*"))
+    word, _, rest = body.partition(":")
+    method, blocks = (word, rest) if word in METHODS else ("selective", body)
+    if method in WHOLE:
+        if blocks or star:
+            raise UserError(f"sweep: '{body}' names blocks, but {method} has no choice of them")
+        yield Variant(method, method, None, ())
+        return
+    blocks = blocks or ("all" if method == "lora" else "chosen")
+    prefix = "" if method == "selective" else f"{method}:"
+    if star and not (blocks.startswith("random:") and re.fullmatch(r"[1-9][0-9]?", draws)):
+        raise UserError(f"sweep: '{body}*{draws}': draws are for random:K, e.g. random:2*3")
+    for one in _ranged(blocks):
+        if one.startswith("random:"):
+            yield from _random(method, prefix, one, int(draws or 1), located)
+        else:
+            setting, numbers = _blocks(one, located)
+            yield Variant(prefix + one, method, setting, numbers)
+
+
+def _ranged(blocks: str) -> list[str]:
+    """``last:1..4`` as last:1, last:2, last:3, last:4."""
+    match = re.fullmatch(r"(last|first|middle|random):([0-9]+)\.\.([0-9]+)", blocks)
+    if match is None:
+        return [blocks]
+    word, first, last = match[1], int(match[2]), int(match[3])
+    if not 1 <= first <= last:
+        raise UserError(f"sweep: '{blocks}' is no range; {USED}")
+    return [f"{word}:{count}" for count in range(first, last + 1)]
+
+
+def _blocks(text: str, located: Mapping[str, Any]) -> tuple[str | None, tuple[int, ...]]:
+    from linguamap.tuning.layers import parse_layers
+
+    if text == "chosen":
+        return None, tuple(located["tune_layers"] or located["fallback_layers"])
+    setting = text.replace("+", ",")
+    try:
+        return setting, parse_layers(setting, located["n_layers"])
+    except UserError as error:
+        raise UserError(f"sweep: {error}; {USED}") from None
+
+
+def _random(
+    method: str, prefix: str, text: str, draws: int, located: Mapping[str, Any]
+) -> Iterator[Variant]:
+    """Different draws, each named by its seed."""
+    from linguamap.tuning.layers import parse_layers
+
+    n_layers, avoid = located["n_layers"], _blocks("chosen", located)[1]
+    count = len(parse_layers(text, n_layers))
+    if math.comb(n_layers, count) - (count == len(avoid)) < draws:
+        raise UserError(f"sweep: {n_layers} blocks give fewer than {draws} draws of {count}")
+    seen: set[tuple[int, ...]] = set()
+    seed = 0
+    while len(seen) < draws:
+        drawn = parse_layers(text, n_layers, seed, avoid)
+        if drawn not in seen:
+            seen.add(drawn)
+            setting = ",".join(map(str, drawn))
+            yield Variant(f"{prefix}{text}#{seed}", method, setting, drawn)
+        seed += 1
+
+
+def _rate(text: str, part: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise UserError(f"sweep: '{part.strip()}' has no learning rate after @; {USED}")
+    return value

@@ -1,0 +1,67 @@
+"""The example scripts end in a figure; what they compute agrees with SciPy."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from fake_run import write_fake_run
+from tiny import save_tiny
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    return runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def is_figure(path: Path) -> bool:
+    """A PNG that has more than one colour in it."""
+    from matplotlib.image import imread
+
+    pixels = imread(path)
+    return bool(pixels.shape[0] > 200 and pixels[..., :3].std() > 0.01)
+
+
+def test_which_layer_draws_a_curve_for_each_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    model = save_tiny(tmp_path / "m", "llama", max_position_embeddings=4096)
+    out = tmp_path / "f.png"
+    found = run(
+        "which_layer.py", "--model", str(model), "--languages", "es", "--items", "2",
+        "--out", str(out), monkeypatch=monkeypatch,
+    )  # fmt: skip
+    assert is_figure(out)
+    texts = found["texts_to_read"](["es"], 2)
+    assert len({text.item_id for text in texts}) == 2
+    assert {text.language for text in texts} == {"es"}
+    assert all(text.answer_text.strip() and text.prompt_text for text in texts)
+
+
+def test_before_after_pools_the_counts_of_a_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    out = tmp_path / "f.png"
+    folder = write_fake_run(tmp_path / "run", items=3)
+    found = run("before_after.py", "--run", str(folder), "--out", str(out), monkeypatch=monkeypatch)
+    assert is_figure(out)
+    cells = [
+        {"language": "fr", "language_consistency": {"value": 0.75, "n": 4}},
+        {"language": "fr", "language_consistency": {"value": 0.5, "n": 2}},
+        {"language": "fr", "language_consistency": {"value": None, "n": 0}},
+        {"language": "es", "language_consistency": {"value": 1.0, "n": 9}},
+    ]
+    value, low, high, n = found["consistency"](cells, "fr")
+    expected = binomtest(4, 6).proportion_ci(method="wilson")
+    assert (value, n) == (pytest.approx(4 / 6), 6)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert found["consistency"](cells, "hi") is None

@@ -38,7 +38,7 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(PIP) --editable '.[starter,figures,identifiers,lcb,endpoint,lora,docs,dev]'
+	$(PIP) --editable '.[starter,figures,identifiers,lcb,endpoint,lora,explore,tensorboard,docs,dev]'
 	@touch $@ $(VENV)/.run
 
 clean:

@@ -9,8 +9,9 @@ positions that predict a token of the answer, and hand over the arg-max ids. Eac
 its own, one after the other.
 
     linguamap          the lens as the probe stage runs it; the identifier's time is told apart
-    transformers       ``output_hidden_states``, then norm and head of the answer's positions and
-                       arg-max, layer by layer, on the same batches
+    transformers       ``output_hidden_states``, then norm and head of each layer, arg-max, and of those
+                       the answer's positions; layer by layer, on the same batches
+    transformers-rows  the same, with the answer's positions taken before norm and head
     nnterp             ``nnterp.interventions.logit_lens`` knows only a prompt's last position; this is
                        its body (trace, norm and head, softmax, stack) over all answer positions, text
                        by text, and the arg-max of what it returns
@@ -19,7 +20,7 @@ its own, one after the other.
 Time is that of reading alone, without loading. Memory is the largest resident size while reading, less
 the weights (on a GPU: what is allocated); ``rise`` is the same less the size after loading. The floor
 is one head product a layer and position, measured on full blocks, and one pass through the blocks.
-Needs: pip install nnterp==1.3.0.
+Needs: pip install nnterp==1.3.0 "nnsight<0.8" (nnsight 0.8 moved a module that nnterp imports).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from types import SimpleNamespace
 from typing import Any
 
 Row = dict[str, Any]
-RIVALS = ("transformers", "nnterp-argmax", "nnterp")
+RIVALS = ("transformers", "transformers-rows", "nnterp-argmax", "nnterp")
 TOOLS = ("linguamap", *RIVALS)
 BEFORE = 32
 """Tokens before the answer, with --curve."""
@@ -189,6 +190,7 @@ def _child(options: argparse.Namespace) -> None:
     readers: dict[str, Callable[[argparse.Namespace, list[Row]], Row]] = {
         "linguamap": _linguamap,
         "transformers": _transformers,
+        "transformers-rows": _transformers_rows,
         "nnterp": _nnterp,
         "nnterp-argmax": _nnterp_argmax,
     }
@@ -292,6 +294,14 @@ def _identifier_seconds(
 
 
 def _transformers(options: argparse.Namespace, texts: list[Row]) -> Row:
+    return _plain(options, texts, rows_first=False)
+
+
+def _transformers_rows(options: argparse.Namespace, texts: list[Row]) -> Row:
+    return _plain(options, texts, rows_first=True)
+
+
+def _plain(options: argparse.Namespace, texts: list[Row], *, rows_first: bool) -> Row:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -303,10 +313,11 @@ def _transformers(options: argparse.Namespace, texts: list[Row]) -> Row:
         ids, mask, rows, places = _padded(texts, batch, model.device)
         states = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         for layer in range(0, len(states), options.stride):
-            hidden = states[layer][rows, places]
+            hidden = states[layer][rows, places] if rows_first else states[layer]
             if layer < len(states) - 1:  # the last entry is normed already
                 hidden = model.model.norm(hidden)
-            yield model.lm_head(hidden).argmax(-1)
+            best = model.lm_head(hidden).argmax(-1)
+            yield best if rows_first else best[rows, places]
 
     return _timed(options, texts, model, read, list(_batches(texts, options.batch_tokens)))
 

@@ -219,6 +219,7 @@ def test_the_sentence_on_handover_by_hand() -> None:
     assert "from layer 3 on" in settled(rows("hi", "hi", "en", None, "en"), "hi")
     assert "from layer 1 on" in settled(rows("hi", "hi", "en", "en", "en"), "hi")
     assert "did not make the next word English" in settled(rows("hi", "en", "en", "hi"), "hi")
+    assert "does not begin with a word" in settled(rows(None, "en", "en"), "hi")
     assert "already when nothing is exchanged" in settled(rows("en", "en"), "hi")
 
 

@@ -87,6 +87,8 @@ def test_words_span_tokens_and_marks_belong_to_none() -> None:
         ("g", "gato"), ("a", "gato"), ("t", "gato"), ("o", "gato"), (",", None), (" ", None),
         ("1", None), ("2", None), ("!", None),
     ]  # fmt: skip
+    glued = ids_of(lm, *"gato12")  # one word to ICU, but digits are in no language
+    assert [word for _, word in token_words(lm, glued)] == ["gato12"] * 4 + [None] * 2
 
 
 def test_pieces_of_a_letter_belong_to_its_word_and_specials_to_none() -> None:

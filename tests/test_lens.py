@@ -26,6 +26,7 @@ from linguamap.lens import (
 from linguamap.lens_text import encode_texts
 from linguamap.model import LanguageModel, load_model
 from linguamap.records import UserError
+from linguamap.structure import Structure
 from tiny import TEXT, tiny_lm
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
@@ -143,24 +144,29 @@ def test_unchanged_states_are_not_read_again(monkeypatch: pytest.MonkeyPatch) ->
     lm, known = tiny_lm("llama"), dict[str, torch.Tensor]()
     first = language_lens(lm, make_texts(), IDENTIFIER, known=known)
     assert len(known) == lm.n_layers + 1  # one batch
-    calls: list[int] = []
+    encoded = encode_texts(lm, make_texts())
+    n = sum(one.stop - one.first for one in encoded)
+    inputs = {one.token_ids[place] for one in encoded for place in range(one.first, one.stop)}
+    read: list[int] = []
     plain = layer_reading.scan_head
 
-    def counted(*args: object, **kwargs: object) -> None:
-        calls.append(1)
-        plain(*args, **kwargs)  # type: ignore[arg-type]
+    def counted(structure: Structure, states: torch.Tensor, *args: object) -> None:
+        read.append(len(states))
+        plain(structure, states, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(layer_reading, "scan_head", counted)
     assert language_lens(lm, make_texts(), IDENTIFIER, known=known).equals(first)
-    assert not calls
+    assert not read
     with torch.no_grad():
         lm.model.model.layers[2].mlp.down_proj.weight.mul_(1.5)  # block 3: layers 3 and 4 move
     language_lens(lm, make_texts(), IDENTIFIER, known=known)
-    assert len(calls) == 2
+    assert sum(read) == 2 * n
     with torch.no_grad():
         lm.model.model.norm.weight.mul_(1.5)  # every layer is read with it
     language_lens(lm, make_texts(), IDENTIFIER, known=known)
-    assert len(calls) == 2 + lm.n_layers + 1
+    # The state of layer 0 is the input token's alone, and some tokens occur again.
+    assert len(inputs) < n
+    assert sum(read) == 2 * n + lm.n_layers * n + len(inputs)
 
 
 def row(item: str, group: str, language: str | None, n: int, n_words: int) -> dict[str, object]:

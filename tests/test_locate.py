@@ -16,7 +16,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from fake_identifier import FakeIdentifier
 from linguamap.config import LocateConfig, ModelConfig
 from linguamap.lens import LensText, language_lens
-from linguamap.locate import RULE, WEIGHTS, choose_blocks, locate, locate_layers
+from linguamap.locate import (
+    RULE,
+    WEIGHTS,
+    choose_blocks,
+    expanded_tail,
+    locate,
+    locate_layers,
+)
 from linguamap.model import LanguageModel, assemble
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_start
 from linguamap.records import UserError
@@ -85,6 +92,14 @@ def test_interval_covers_the_truth_at_about_its_nominal_rate() -> None:
         whole += low <= 14 <= high
     assert hits >= 53
     assert whole >= hits  # whole layers can only cover more
+
+
+def test_few_groups_widen_the_interval() -> None:
+    # Student's 2.5 % quantile with 5 degrees of freedom is -2.5706 (any table); times sqrt(6 / 5)
+    # that is -2.8159, where the normal distribution leaves 0.24 %.
+    assert expanded_tail(6) == pytest.approx(0.00243, abs=2e-5)
+    assert expanded_tail(10**6) == pytest.approx(0.025, abs=1e-5)
+    assert expanded_tail(1) == pytest.approx(0.025)
 
 
 def test_two_halves_of_the_items_agree_within_one_layer() -> None:

@@ -51,6 +51,8 @@ ROUNDS = 2
 MAX_POSITIONS = 48
 
 _LETTER = regex.compile(r"\p{L}")
+_PART_OF_WORD = regex.compile(r"[\p{L}\p{M}\ufffd]")
+"""Letters, their marks, and pieces of either: a digit right after a word is in no language."""
 
 
 class Cell(NamedTuple):
@@ -263,11 +265,12 @@ def _token_words(lm: LanguageModel, ids: Sequence[int]) -> list[tuple[str, str |
     found: list[tuple[str, str | None]] = []
     for token, start, end in zip(ids, [0, *ends[:-1]], ends, strict=True):
         own = str(lm.tokenizer.decode([token]))
-        if token in special:
-            found.append((own, None))
+        text = whole[start:end] or own
+        if token in special or not _PART_OF_WORD.search(text):
+            found.append((text if token not in special else own, None))
         else:
             inside = _overlapping(words, start, max(end, start + 1))
-            found.append((whole[start:end] or own, inside and whole[slice(*inside)]))
+            found.append((text, inside and whole[slice(*inside)]))
     return found
 
 

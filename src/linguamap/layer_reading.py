@@ -20,6 +20,8 @@ from linguamap.model import LanguageModel, head_fingerprint
 from linguamap.progress import Progress, silent
 
 BATCH_TOKENS = 2048
+POOL_BLOCKS = 8
+"""So many blocks' rows of states, of as many layers as it takes, wait for each other."""
 
 Row = dict[str, object]
 
@@ -130,25 +132,90 @@ def _read_batch(
     ids, mask = right_padded([one.token_ids for one in batch], lm.tokenizer.pad_token_id or 0)
     rows = torch.cat([torch.full((e.stop - e.first,), i) for i, e in enumerate(batch)])
     places = torch.cat([torch.arange(e.first, e.stop) for e in batch])
-    head = "" if known is None else head_fingerprint(lm)
-    results: list[dict[int, Tensor]] = [{} for _ in readers]
+    pool = _Pool(lm, readers, block_rows, known)
 
     def see(layer: int, hidden: Tensor) -> None:
-        chosen = hidden[rows.to(hidden.device), places.to(hidden.device)]
-        digest = "" if known is None else states_digest(chosen)
-        keys = [_key(digest, reader.name, head) for reader in readers]
-        unread = [i for i, key in enumerate(keys) if known is None or key not in known]
-        if unread:
-            scan_head(lm.structure, chosen, [readers[i] for i in unread], block_rows)
-        for i, reader in enumerate(readers):
-            found = reader.result() if i in unread or known is None else known[keys[i]]
-            results[i][layer] = found
-            if known is not None:
-                known[keys[i]] = found
+        pool.add(layer, hidden[rows.to(hidden.device), places.to(hidden.device)])
 
     with lm.watch(layers, see):
         lm.run(ids, mask)
-    return results
+    return pool.results()
+
+
+class _Pool:
+    """States of several layers that go through the head together, so that its blocks are full."""
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        readers: Sequence[Reader],
+        block_rows: int,
+        known: dict[str, Tensor] | None,
+    ) -> None:
+        self.structure, self.readers = lm.structure, readers
+        self.block_rows, self.known = block_rows, known
+        self.head = "" if known is None else head_fingerprint(lm)
+        self._found: list[dict[int, Tensor]] = [{} for _ in readers]
+        self._waiting: list[tuple[int, Tensor, list[str]]] = []
+        self._unread: list[int] = []
+
+    def add(self, layer: int, states: Tensor) -> None:
+        """Take in one layer's states (row, d_model); known ones are not read again."""
+        known = self.known
+        digest = "" if known is None else states_digest(states)
+        keys = [_key(digest, reader.name, self.head) for reader in self.readers]
+        unread = [i for i, key in enumerate(keys) if known is None or key not in known]
+        for i, key in enumerate(keys):
+            if i not in unread and known is not None:
+                self._found[i][layer] = known[key]
+        if unread != self._unread:
+            self._read()
+        self._unread = unread
+        if unread:
+            self._waiting.append((layer, states, keys))
+        if sum(len(waiting) for _, waiting, _ in self._waiting) >= POOL_BLOCKS * self.block_rows:
+            self._read()
+
+    def results(self) -> list[dict[int, Tensor]]:
+        """For each reader layer -> (row, ...)."""
+        self._read()
+        return self._found
+
+    def _read(self) -> None:
+        if not self._waiting:
+            return
+        device = self._waiting[-1][1].device  # layers of one model may lie on several
+        states, again = _different(torch.cat([one.to(device) for _, one, _ in self._waiting]))
+        readers = [self.readers[i] for i in self._unread]
+        scan_head(self.structure, states, readers, self.block_rows)
+        sizes = [len(one) for _, one, _ in self._waiting]
+        for i, reader in zip(self._unread, readers, strict=True):
+            parts = torch.split(reader.result()[again], sizes)
+            for (layer, _, keys), part in zip(self._waiting, parts, strict=True):
+                part = part.clone()
+                self._found[i][layer] = part
+                if self.known is not None:
+                    self.known[keys[i]] = part
+        self._waiting = []
+
+
+def _different(states: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows without repeats, in order of first appearance, and which of them each row is.
+
+    A token that occurs again has the same state below the first block.
+    """
+    raw = states.contiguous().view(torch.uint8).cpu().numpy()
+    place: dict[bytes, int] = {}
+    keep: list[int] = []
+    again: list[int] = []
+    for row, values in enumerate(raw):
+        number = place.setdefault(values.tobytes(), len(keep))
+        if number == len(keep):
+            keep.append(row)
+        again.append(number)
+    if len(keep) < len(again):
+        states = states[torch.tensor(keep, device=states.device)]
+    return states, torch.tensor(again)
 
 
 def _key(digest: str, reader: str, head: str) -> str:

@@ -233,6 +233,8 @@ def _settled(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     last = max(given)
     if given[-1] == "en":
         return "The first word is English already when nothing is exchanged."
+    if given[-1] is None:
+        return "Untouched, the answer does not begin with a word whose language can be told."
     first = last + 1
     while first > 0 and given[first - 1] == "en":
         first -= 1

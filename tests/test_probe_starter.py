@@ -23,6 +23,7 @@ from linguamap.lens_text import EncodedText, encode_texts
 from linguamap.locate import locate_layers
 from linguamap.model import LanguageModel, load_model
 from linguamap.probe import run_probe
+from linguamap.records import UserError
 from linguamap.scenarios import render_all
 
 pytestmark = pytest.mark.starter
@@ -94,13 +95,16 @@ def differences(one: Reading, other: Reading) -> tuple[float, float]:
 
 
 # The tolerances that docs/methods.md states.
-@pytest.mark.parametrize(("dtype", "least_equal"), [("bfloat16", 0.85), ("float16", 0.95)])
-def test_half_precision_stays_close(
-    exact: Reading, starter_dir: Path, dtype: str, least_equal: float
-) -> None:
-    equal, gap = differences(exact, read(name=str(starter_dir), dtype=dtype))
-    assert equal >= least_equal
-    assert gap <= 0.05
+def test_half_precision_stays_close(exact: Reading, starter_dir: Path) -> None:
+    equal, gap = differences(exact, read(name=str(starter_dir), dtype="bfloat16"))
+    assert equal >= 0.95
+    assert gap <= 0.02
+
+
+def test_states_that_overflow_half_precision_are_refused(starter_dir: Path) -> None:
+    """Some of Gemma 3's states exceed what float16 can hold."""
+    with pytest.raises(UserError, match=r"not finite in float16; set model\.dtype to bfloat16"):
+        read(name=str(starter_dir), dtype="float16")
 
 
 def test_device_map_changes_nothing(exact: Reading, starter_dir: Path) -> None:
@@ -115,13 +119,15 @@ def test_the_gguf_file_itself_reads_alike(exact: Reading, gguf: Path) -> None:
     assert gap <= 0.05
 
 
-@pytest.mark.parametrize(("bits", "least_equal"), [("8bit", 0.8), ("4bit", 0.5)])
-def test_quantised_weights_are_read(
-    exact: Reading, starter_dir: Path, bits: str, least_equal: float
-) -> None:
+def test_four_bits_are_read_and_eight_are_refused(exact: Reading, starter_dir: Path) -> None:
+    """bitsandbytes' eight-bit product picks outliers over all positions, so later tokens reach back."""
     pytest.importorskip("bitsandbytes", reason="quantisation needs bitsandbytes")
-    found = read(name=str(starter_dir), dtype="float32", quantization=bits)
-    assert differences(exact, found)[0] >= least_equal
+    found = read(name=str(starter_dir), dtype="float32", quantization="4bit")
+    equal, gap = differences(exact, found)
+    assert equal >= 0.5
+    assert gap <= 0.1
+    with pytest.raises(UserError, match="self-check 'causal'"):
+        read(name=str(starter_dir), dtype="float32", quantization="8bit")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from linguamap.headscan import BLOCK_ROWS, Reader, scan_head
 from linguamap.lens_text import EncodedText, LensText, batched, right_padded
 from linguamap.model import LanguageModel, head_fingerprint
 from linguamap.progress import Progress, silent
+from linguamap.records import UserError
 
 BATCH_TOKENS = 2048
 POOL_BLOCKS = 8
@@ -77,6 +78,8 @@ def read_texts(
         share: (rank, count): only the batches whose number modulo count is rank.
     Returns:
         For each consumer one record batch a batch of this share, in the batches' order.
+    Raises:
+        UserError: the model's states are not finite in its dtype.
     """
     tables: list[list[pa.RecordBatch]] = [[] for _ in consumers]
     own = list(batched(encoded, batch_tokens))[share[0] :: share[1]]
@@ -160,7 +163,17 @@ class _Pool:
         self._unread: list[int] = []
 
     def add(self, layer: int, states: Tensor) -> None:
-        """Take in one layer's states (row, d_model); known ones are not read again."""
+        """Take in one layer's states (row, d_model); known ones are not read again.
+
+        Raises:
+            UserError: a state is not finite: float16 ends at 65,504, which some models exceed.
+        """
+        if not bool(states.isfinite().all()):
+            kind = str(states.dtype).removeprefix("torch.")
+            raise UserError(
+                f"lens: states of layer {layer} are not finite in {kind}; set model.dtype to "
+                "bfloat16 or float32"
+            )
         known = self.known
         digest = "" if known is None else states_digest(states)
         keys = [_key(digest, reader.name, self.head) for reader in self.readers]

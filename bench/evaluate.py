@@ -30,6 +30,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memory import Memory
+
 Row = dict[str, Any]
 TOOLS = ("linguamap", "lm-eval")
 
@@ -156,7 +158,7 @@ def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:
     loaded = time.perf_counter()
     steps: list[int] = []
     lm.model.register_forward_hook(lambda *_: steps.append(1))
-    measure = _Memory(lm.model)
+    measure = Memory(lm.model)
     generate(lm, items, config, save=done.extend)
     seconds = time.perf_counter() - loaded
     by_id = {int(one.item_id): one for one in items}
@@ -200,7 +202,7 @@ def _lm_eval(options: argparse.Namespace, prompts: list[str]) -> Row:
         for number, text in enumerate(prompts)
     ]
     loaded = time.perf_counter()
-    measure = _Memory(harness.model)
+    measure = Memory(harness.model)
     answers = harness.generate_until(requests, disable_tqdm=True)
     return {
         "answers": [answer.strip() for answer in answers],
@@ -208,37 +210,6 @@ def _lm_eval(options: argparse.Namespace, prompts: list[str]) -> Row:
         "load_seconds": loaded - started,
         **measure.end(),
     }
-
-
-class _Memory:
-    """Peak memory from now on, above the weights of a model."""
-
-    def __init__(self, model: Any) -> None:
-        import torch
-
-        tensors = {tensor.data_ptr(): tensor for tensor in model.parameters()}
-        self.weights = sum(t.numel() * t.element_size() for t in tensors.values())
-        self.on_gpu = torch.cuda.is_available()
-        if self.on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew
-        self.before = torch.cuda.memory_allocated() if self.on_gpu else self._status("VmRSS")
-
-    def end(self) -> Row:
-        import torch
-
-        peak = torch.cuda.max_memory_allocated() if self.on_gpu else self._status("VmHWM")
-        return {
-            "weights_bytes": self.weights,
-            "peak_bytes": peak,
-            "memory": peak - self.weights,
-            "before_bytes": self.before,
-        }
-
-    def _status(self, name: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def _read_speed() -> float:
@@ -280,9 +251,7 @@ def _row(options: argparse.Namespace, dtype: str, runs: dict[str, list[Row]]) ->
         "seconds": seconds,
         "memory_above_weights_bytes": {tool: int(median(tool, "memory")) for tool in TOOLS},
         "peak_bytes": {tool: int(median(tool, "peak_bytes")) for tool in TOOLS},
-        "rise_while_answering_bytes": {
-            tool: int(median(tool, "peak_bytes") - median(tool, "before_bytes")) for tool in TOOLS
-        },
+        "rise_while_answering_bytes": {tool: int(median(tool, "rise")) for tool in TOOLS},
         "weights_bytes": ours["weights_bytes"],
         "tokens_per_second": round(ours["n_tokens"] / median("linguamap", "seconds"), 1),
         "steps": ours["steps"],

@@ -64,10 +64,14 @@ def show_layers(run_dir: Path) -> list[RenderableType]:
     rows = evidence_rows(data)
     if rows:
         table = _table("Language", "Boundary", "Lens", "Retrieval", "Centred cosine")
-        table.add_column("Why not", style="dim")
-        for row in rows:
-            table.add_row(*row)
+        why: dict[str, list[str]] = {}
+        for language, *figures, reason in rows:
+            table.add_row(language, *figures)
+            if reason:
+                why.setdefault(reason, []).append(language)
         parts.append(table)
+        for reason, languages in why.items():
+            parts.append(Text(f"[ ] not counted for {', '.join(languages)}: {reason}", style="dim"))
     return parts or [Text("The layers were not located yet.", style="dim")]
 
 

@@ -10,6 +10,7 @@ How a documented command becomes a small one (``small_command``):
 * the model, wherever the command takes one, becomes a tiny random model; a command that can take one and
   names none gets it;
 * such a command also gets ``SMALL`` settings, and the languages en,es if it names none;
+* a sweep that names no variants gets two;
 * ``--endpoint`` becomes a server of the test; ``--data FOLDER`` the folder of real benchmark files;
 * of ``accelerate launch ... -m linguamap ...`` the part behind ``-m`` is run, as one process;
 * every run folder that the block reads and did not make is a copy of one finished tiny run.
@@ -152,6 +153,8 @@ def small_command(arguments: list[str], model: Path, data: Path | None, url: str
         str(values[name]): place for name, place in places.items() if values.get(name) is not None
     }
     words = [swapped.get(word, word) for word in arguments]
+    if "variants" in values and values["variants"] is None:
+        words += ["--variants", "last:1,few_shot"]
     if "model" not in values:
         return words
     if values["model"] is None:

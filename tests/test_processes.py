@@ -139,10 +139,10 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
         )
         for i in range(7)
     ]
-    config = EvaluateConfig(max_new_tokens=5, batch_size=2, temperature=1.0)
+    config = EvaluateConfig(max_new_tokens=5, batch_size=1, temperature=1.0)
     whole: list[list[Completion]] = []
     generate(lm, prompts, config, save=whole.append, seed=3)
-    assert len(whole) == 4
+    assert [len(unit) for unit in whole] == [2, 2, 2, 1]  # units of two batches
     said: list[tuple[int, int]] = []
     for rank in range(3):
         part: list[list[Completion]] = []
@@ -150,7 +150,7 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
             lm, prompts, config, seed=3, share=(rank, 3), save=part.append,
             progress=lambda label, done, total, note="": said.append((done, total)),
         )  # fmt: skip
-        assert part == whole[rank::3]  # sampled answers, too: a group's seed goes by its number
+        assert part == whole[rank::3]  # sampled answers, too: a unit's seed goes by its number
     assert said == [(2, 3), (3, 3), (2, 2), (2, 2)]
 
 

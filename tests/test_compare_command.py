@@ -134,6 +134,18 @@ def test_after_tuning_and_a_written_file(tmp_path: Path) -> None:
     )
 
 
+def test_the_latest_answers_that_all_runs_have_are_compared(tmp_path: Path) -> None:
+    """Two ways of tuning are told apart by their answers after it, and the table says which it took."""
+    tuned = [run_folder(tmp_path / name, {"fr": 2}, "after") for name in "ab"]
+    assert compared(*tuned)["where"] == "after"
+    assert "answers after tuning" in invoke(*tuned).stdout
+    for folder in tuned:
+        run_folder(folder, {"fr": 2})
+    untuned = run_folder(tmp_path / "c", {"fr": 2})
+    assert compared(*tuned, untuned)["where"] == "before"
+    assert "answers before tuning" in invoke(*tuned, untuned).stdout
+
+
 def test_mistakes(tmp_path: Path) -> None:
     one = run_folder(tmp_path / "a", {"fr": 1})
     other = run_folder(tmp_path / "b", {"hi": 1})

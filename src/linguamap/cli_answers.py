@@ -169,8 +169,11 @@ def identifiers(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is compared with.")],
     where: Annotated[
-        str, typer.Option("--where", help="Answers before or after tuning.")
-    ] = "before",
+        str | None,
+        typer.Option(
+            "--where", help="before or after tuning; after by default if all runs have it."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON here.")] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="The page; compare.html by default.")
@@ -181,11 +184,13 @@ def compare(
 
     With --json a page is drawn only where --to names it.
     """
-    from linguamap.compare_runs import Where, compare_runs
+    from linguamap.compare_runs import Where, compare_runs, latest_answers
     from linguamap.report.compare_page import write_compare
     from linguamap.report.terminal_scores import comparison_tables
     from linguamap.store import write_json
 
+    if where is None:
+        where = latest_answers(runs)
     if where not in get_args(Where):
         raise UserError(f"compare: --where {where} is unknown; known: before, after")
     if out is not None and out.is_dir():
@@ -200,7 +205,7 @@ def compare(
         _print_json(result)
         return
     for one in result["comparisons"]:
-        _print(comparison_tables(result["reference"], one["run"], one))
+        _print(comparison_tables(result["reference"], one["run"], one, where))
     if out is not None:
         _print([Text(f"Written: {out}")])
     _print([Text(f"Page: {page}")])

@@ -50,6 +50,12 @@ def compare_runs(folders: Sequence[Path], where: Where = "before") -> Row:
     return {"reference": str(folders[0]), "where": where, "comparisons": comparisons}
 
 
+def latest_answers(folders: Sequence[Path]) -> Where:
+    """``after`` if every run was evaluated after tuning, else ``before``."""
+    done = all((folder / "after" / "summary.json").exists() for folder in folders)
+    return "after" if done and folders else "before"
+
+
 def _answers(folder: Path, where: Where) -> list[Row]:
     """All answers of a finished evaluation."""
     open_run(folder, None)

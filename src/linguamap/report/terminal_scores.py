@@ -61,10 +61,13 @@ def _accuracy(row: Row) -> str:
     return f"{100 * row['accuracy']:.1f} ({low}{EN_DASH}{high})"
 
 
-def comparison_tables(first: str, second: str, comparison: Row) -> list[RenderableType]:
+def comparison_tables(first: str, second: str, comparison: Row, where: str) -> list[RenderableType]:
     """One run against another: all answers, by scenario, by benchmark, and the cells that differ."""
     parts: list[RenderableType] = [
-        Text(f"{second} against {first}, {comparison['n_prompts']} prompts", style="bold"),
+        Text(
+            f"{second} against {first}, answers {where} tuning, {comparison['n_prompts']} prompts",
+            style="bold",
+        ),
         *_left_out(comparison),
     ]
     table = _table(

@@ -7,6 +7,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --disable-pip-version-check -qq --constraint constraints.txt
 OUT    ?= runs/starter
 
+# One process a core, each with one thread: two with several threads each would wait for one another.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 .PHONY: run test check clean
 .DELETE_ON_ERROR:
 
@@ -15,11 +18,11 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(PYTEST) --durations 15
 
 check: $(VENV)/.test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not starter and not slow"
+	$(PYTEST) -m "not starter and not slow"
 
 .PHONY: lint
 lint: $(VENV)/.test

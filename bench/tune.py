@@ -1,12 +1,14 @@
-"""Tuning speed and memory: linguamap against TRL's SFTTrainer and against full fine-tuning.
+"""Tuning speed and memory: linguamap against TRL's SFTTrainer, full fine-tuning and a hand-made loop.
 
-    python bench/tune.py --json                      # both models, three contenders each
+    python bench/tune.py --json                      # both models, four contenders each
     python bench/tune.py --models starter --epochs 3
 
 Every contender runs in a process of its own, one after the other, on the same token ids, batch size,
 dtype, trained blocks and loss mask. TRL runs at its best settings found for this task: batches of
 like lengths, no gradient checkpointing, fused AdamW, no saving or logging, its fused head that never
-holds the full logits (the only loss that TRL 1.16 has). Needs: pip install 'trl==1.16.*'.
+holds the full logits (the only loss that TRL 1.16 has). ``full`` is TRL with nothing frozen. ``plain`` is
+the loop that one would write by hand: the same blocks frozen by ``requires_grad``, and only the counted
+positions through the head; it shows what keeping the boundary states alone is worth. Needs: pip install 'trl==1.16.*'.
 
 What the ratios mean: ``*_ratio`` over time is the rival's seconds over linguamap's, so more is better;
 ``memory_ratio`` is linguamap's peak memory over the rival's, so less is better.
@@ -27,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("linguamap", "trl", "full")
+CONTENDERS = ("linguamap", "trl", "full", "plain")
 N_BLOCKS_TUNED = 2
 LLAMA_30: dict[str, Any] = {
     "vocab_size": 49152,
@@ -92,7 +94,12 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(options.threads)
-    run = {"linguamap": run_linguamap, "trl": run_trl, "full": run_full}[options.worker]
+    run = {
+        "linguamap": run_linguamap,
+        "trl": run_trl,
+        "full": run_full,
+        "plain": run_plain,
+    }[options.worker]
     result = run(Path(options.models), options)
     result["warm_epoch"] = statistics.median(result["epochs"][1:] or result["epochs"])
     result["peak_memory_bytes"] = peak_memory()
@@ -139,6 +146,42 @@ def run_trl(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def run_full(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     return sft(folder, options, only_last_blocks=False)
+
+
+def run_plain(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Transformers and a loop: batches of like lengths, padded on the right, fused AdamW."""
+    import torch
+    from torch.nn.functional import cross_entropy
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype))
+    model.requires_grad_(False).train()
+    for block in model.model.layers[-N_BLOCKS_TUNED:]:
+        block.requires_grad_(True)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+    data = sorted(make_data(options.examples, model.config.vocab_size), key=lambda one: len(one[0]))
+    batches = [data[i : i + options.batch] for i in range(0, len(data), options.batch)]
+    times, losses = [], []
+    started = time.monotonic()
+    for epoch in range(options.epochs):
+        begun, total, n_counted = time.monotonic(), 0.0, 0
+        for batch in random.Random(epoch).sample(batches, len(batches)):
+            longest = max(len(ids) for ids, _ in batch)
+            ids = torch.tensor([one + [0] * (longest - len(one)) for one, _ in batch])
+            counted = torch.tensor([one + [False] * (longest - len(one)) for _, one in batch])
+            mask = torch.tensor([[i < len(one) for i in range(longest)] for one, _ in batch])
+            hidden = model.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+            logits = model.lm_head(hidden[:, :-1][counted[:, 1:]]).float()
+            loss = cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            total, n_counted = total + loss.item() * len(logits), n_counted + len(logits)
+        times.append(time.monotonic() - begun)
+        losses.append(total / n_counted)
+    return {"epochs": times, "total": time.monotonic() - started, "build": 0.0, "loss": losses}
 
 
 def sft(folder: Path, options: argparse.Namespace, *, only_last_blocks: bool) -> dict[str, Any]:
@@ -246,7 +289,7 @@ def compare(
         "threads": options.threads,
         **floor(folder, ours["warm_epoch"], options),
     }
-    for rival, prefix in (("trl", ""), ("full", "full_")):
+    for rival, prefix in (("trl", ""), ("full", "full_"), ("plain", "plain_")):
         if rival in results:
             theirs = results[rival]
             row[f"{prefix}warm_ratio"] = round(theirs["warm_epoch"] / ours["warm_epoch"], 2)

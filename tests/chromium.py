@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ SWITCHES = (
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium; skipped where it, its driver or Selenium is missing."""
+    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@contextmanager
+def open_browser(profile: Path) -> Iterator[Any]:
+    """A browser with a profile of its own; the test is skipped where something is missing."""
     pytest.importorskip("selenium", reason="Selenium is not installed (extra 'dev')")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -32,12 +40,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.binary_location = chromium
     for switch in SWITCHES:
         options.add_argument(switch)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.add_argument(f"--user-data-dir={profile}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
     opened.implicitly_wait(0)
-    yield opened
-    opened.quit()
+    try:
+        yield opened
+    finally:
+        opened.quit()
 
 
 def visit(browser: Any, page: Path, hash_part: str = "") -> None:
@@ -48,7 +58,7 @@ def visit(browser: Any, page: Path, hash_part: str = "") -> None:
     wait_for(browser, "document.documentElement.dataset.ready === 'true'")
 
 
-def wait_for(browser: Any, condition: str, seconds: float = 20) -> None:
+def wait_for(browser: Any, condition: str, seconds: float = 40) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(browser, seconds, 0.05).until(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from chromium import open_browser, wait_for
 from fake_identifier import FakeIdentifier, by_script
 from linguamap import cli_explore
 from linguamap.cli import app
@@ -24,6 +25,7 @@ from linguamap.explore.items import Items
 from linguamap.explore.page import Explorer
 from linguamap.explore.reading import Question, Reading, read_question, typed
 from linguamap.explore.variants import Variants
+from linguamap.handover import NextTokens
 from linguamap.model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.delta import Delta, apply_delta, save_delta
@@ -193,18 +195,38 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
          "word_language": "en"}
         for layer in range(-1, 5)
     ]  # fmt: skip
+    curve = NextTokens(HOSTILE, HOSTILE, [0.9, 0.1], [0.1, 0.9], (0.9, 0.1))
     hostile = Reading(
-        "before", row, {}, replace(reading.grid, cells=cells, tokens=[HOSTILE]), handed
+        "before", row, {}, replace(reading.grid, cells=cells, tokens=[HOSTILE]), handed, curve
     )
     found = draw_readings([hostile], ["en", "es"], "es", True, HOSTILE)
     parsed = Tags(found)
-    assert not parsed.tags & {"script", "img", "iframe", "object", "a", "svg"}
+    assert not parsed.tags & {"script", "img", "iframe", "object", "a"}
     assert not {name for name in parsed.attributes if name.startswith("on")}
     assert "<script>window.pwned = 1</script>" in parsed.text
     assert "${" not in found
     assert "{{" not in found
     assert "\u202e" not in Tags(shown(HOSTILE)).text
     assert "RLO" in shown(HOSTILE)
+
+
+def test_the_handover_curve_by_hand() -> None:
+    row = {"answer": "Hola", "answer_language": "es", "language_correct": True, "finish": "stop"}
+    handed = [
+        {"layer": layer, "intervention": "to_english", "text": "a", "has_word": True,
+         "word_language": "es"}
+        for layer in range(-1, 3)
+    ]  # fmt: skip
+    curve = NextTokens("Hola", "Hello", [1.0, 0.5, 0.0], [0.0, 0.25, 1.0], (1.0, 0.0))
+    reading = Reading("before", row, {}, None, handed, curve)
+    found = draw_readings([reading], ["en", "es"], "es", False, "")
+    # 44 to 448 across, 10 (100 %) to 156 (0 %) down
+    assert 'data-l="es" points="44.0,10.0 246.0,83.0 448.0,156.0"' in found
+    assert 'data-l="en" points="44.0,156.0 246.0,119.5 448.0,10.0"' in found
+    assert "After layer 1: 50% and 25%" in Tags(found).text
+    alike = draw_readings([replace(reading, next_tokens=None)], ["en", "es"], "es", False, "")
+    assert "begin their answer with the same token" in alike
+    assert "<svg" not in alike
 
 
 def test_the_sentence_on_handover_by_hand() -> None:
@@ -269,25 +291,10 @@ def test_without_gradio_the_message_says_what_to_install(monkeypatch: pytest.Mon
 
 # In a browser --------------------------------------------------------------------------------
 
-SWITCHES = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1280,1000",
-)  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium on the explorer's page; skipped where something for it is missing."""
     pytest.importorskip("gradio", reason="Gradio is not installed (extra 'explore')")
-    pytest.importorskip("selenium", reason="Selenium is not installed (extra 'dev')")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium chromium-driver")
     from linguamap.cli_explore import free_port
     from linguamap.explore.page import build, serve
 
@@ -295,28 +302,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     page = build(explorer)
     port = free_port("127.0.0.1", 0)
     serve(page, explorer, "127.0.0.1", port)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for switch in SWITCHES:
-        options.add_argument(switch)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        opened.get(f"http://127.0.0.1:{port}/")
-        wait_for(opened, "document.querySelector('#look')")
-        yield opened
+        with open_browser(tmp_path_factory.mktemp("profile")) as opened:
+            opened.get(f"http://127.0.0.1:{port}/")
+            wait_for(opened, "document.querySelector('#look')")
+            yield opened
     finally:
-        opened.quit()
         page.close(verbose=False)
-
-
-def wait_for(browser: Any, condition: str, seconds: float = 40) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, seconds, 0.1).until(
-        lambda opened: opened.execute_script(f"return Boolean({condition})"), condition
-    )
 
 
 def enter(browser: Any, name: str, text: str) -> None:
@@ -377,6 +369,9 @@ def test_a_picked_item_fills_in_the_prompt_and_shows_its_outcome(browser: Any) -
     wait_for(browser, "document.querySelectorAll('#result .lm-handover').length === 2")
     said = browser.execute_script("return document.querySelector('#result').textContent")
     assert "right is 7" in said
+    curves = "return document.querySelectorAll('#result .lm-curve svg').length"
+    alike = said.count("with the same token")
+    assert browser.execute_script(curves) + alike == 2
     assert "wanted: Spanish" in said or "as wanted" in said
 
 

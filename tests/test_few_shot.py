@@ -54,11 +54,19 @@ def test_the_draw_is_the_seeds_and_the_same_in_every_language() -> None:
     assert items(0) == first
     assert items(1) != first
     assert items(0, 2) == {key: shots[:2] for key, shots in first.items()}
-    by_item: dict[str, set[tuple[str, ...]]] = {}
-    for (item, _), shots in first.items():
-        by_item.setdefault(item, set()).add(tuple(shots))
-    assert all(len(draws) == 1 for draws in by_item.values())
-    assert len({next(iter(draws)) for draws in by_item.values()}) > 1
+    # every prompt of a cell has the same beginning, and so have all cells but for their language
+    assert len({tuple(shots) for shots in first.values()}) == 1
+
+
+def test_what_is_too_near_gives_way_to_the_next() -> None:
+    first, second, third, asked = some_prompts(4)[::2]
+    (usual,) = with_shots([asked], [first, second, third], 2, seed=0)
+    place = usual.shots[0]
+    rest = [one for one in (first, second, third) if one is not place]
+    near = dataclasses.replace(asked, group="g")
+    (other,) = with_shots([near], [dataclasses.replace(place, group="g"), *rest], 2, seed=0)
+    assert other.shots[0] is usual.shots[1]
+    assert set(other.shots) == set(rest)
 
 
 def test_text_is_the_examples_and_then_the_prompt() -> None:

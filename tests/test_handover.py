@@ -14,6 +14,7 @@ from linguamap.handover import (
     Twins,
     handover,
     handover_curves,
+    next_tokens,
     supports_handover,
 )
 from linguamap.model import LanguageModel
@@ -119,6 +120,49 @@ def test_the_last_layer_hands_the_next_token_over() -> None:
     with torch.no_grad():
         english = lm.model(input_ids=torch.tensor([one.english_ids])).logits[0, -1].argmax()
     assert row["text"] == lm.tokenizer.decode([int(english)], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2"])
+def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None:
+    lm = tiny_lm(kind)
+    tells_apart = 0
+    for one in make_twins(lm):
+        prompt, english = torch.tensor([one.prompt_ids]), torch.tensor([one.english_ids])
+        states = lm.block_outputs(english)
+        with torch.no_grad():
+            plain = lm.model(input_ids=prompt).logits[0, -1].softmax(-1)
+            twin = lm.model(input_ids=english).logits[0, -1].softmax(-1)
+        found = next_tokens(lm, one)
+        own, other = int(plain.argmax()), int(twin.argmax())
+        if own == other:
+            assert found is None
+            continue
+        tells_apart += 1
+        assert found is not None
+        assert (found.own_token, found.english_token) == (
+            lm.tokenizer.decode([own]), lm.tokenizer.decode([other]),
+        )  # fmt: skip
+        assert found.untouched == pytest.approx([float(plain[own]), float(plain[other])], abs=1e-5)
+        assert len(found.own) == lm.n_layers + 1
+        for layer in range(lm.n_layers + 1):
+
+            def change(_: int, hidden: torch.Tensor, layer: int = layer) -> torch.Tensor:
+                out = hidden.clone()
+                out[0, -1] = states[layer][0, -1]
+                return out
+
+            with lm.watch([layer], change), torch.no_grad():
+                patched = lm.model(input_ids=prompt).logits[0, -1].softmax(-1)
+            chances = (found.own[layer], found.english[layer])
+            assert chances == pytest.approx([float(patched[own]), float(patched[other])], abs=1e-5)
+        assert found.english[-1] == pytest.approx(float(twin[other]), abs=1e-5)
+    assert tells_apart
+
+
+def test_twins_that_go_on_alike_have_no_curve() -> None:
+    lm = tiny_lm("llama")
+    ids = make_twins(lm)[0].prompt_ids
+    assert next_tokens(lm, Twins("i", "g", "open", "es", ids, ids)) is None
 
 
 def test_rows_of_the_table() -> None:

@@ -20,9 +20,11 @@ def with_shots(
 ) -> list[Prompt]:
     """Put ``k`` worked examples of the same language, kind and scenario in front of each prompt.
 
-    Which ones is drawn by seed, test item and training item alone: the same items, in the same order,
-    in every language and scenario that has them. An example of the prompt's own item, group or
-    question is never taken. Prompt ids stay, so answers are compared with those without examples.
+    Which ones is drawn by seed and training item alone: the same items, in the same order, in every
+    language and scenario that has them, and in front of every prompt of a cell, so that this long
+    beginning is read once for all of them. An example of the prompt's own item, group or question is
+    never taken; the next one takes its place. Prompt ids stay, so answers are compared with those
+    without examples.
 
     Args:
         prompts: what is asked.
@@ -48,7 +50,7 @@ def with_shots(
                 "worked reasoning; add a benchmark that has (sums, choice, passage), or use "
                 "another tune.method"
             )
-        order = sorted(fitting.values(), key=lambda one: _rank(prompt, one, seed))
+        order = sorted(fitting.values(), key=lambda one: _rank(one, seed))
         found.append(dataclasses.replace(prompt, shots=tuple(order[:k])))
     return found
 
@@ -57,9 +59,9 @@ def _cell(prompt: Prompt) -> Cell:
     return prompt.language, prompt.kind, prompt.scenario
 
 
-def _rank(prompt: Prompt, example: Prompt, seed: int) -> tuple[int, str]:
-    key = (prompt.benchmark, prompt.item_id, example.benchmark, example.item_id)
-    return draw.number("shots", seed, *key), example.prompt_id
+def _rank(example: Prompt, seed: int) -> tuple[int, str]:
+    number = draw.number("shots", seed, example.benchmark, example.item_id)
+    return number, example.prompt_id
 
 
 def _is_near(example: Prompt, prompt: Prompt) -> bool:

@@ -12,8 +12,9 @@ and is run once.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -70,6 +71,24 @@ class Twins:
     language: str
     prompt_ids: list[int]
     english_ids: list[int]
+
+
+@dataclass(frozen=True)
+class NextTokens:
+    """How likely a prompt is to go on as it would by itself, or as its English twin would.
+
+    Attributes:
+        own_token, english_token: the most likely next tokens of the two prompts, decoded.
+        own, english: probabilities of these tokens when the state of the last position is the English
+            twin's after layer 0, 1, ... L; before layer 0 nothing has been read but that position's token.
+        untouched: the same two probabilities when nothing is exchanged.
+    """
+
+    own_token: str
+    english_token: str
+    own: list[float]
+    english: list[float]
+    untouched: tuple[float, float]
 
 
 Edit = Callable[[int, int, Tensor], Tensor | None]
@@ -187,14 +206,47 @@ def handover_curves(
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
 
 
+def next_tokens(lm: LanguageModel, twins: Twins) -> NextTokens | None:
+    """The handover of one prompt to its English twin as a curve, which one first word is not.
+
+    Returns:
+        None if both prompts go on with the same token: nothing tells them apart there.
+    """
+    states = _last_states(lm, [twins.english_ids])
+    n_rows = lm.n_layers + 2
+    (logits,) = _steps(lm, [twins.prompt_ids], n_rows, _exchanging(states, n_rows), 1)
+    chances = logits.float().softmax(-1)
+    own, english = int(chances[0].argmax()), int(chances[-1].argmax())  # row 0: untouched
+    if own == english:
+        return None
+    picked = chances[:, [own, english]].tolist()
+    return NextTokens(
+        lm.tokenizer.decode([own]),
+        lm.tokenizer.decode([english]),
+        [row[0] for row in picked[1:]],
+        [row[1] for row in picked[1:]],
+        (picked[0][0], picked[0][1]),
+    )
+
+
 def _exchange(
     lm: LanguageModel, into: Sequence[list[int]], donors: Sequence[list[int]], new_tokens: int
 ) -> list[list[str]]:
     """Continuations of each prompt with the donor's last state after layer -1 (none), 0, ... L."""
     n_rows = lm.n_layers + 2
-    states = [
-        torch.stack([h[0, -1] for h in lm.block_outputs(torch.tensor([ids]))]) for ids in donors
-    ]  # per item (layer, d_model)
+    edit = _exchanging(_last_states(lm, donors), n_rows)
+    return _continue(lm, into, n_rows, edit, new_tokens)
+
+
+def _last_states(lm: LanguageModel, prompts: Sequence[list[int]]) -> list[Tensor]:
+    """Each prompt's states (layer, d_model) at its last position."""
+    return [
+        torch.stack([h[0, -1] for h in lm.block_outputs(torch.tensor([ids]))]) for ids in prompts
+    ]
+
+
+def _exchanging(states: Sequence[Tensor], n_rows: int) -> Edit:
+    """Give each item's row l + 1 the item's state after layer l, once."""
 
     def edit(step: int, layer: int, hidden: Tensor) -> Tensor | None:
         if step > 0:
@@ -204,7 +256,7 @@ def _exchange(
             changed[item * n_rows + layer + 1, 0] = donor[layer].to(hidden)
         return changed
 
-    return _continue(lm, into, n_rows, edit, new_tokens)
+    return edit
 
 
 def _skip_blocks(
@@ -225,11 +277,21 @@ def _skip_blocks(
     return _continue(lm, prompts, n_rows, edit, new_tokens)
 
 
-@torch.no_grad()
 def _continue(
     lm: LanguageModel, prompts: Sequence[list[int]], n_rows: int, edit: Edit, new_tokens: int
 ) -> list[list[str]]:
-    """Greedy continuations of ``n_rows`` copies of each prompt, edited layer by layer.
+    """Greedy continuations of ``n_rows`` copies of each prompt, edited layer by layer."""
+    steps = _steps(lm, prompts, n_rows, edit, new_tokens)
+    written = torch.stack([logits.argmax(-1) for logits in steps], 1)
+    texts = lm.tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [texts[i * n_rows : (i + 1) * n_rows] for i in range(len(prompts))]
+
+
+@torch.no_grad()
+def _steps(
+    lm: LanguageModel, prompts: Sequence[list[int]], n_rows: int, edit: Edit, new_tokens: int
+) -> Iterator[Tensor]:
+    """Logits (row, vocabulary) of each greedy token of ``n_rows`` edited copies of each prompt.
 
     The prompts but for their last token run once; the copies begin with that token.
     """
@@ -237,21 +299,14 @@ def _continue(
     cache.batch_repeat_interleave(n_rows)
     mask = mask.repeat_interleave(n_rows, 0)
     token = ids[:, -1:].repeat_interleave(n_rows, 0)
-    written: list[Tensor] = []
-
-    def see(layer: int, hidden: Tensor) -> Tensor | None:
-        return edit(len(written), layer, hidden)
-
-    with lm.watch(range(lm.n_layers + 1), see):
-        for _ in range(new_tokens):
+    for step in range(new_tokens):
+        with lm.watch(range(lm.n_layers + 1), partial(edit, step)):
             logits = lm.model(
                 input_ids=token, past_key_values=cache, **_options(lm.model, mask, 1)
-            ).logits
-            token = logits[:, -1].argmax(-1, keepdim=True)
-            written.append(token)
-            mask = torch.cat([mask, torch.ones_like(token)], 1)
-    texts = lm.tokenizer.batch_decode(torch.cat(written, 1), skip_special_tokens=True)
-    return [texts[i * n_rows : (i + 1) * n_rows] for i in range(len(prompts))]
+            ).logits[:, -1]
+        yield logits
+        token = logits.argmax(-1, keepdim=True)
+        mask = torch.cat([mask, torch.ones_like(token)], 1)
 
 
 def _prefill(lm: LanguageModel, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor, Any]:

@@ -17,18 +17,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linguamap.benchmarks import load_benchmark
 from linguamap.config import ScoreConfig
 from linguamap.gold import Gold, gold_from_items
 from linguamap.identifier_check import measured_for_run
 from linguamap.langid import Identifier, make_identifier
-from linguamap.languages import get_language
 from linguamap.manifest import write_manifest
 from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
-from linguamap.records import Benchmark, Completion, Prompt, Split, UserError
+from linguamap.records import Completion, Prompt, UserError
 from linguamap.rescore import answers_name, rejudge_run, shards, stored_answers
-from linguamap.scenarios import render_all
+from linguamap.run_items import RunItems, describe
 from linguamap.score import judge, summarise
 from linguamap.store import (
     Run,
@@ -182,21 +180,21 @@ class Pipeline:
         summary = summarise(
             rows,
             config.model.name,
-            benchmarks=[benchmark.name for benchmark in self.test_benchmarks],
+            benchmarks=[benchmark.name for benchmark in self.items.test_benchmarks],
             languages=config.languages,
             identifier=measured_for_run(
                 self.run.path("identifier.json"), config, self.identifier, self._gold
             ),
         )
-        summary["benchmarks"] = [describe(benchmark) for benchmark in self.test_benchmarks]
+        summary["benchmarks"] = [describe(benchmark) for benchmark in self.items.test_benchmarks]
         write_json(self.run.path(where, "summary.json"), summary)
 
     def _gold(self) -> Gold:
         """The run's own texts of known language, on which its identifier is tried."""
         try:
-            return gold_from_items(self.benchmarks("train"), "training items")
+            return gold_from_items(self.items.benchmarks("train"), "training items")
         except UserError:  # not every benchmark has training items
-            return gold_from_items(self.test_benchmarks, "test items")
+            return gold_from_items(self.items.test_benchmarks, "test items")
 
     def rescore(self, score: ScoreConfig | None = None) -> None:
         """Judge the stored answers again, without the model, and redo what is made from them.
@@ -227,7 +225,7 @@ class Pipeline:
 
         run_probe(
             self.model,
-            self.train_prompts,
+            self.items.train_prompts,
             self.run.config,
             self.identifier,
             self.run.path("probe", "lens.parquet").parent,
@@ -238,7 +236,7 @@ class Pipeline:
             return  # the first process draws the grids, a few prompts' worth
         write_grids(
             self.model,
-            self.train_prompts,
+            self.items.train_prompts,
             self.run.config,
             self.identifier,
             self.run.path("probe", "grid.json"),
@@ -311,7 +309,7 @@ class Pipeline:
         identifier = self._probing_identifier()
         run_probe(
             self._tuned_model,
-            self.train_prompts,
+            self.items.train_prompts,
             self.run.config,
             identifier,
             self.run.path("probe_after", "lens.parquet").parent,
@@ -320,7 +318,7 @@ class Pipeline:
         )
         write_grids(
             self._tuned_model,
-            self.train_prompts,
+            self.items.train_prompts,
             self.run.config,
             identifier,
             self.run.path("probe_after", "grid.json"),
@@ -404,61 +402,16 @@ class Pipeline:
     def identifier(self) -> Identifier:
         return make_identifier(self.run.config.score.identifier, self.run.config.languages)
 
-    def benchmarks(self, split: Split) -> list[Benchmark]:
-        """The benchmarks that were asked for, aligned by item id."""
-        config = self.run.config
-        for code in config.languages:
-            get_language(code)
-        folder = Path(config.data.folder) if config.data.folder else None
-        return [
-            load_benchmark(
-                name,
-                config.languages,
-                split,
-                folder=folder,
-                revision=config.data.revision,
-                subjects=config.data.subjects,
-                halves=config.data.hold_out,
-            )
-            for name in config.data.benchmarks
-        ]
-
     @cached_property
-    def test_benchmarks(self) -> list[Benchmark]:
-        """The benchmarks with the items that are evaluated."""
-        return self.benchmarks("test")
-
-    @cached_property
-    def test_prompts(self) -> list[Prompt]:
-        """The evaluation's prompts, in their fixed order."""
-        config = self.run.config
-        return render_all(
-            self.test_benchmarks,
-            config.languages,
-            config.scenarios,
-            config.evaluate.items,
-            config.seed,
-            config.data.name_language,
-        )
-
-    @cached_property
-    def train_prompts(self) -> list[Prompt]:
-        """All training items in the plain scenarios, for the probes."""
-        config = self.run.config
-        return render_all(
-            self.benchmarks("train"),
-            config.languages,
-            ["monolingual", "code_mixed"],
-            None,
-            config.seed,
-            config.data.name_language,
-        )
+    def items(self) -> RunItems:
+        """What the run asks and trains on."""
+        return RunItems(self.run.config)
 
     def asked(self, where: str) -> list[Prompt]:
         """The prompts before or after; few-shot prompting puts worked examples before the latter."""
         if where == "after" and self.run.config.tune.method == "few_shot":
             return self._prompts_with_shots
-        return self.test_prompts
+        return self.items.test_prompts
 
     @cached_property
     def _prompts_with_shots(self) -> list[Prompt]:
@@ -466,7 +419,7 @@ class Pipeline:
 
         config = self.run.config
         examples = self.tuning_data.prompts
-        return with_shots(self.test_prompts, examples, config.tune.shots, config.seed)
+        return with_shots(self.items.test_prompts, examples, config.tune.shots, config.seed)
 
     @cached_property
     def tuning_data(self) -> TuningData:
@@ -475,24 +428,10 @@ class Pipeline:
 
         return gather(
             self.run.config,
-            lambda: self.benchmarks("train"),
-            self.test_benchmarks,
+            lambda: self.items.benchmarks("train"),
+            self.items.test_benchmarks,
             lambda: self.model,
             lambda: self.identifier,
             self.run.path("tuned", "tuning.json").parent,
             self.progress,
         )
-
-
-def describe(benchmark: Benchmark) -> dict[str, Any]:
-    """What a summary says of a benchmark's rows: read, used, left out and why."""
-    return {
-        "name": benchmark.name,
-        "kind": benchmark.kind,
-        "split": benchmark.split,
-        "source": benchmark.source,
-        "items": {code: len(items) for code, items in benchmark.items.items()},
-        "missing_languages": list(benchmark.missing_languages),
-        "rows_read": benchmark.rows_read,
-        "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
-    }

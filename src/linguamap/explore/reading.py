@@ -13,7 +13,7 @@ from linguamap.explore.items import ENGLISH
 from linguamap.explore.variants import Variants, When
 from linguamap.generate import encode, generate
 from linguamap.grid import TokenGrid, token_grid
-from linguamap.handover import Twins, handover, supports_handover
+from linguamap.handover import NextTokens, Twins, handover, next_tokens, supports_handover
 from linguamap.langid import Identifier
 from linguamap.lens_text import LensText
 from linguamap.model import LanguageModel
@@ -51,6 +51,7 @@ class Reading:
     Attributes:
         row: the judged answer, as a line of ``answers.jsonl``.
         handover: rows of :data:`linguamap.handover.ITEMS_SCHEMA`.
+        next_tokens: the handover to the English twin as a curve; None where it cannot tell.
         missing: part -> why it will not come.
     """
 
@@ -59,6 +60,7 @@ class Reading:
     missing: dict[str, str]
     grid: TokenGrid | None = None
     handover: list[dict[str, Any]] | None = None
+    next_tokens: NextTokens | None = None
 
 
 def typed(text: str, language: str) -> Prompt:
@@ -226,5 +228,6 @@ def _with_handover(
     else:
         encoded = [one.token_ids for one in encode(lm, [own, english], config.model)]
         twins = Twins(own.item_id, own.item_id, own.kind, own.language, encoded[0], encoded[1])
-        return replace(reading, handover=handover(lm, [twins], identifier).to_pylist())
+        rows = handover(lm, [twins], identifier).to_pylist()
+        return replace(reading, handover=rows, next_tokens=next_tokens(lm, twins))
     return replace(reading, missing={**reading.missing, "handover": reason})

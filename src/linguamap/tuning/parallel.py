@@ -7,6 +7,7 @@ gradients are divided by the counted tokens of all.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,14 @@ def connect(processes: Processes, device: torch.device) -> Parallel:
     from accelerate import PartialState
 
     PartialState(cpu=device.type == "cpu")
+    # Threads of the group that still run when the interpreter ends abort the process, now and then.
+    atexit.register(_disconnect)
     return Parallel(processes.rank, processes.count, device)
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @dataclass(frozen=True)

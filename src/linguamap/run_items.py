@@ -1,0 +1,86 @@
+"""What a run asks and trains on: its benchmarks and prompts, loaded once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from linguamap.benchmarks import load_benchmark
+from linguamap.config import RunConfig
+from linguamap.languages import get_language
+from linguamap.records import Benchmark, Prompt, Split
+from linguamap.scenarios import render_all
+
+
+@dataclass
+class RunItems:
+    """The items that a run's settings name."""
+
+    config: RunConfig
+
+    def benchmarks(self, split: Split) -> list[Benchmark]:
+        """The benchmarks that were asked for, aligned by item id."""
+        config = self.config
+        for code in config.languages:
+            get_language(code)
+        folder = Path(config.data.folder) if config.data.folder else None
+        return [
+            load_benchmark(
+                name,
+                config.languages,
+                split,
+                folder=folder,
+                revision=config.data.revision,
+                subjects=config.data.subjects,
+                halves=config.data.hold_out,
+            )
+            for name in config.data.benchmarks
+        ]
+
+    @cached_property
+    def test_benchmarks(self) -> list[Benchmark]:
+        """The benchmarks with the items that are evaluated."""
+        return self.benchmarks("test")
+
+    @cached_property
+    def test_prompts(self) -> list[Prompt]:
+        """The evaluation's prompts, in their fixed order."""
+        config = self.config
+        return render_all(
+            self.test_benchmarks,
+            config.languages,
+            config.scenarios,
+            config.evaluate.items,
+            config.seed,
+            config.data.name_language,
+        )
+
+    @cached_property
+    def train_prompts(self) -> list[Prompt]:
+        """All training items in the plain scenarios, for the probes."""
+        config = self.config
+        return render_all(
+            self.benchmarks("train"),
+            config.languages,
+            ["monolingual", "code_mixed"],
+            None,
+            config.seed,
+            config.data.name_language,
+        )
+
+
+def describe(benchmark: Benchmark) -> dict[str, Any]:
+    """What a summary says of a benchmark's rows: read, used, left out and why."""
+    return {
+        "name": benchmark.name,
+        "kind": benchmark.kind,
+        "split": benchmark.split,
+        "source": benchmark.source,
+        "items": {code: len(items) for code, items in benchmark.items.items()},
+        "missing_languages": list(benchmark.missing_languages),
+        "rows_read": benchmark.rows_read,
+        "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
+    }

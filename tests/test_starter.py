@@ -55,7 +55,7 @@ def test_interrupted_conversion_leaves_nothing_half_made(
     monkeypatch.setitem(sys.modules, starter.MODULE, fake)
     with pytest.raises(RuntimeError, match="killed"):
         starter.starter_folder()
-    assert list(cache.iterdir()) == []
+    assert [one.name for one in cache.iterdir()] in ([], [".converting.lock"])
 
 
 @pytest.mark.starter

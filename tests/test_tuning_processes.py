@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from linguamap.cli import app
 from linguamap.store import read_json, read_rows
+from tiny import save_tiny
 from tune_program import train
 from tuning_cases import tiny_lm
 
@@ -34,10 +37,13 @@ BASE: dict[str, Any] = {
 def launch(
     config: str, folder: Path, out: str, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
+    return start(config, str(PROGRAM), str(folder), out, json.dumps({**BASE, **settings}))
+
+
+def start(config: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file",
-        str(ROOT / "configs" / config), str(PROGRAM), str(folder), out,
-        json.dumps({**BASE, **settings}),
+        str(ROOT / "configs" / config), *words,
     ]  # fmt: skip
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
@@ -126,3 +132,21 @@ def test_a_cache_that_does_not_fit_is_refused_when_sharded(tmp_path: Path) -> No
     done = launch("fsdp.yaml", tmp_path, "two", cache_gb=1e-5)
     assert done.returncode != 0
     assert "set it higher, or to 0" in done.stderr
+
+
+def test_the_command_probes_first_where_that_is_missing(tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "tiny", "llama", max_position_embeddings=4096)
+    settings = ["probe.items=2", "probe.similarity_items=8", "probe.handover_items=1"]
+    settings += ["probe.bootstrap=10", "locate.bootstrap=10", "tune.examples=12", "tune.epochs=1"]
+    sets = [part for one in settings for part in ("--set", one)]
+    asked = ["tune", "--model", str(model), "--languages", "en,es", *sets]
+    alone = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "alone")])
+    assert alone.exit_code == 0, alone.output
+    done = start("data_parallel.yaml", "-m", "linguamap", *asked, "--out", str(tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    first, second = (read_json(tmp_path / name / "layers.json") for name in ("alone", "two"))
+    assert second == first
+    tunings = [read_json(tmp_path / n / "tuned" / "tuning.json") for n in ("alone", "two")]
+    assert [tuning["processes"] for tuning in tunings] == [1, 2]
+    assert tunings[1]["train_loss"] == pytest.approx(tunings[0]["train_loss"], rel=TOLERANCE)
+    assert "Delta in" in done.stdout

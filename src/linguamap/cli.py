@@ -264,6 +264,12 @@ def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
 @app.command()
 def tune(
     out: Out = DEFAULT_OUT,
+    model: Model = None,
+    revision: Revision = None,
+    languages: Languages = None,
+    benchmarks: Benchmarks = None,
+    data: Data = None,
+    seed: Seed = None,
     method: Method = None,
     layers: Layers = None,
     train_data: Annotated[
@@ -277,7 +283,9 @@ def tune(
     teacher_model: Annotated[
         str | None, typer.Option("--teacher-model", help="Its model, where it offers several.")
     ] = None,
+    config: ConfigFile = None,
     settings: Set = None,
+    fresh: Fresh = False,
 ) -> None:
     """Train the located blocks only; writes a delta. Or one of its rivals, with --method.
 
@@ -287,8 +295,9 @@ def tune(
     if processes.count > 1:
         take_device()
     pipeline = _open(
-        out, None, settings, False, processes, method=method, layers=layers,
-        train_data=train_data, teacher=teacher, teacher_model=teacher_model,
+        out, config, settings, fresh, processes, model=model, revision=revision,
+        languages=languages, benchmarks=benchmarks, data=data, seed=seed, method=method,
+        layers=layers, train_data=train_data, teacher=teacher, teacher_model=teacher_model,
     )  # fmt: skip
     pipeline.probe()
     if processes.rank == 0:

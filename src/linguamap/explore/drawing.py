@@ -150,7 +150,7 @@ def _grid(reading: Reading, language: str) -> str:
     return (
         f'<div class="lm-scroll" role="region" tabindex="0" dir="{direction}" '
         f'aria-label="{title}; scrolls sideways"><table class="lm-grid">'
-        f'<caption dir="ltr">{title}.{rest}</caption>'
+        f'<caption dir="ltr"><span>{title}.{rest}</span></caption>'
         f'<thead><tr><th scope="col">layer</th>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{_in_words(grid)}"
     )
@@ -206,9 +206,9 @@ def _handover(reading: Reading, language: str) -> str:
         f"{_curve(reading, language)}"
         f'<div class="lm-scroll" role="region" tabindex="0" '
         f'aria-label="{TITLES[reading.when]}: handover by layer; scrolls sideways">'
-        f'<table class="lm-grid lm-handover"><caption>{TITLES[reading.when]}: the first word after the '
-        "state of the last position was exchanged after this layer. One prompt gives one word a "
-        "layer, not a rate.</caption>"
+        f'<table class="lm-grid lm-handover"><caption><span>{TITLES[reading.when]}: the first word '
+        "after the state of the last position was exchanged after this layer. One prompt gives one "
+        "word a layer, not a rate.</span></caption>"
         f'<thead><tr><th scope="col">layer</th><th scope="col">untouched</th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
@@ -254,7 +254,7 @@ def _curve(reading: Reading, language: str) -> str:
         parts.append(
             f'<polyline data-l="{_escaped(code)}" points="{points}" stroke-dasharray="{dashes}"/>'
         )
-    own, english = (f"<bdi>{_blank(t)}</bdi>" for t in (found.own_token, found.english_token))
+    own, english = (f"“<bdi>{_blank(t.strip() or t)}</bdi>”" for t in (found.own_token, found.english_token))
     untouched = " and ".join(percent(chance) for chance in found.untouched)
     rows = "".join(
         f"<li>After layer {layer}: {percent(one)} and {percent(other)}</li>"

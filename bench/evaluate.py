@@ -23,16 +23,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+from children import Row, run_child, write_result
 from memory import Memory
 
-Row = dict[str, Any]
 TOOLS = ("linguamap", "lm-eval")
 
 
@@ -49,7 +47,7 @@ def main() -> None:
             runs: dict[str, list[Row]] = {tool: [] for tool in TOOLS}
             for _ in range(options.repeats):
                 for tool in TOOLS:
-                    runs[tool].append(_start(options, tool, dtype, asked))
+                    runs[tool].append(run_child(__file__, tool, dtype, asked))
                     _say(options, tool, dtype, runs[tool][-1])
             rows.append(_row(options, dtype, runs))
             details += _differing(json.loads(asked.read_text(encoding="utf-8")), runs, dtype)
@@ -97,21 +95,6 @@ def _prompts(options: argparse.Namespace) -> list[str]:
     return [prompt.text for prompt in render_all(benchmark, languages, ["monolingual"], n_items)]
 
 
-def _start(options: argparse.Namespace, tool: str, dtype: str, asked: Path) -> Row:
-    """One tool's whole process, and what it measured of itself."""
-    result = asked.with_name("result.json")
-    arguments = [sys.executable, __file__, *sys.argv[1:], "--child", tool, "--dtypes", dtype]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [*arguments, "--files", str(asked), str(result)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{tool} failed:\n{done.stderr[-4000:]}")
-    measured: Row = json.loads(result.read_text(encoding="utf-8"))
-    return measured
-
-
 def _say(options: argparse.Namespace, tool: str, dtype: str, run: Row) -> None:
     line = (
         f"{dtype} {tool}: {run['seconds']:.1f} s, {run['memory'] / 1e6:.0f} MB above "
@@ -131,9 +114,7 @@ def _child(options: argparse.Namespace) -> None:
     asked, result = map(Path, options.files)
     prompts: list[str] = json.loads(asked.read_text(encoding="utf-8"))
     run = (_linguamap if options.child == "linguamap" else _lm_eval)(options, prompts)
-    run["threads"] = torch.get_num_threads()
-    run["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    result.write_text(json.dumps(run), encoding="utf-8")
+    write_result(result, run)
 
 
 def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:

@@ -27,9 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,9 +36,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from children import Row, run_child, write_result
 from memory import Memory
 
-Row = dict[str, Any]
 RIVALS = ("transformers", "transformers-rows", "nnterp-argmax", "nnterp")
 TOOLS = ("linguamap", *RIVALS)
 BEFORE = 32
@@ -150,24 +148,9 @@ def _measure(options: argparse.Namespace, asked: Path, dtype: str, length: int, 
     runs: dict[str, list[Row]] = {tool: [] for tool in tools}
     for _ in range(options.repeats):
         for tool in tools:
-            runs[tool].append(_start(options, tool, dtype, stride, asked))
+            runs[tool].append(run_child(__file__, tool, dtype, asked, "--stride", str(stride)))
             _say(options, tool, dtype, length, runs[tool][-1])
     return {"dtype": dtype, "answer_positions": length or None, **_row(options, runs)}
-
-
-def _start(options: argparse.Namespace, tool: str, dtype: str, stride: int, asked: Path) -> Row:
-    """One contender's whole process, and what it measured of itself."""
-    result = asked.with_name("result.json")
-    arguments = [sys.executable, __file__, *sys.argv[1:], "--child", tool, "--dtypes", dtype]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [*arguments, "--stride", str(stride), "--files", str(asked), str(result)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{tool} failed:\n{done.stderr[-4000:]}")
-    measured: Row = json.loads(result.read_text(encoding="utf-8"))
-    return measured
 
 
 def _say(options: argparse.Namespace, tool: str, dtype: str, length: int, run: Row) -> None:
@@ -198,9 +181,7 @@ def _child(options: argparse.Namespace) -> None:
     }
     with torch.no_grad():
         run = readers[options.child](options, texts)
-    run["threads"] = torch.get_num_threads()
-    run["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    result.write_text(json.dumps(run), encoding="utf-8")
+    write_result(result, run)
 
 
 def _linguamap(options: argparse.Namespace, texts: list[Row]) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -290,6 +289,7 @@ def test_without_gradio_the_message_says_what_to_install(monkeypatch: pytest.Mon
 
 
 # In a browser --------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:

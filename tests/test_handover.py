@@ -146,9 +146,11 @@ def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None
         assert len(found.own) == lm.n_layers + 1
         for layer in range(lm.n_layers + 1):
 
-            def change(_: int, hidden: torch.Tensor, layer: int = layer) -> torch.Tensor:
+            def change(
+                _: int, hidden: torch.Tensor, donor: torch.Tensor = states[layer][0, -1]
+            ) -> torch.Tensor:
                 out = hidden.clone()
-                out[0, -1] = states[layer][0, -1]
+                out[0, -1] = donor
                 return out
 
             with lm.watch([layer], change), torch.no_grad():

@@ -254,7 +254,9 @@ def _curve(reading: Reading, language: str) -> str:
         parts.append(
             f'<polyline data-l="{_escaped(code)}" points="{points}" stroke-dasharray="{dashes}"/>'
         )
-    own, english = (f"“<bdi>{_blank(t.strip() or t)}</bdi>”" for t in (found.own_token, found.english_token))
+    own, english = (
+        f"“<bdi>{_blank(t.strip() or t)}</bdi>”" for t in (found.own_token, found.english_token)
+    )
     untouched = " and ".join(percent(chance) for chance in found.untouched)
     rows = "".join(
         f"<li>After layer {layer}: {percent(one)} and {percent(other)}</li>"

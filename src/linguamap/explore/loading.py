@@ -12,8 +12,8 @@ from linguamap.explore.variants import Variants
 from linguamap.langid import make_identifier
 from linguamap.languages import get_language
 from linguamap.model import load_model
-from linguamap.run_items import RunItems
 from linguamap.records import UserError
+from linguamap.run_items import RunItems
 from linguamap.store import open_run
 
 

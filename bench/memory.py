@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+PAGE_BYTES = 4096
 
 
 class Memory:
@@ -16,6 +17,8 @@ class Memory:
 
         tensors = {tensor.data_ptr(): tensor for tensor in model.parameters()}
         self.weights = sum(t.numel() * t.element_size() for t in tensors.values())
+        for tensor in tensors.values():  # weights that a loader only maps are read now, not later
+            tensor.detach().flatten()[:: PAGE_BYTES // tensor.element_size()].sum()
         self.on_gpu = torch.cuda.is_available()
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats()

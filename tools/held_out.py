@@ -1,9 +1,9 @@
 """The main job's tuned model on starter items that the run did not ask, by which no setting was chosen.
 
-    linguamap merge --out runs/starter --to merged
-    linguamap evaluate --out runs/all_before --set evaluate.items=24
-    linguamap evaluate --out runs/all_after --model merged --set evaluate.items=24
-    python tools/held_out.py runs/starter runs/all_before runs/all_after
+linguamap merge --out runs/starter --to merged
+linguamap evaluate --out runs/all_before --set evaluate.items=24
+linguamap evaluate --out runs/all_after --model merged --set evaluate.items=24
+python tools/held_out.py runs/starter runs/all_before runs/all_after
 """
 
 from __future__ import annotations

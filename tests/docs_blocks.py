@@ -10,6 +10,8 @@ How a documented command becomes a small one (``small_command``):
 * the model, wherever the command takes one, becomes a tiny random model; a command that can take one and
   names none gets it;
 * such a command also gets ``SMALL`` settings, and the languages en,es if it names none;
+* a command that goes on with a run folder of the same block takes model and languages from there, as a
+  user's would;
 * a sweep that names no variants gets two;
 * ``--endpoint`` becomes a server of the test; ``--data FOLDER`` the folder of real benchmark files;
 * of ``accelerate launch ... -m linguamap ...`` the part behind ``-m`` is run, as one process;
@@ -145,7 +147,9 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
             return dict(inner.params)
 
 
-def small_command(arguments: list[str], model: Path, data: Path | None, url: str) -> list[str]:
+def small_command(
+    arguments: list[str], model: Path, data: Path | None, url: str, *, goes_on: bool = False
+) -> list[str]:
     """The same command on a tiny model; the module's docstring says how."""
     values = parsed(arguments)
     places = {"model": str(model), "data": str(data), "endpoint": url}
@@ -157,9 +161,9 @@ def small_command(arguments: list[str], model: Path, data: Path | None, url: str
         words += ["--variants", "last:1,few_shot"]
     if "model" not in values:
         return words
-    if values["model"] is None:
+    if values["model"] is None and not goes_on:
         words += ["--model", str(model)]
-    if "languages" in values and values["languages"] is None:
+    if "languages" in values and values["languages"] is None and not goes_on:
         words += ["--languages", "en,es"]
     if "settings" in values and "out" in values:
         words += [part for setting in SMALL for part in ("--set", setting)]

@@ -231,6 +231,7 @@ def test_commands_run(
             continue
         values = parsed(arguments)
         starts = "model" in values and "out" in values
+        goes_on = starts and any(folder in made for folder in run_folders(arguments))
         for folder in run_folders(arguments):
             if starts and folder not in made:
                 shutil.rmtree(place / folder, ignore_errors=True)
@@ -241,7 +242,7 @@ def test_commands_run(
             if values.get(name) is not None and not (place / values[name]).exists():
                 (place / values[name]).write_text("seed: 1\n" if name == "config" else "the\n")
         data = request.getfixturevalue("benchmarks_dir") if values.get("data") else None
-        small = small_command(arguments, model, data, url)
+        small = small_command(arguments, model, data, url, goes_on=goes_on)
         _call([sys.executable, "-m", "linguamap", *small], place)
 
 

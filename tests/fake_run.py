@@ -350,7 +350,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         "method": "selective", "layers": tuned, "trainable_parameters": 11_147_776,
         "total_parameters": 268_098_176, "trainable_share": 0.0416, "epochs": 3,
         "seconds_per_epoch": [74.0, 52.0, 51.5], "peak_memory_bytes": 3_100_000_000,
-        "train_loss": [1.9, 0.8, 0.55], "validation_loss": [1.1, 0.9, 0.87],
+        "train_loss": [1.9, 0.8, 0.55], "validation_loss": [1.1, 0.9, 0.92], "best_epoch": 2,
         "delta_bytes": 22_300_000, "seed": seed,
     })  # fmt: skip
     put(
@@ -371,6 +371,11 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
             },
         },
     )
+    put(folder / "identifier.json", {
+        "name": "lingua", "languages": {"fr": {
+            "sentences": {"value": 1.0, "low": 0.96, "high": 1.0, "n": 100},
+            "words": {"value": 0.85, "low": 0.81, "high": 0.89, "n": 300}}},
+    })  # fmt: skip
     names = ("before", "probe", "locate", "tune", "after", "probe_after", "compare")
     put(folder / "stages.json", {
         name: {"seconds": 12.5 * (place + 1) ** 2, "peak_memory_bytes": 2_000_000_000 + place,

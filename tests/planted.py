@@ -20,6 +20,7 @@ class Planted:
         width: layers over which the change runs; 0 is a step.
         item_noise: scatter between items, which is what the bootstrap must see.
         flat: no late phase at all: English and target are level, nothing falls.
+        english: share of English words before the late phase.
     """
 
     turn: float = 14.5
@@ -27,6 +28,7 @@ class Planted:
     width: float = 1.0
     item_noise: float = 0.1
     flat: bool = False
+    english: float = 0.8
 
     def lateness(self) -> Array:
         """(layer,) from 0 in the middle phase to 1 in the late one, 1/2 at ``turn``."""
@@ -44,7 +46,7 @@ class Planted:
     def lens_shares(self) -> tuple[Array, Array]:
         """(layer,) shares of target and English words; level at ``turn``."""
         late = self.lateness()
-        return 0.1 + 0.7 * late, 0.8 - 0.7 * late
+        return 0.1 + 0.7 * late, self.english - (self.english - 0.1) * late
 
     def similarity_values(self) -> Array:
         """(layer,) retrieval or centred cosine."""

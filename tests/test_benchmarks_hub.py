@@ -191,3 +191,17 @@ def test_the_real_library_is_called_as_it_expects(
     assert [item.gold for item in found.items["fr"]] == [("4",)] * 3
     with pytest.raises(UserError, match=r"none of ar is in .*which has en, fr"):
         load_benchmark("mgsm", ["ar"], "test")
+
+
+def test_each_data_set_may_have_its_own_revision(fake: FakeDatasets) -> None:
+    revisions = {"mgsm": "one", "xquad": "two"}
+    assert load_benchmark("mgsm", ["fr"], "test", revision=revisions).source.endswith(" at one")
+    assert load_benchmark("xquad", ["es"], "test", revision=revisions).source.endswith(" at two")
+    load_benchmark("mmlu", ["de"], "test", revision=revisions)
+    assert {(path, revision) for path, _, _, revision in fake.calls} == {
+        ("juletxara/mgsm", "one"),
+        ("google/xquad", "two"),
+        ("CohereLabs/Global-MMLU-Lite", None),
+    }
+    with pytest.raises(UserError, match="no data set is called mgms; there are mgsm, xquad"):
+        load_benchmark("mgsm", ["fr"], "test", revision={"mgms": "one"})

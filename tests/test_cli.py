@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from linguamap import cli
+from linguamap.config import load_config
+from linguamap.pipeline import Pipeline
 from tiny import save_tiny
 
 
@@ -75,6 +78,12 @@ def test_doctor_on_a_tiny_model(tmp_path: Path) -> None:
     assert "FAIL" not in done.stdout
 
 
+def test_doctor_names_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
+    done = call("doctor", str(save_tiny(tmp_path / "m", "mamba")))
+    assert done.returncode == 0, done.stderr
+    assert "cache: cannot be used" in done.stdout
+
+
 def test_doctor_refuses_what_is_no_decoder(tmp_path: Path) -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -120,3 +129,20 @@ def test_another_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_version_and_help() -> None:
     assert call("--version").stdout.startswith("linguamap ")
     assert "evaluate" in call("--help").stdout
+
+
+def test_the_cache_budget_and_blocks_as_a_method_are_options_of_tune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Done(Exception):
+        pass
+
+    def stop(pipeline: Pipeline) -> None:
+        raise Done
+
+    monkeypatch.setattr(Pipeline, "probe", stop)
+    out = tmp_path / "r"
+    arguments = ["tune", "--out", str(out), "--cache-gb", "0.5", "--method", "first:2"]
+    assert isinstance(CliRunner().invoke(cli.app, arguments).exception, Done)
+    tune = load_config(out / "config.yaml").tune
+    assert (tune.cache_gb, tune.method, tune.layers) == (0.5, "selective", "first:2")

@@ -35,6 +35,7 @@ def test_counts_differences_and_exact_p_by_hand() -> None:
     assert task["mcnemar_p"] == pytest.approx(binomtest(1, 7, 0.5).pvalue)
     assert task["difference"] == pytest.approx(0.5)
     assert task["low"] < 0.5 < task["high"]
+    assert (task["test"], task["interval"]) == ("mcnemar", "newcombe")
     kept = overall["language_consistency"]
     assert (kept["before"], kept["after"], kept["gained"]) == (0.0, 1.0, 10)
     assert kept["mcnemar_p"] == pytest.approx(2 * 0.5**10)
@@ -78,6 +79,25 @@ def test_cells_are_corrected_for_their_number() -> None:
     assert p_values == pytest.approx([2 * 0.5**9, 2 * 0.5**6, 1.0])
     holm = [cell["task_accuracy"]["holm_p"] for cell in found]
     assert holm == pytest.approx([3 * 2 * 0.5**9, 2 * 2 * 0.5**6, 1.0])
+
+
+def test_rows_that_pool_prompts_of_an_item_are_tested_by_item() -> None:
+    """Three items in three languages each, all gained: 2 of 8 signs, not 2 of 2**9."""
+    rows = [(f"i{i}", code) for i in range(3) for code in ("fr", "es", "hi")]
+    first, second = (
+        [row(i, task, True, language=code, prompt_id=f"{i}/{code}") for i, code in rows]
+        for task in (False, True)
+    )
+    found = compare_answers(first, second)
+    pooled, cell = found["overall"]["task_accuracy"], found["cells"][0]["task_accuracy"]
+    assert (pooled["mcnemar_p"], pooled["test"]) == (pytest.approx(2 / 8), "sign_flip_by_item")
+    assert (cell["mcnemar_p"], cell["test"]) == (pytest.approx(2 / 8), "mcnemar")
+    assert (pooled["gained"], pooled["lost"], pooled["n"], cell["n"]) == (9, 0, 9, 3)
+    assert (pooled["interval"], cell["interval"]) == ("newcombe_by_item", "newcombe")
+    assert (pooled["low"], pooled["high"]) == (cell["low"], cell["high"])
+    spoke = found["overall"]["language_consistency"]  # nothing changed
+    assert (spoke["difference"], spoke["mcnemar_p"]) == (0.0, 1.0)
+    assert spoke["low"] < -0.1 < 0.1 < spoke["high"]
 
 
 def test_runs_without_a_common_prompt_are_refused() -> None:

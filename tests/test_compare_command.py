@@ -77,7 +77,8 @@ def test_two_runs_by_hand(tmp_path: Path) -> None:
     task = comparison["overall"]["task_accuracy"]
     assert (task["before"], task["after"]) == (0.3, 0.75)
     assert (task["gained"], task["lost"], task["n"]) == (9, 0, 20)
-    assert task["mcnemar_p"] == pytest.approx(binomtest(0, 9, 0.5).pvalue)
+    assert task["mcnemar_p"] == pytest.approx(2 * 0.5**8)  # 8 items changed, one in both languages
+    assert task["test"] == "sign_flip_by_item"
     french, hindi = comparison["cells"]
     assert french["task_accuracy"]["holm_p"] == pytest.approx(2 * 2 * 0.5**8)
     assert hindi["task_accuracy"]["holm_p"] == 1.0
@@ -103,6 +104,7 @@ def test_table_names_the_cells_that_differ(tmp_path: Path) -> None:
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     overall = next(line for line in lines if line.startswith("all answers"))
     assert "30.0 to 75.0" in overall
+    assert "p: sign-flip test over items for pooled rows, exact McNemar test for cells." in lines
     assert "Cells that differ in 'right task' (Holm p < 0.05): 1 of 2" in lines
     assert "Cells that differ in 'in the language' (Holm p < 0.05): 0 of 2" in lines
     listed = [line for line in lines if line.startswith("Sums French Monolingual 10.0 to 90.0")]

@@ -61,3 +61,35 @@ def test_difference_names_key_and_both_values() -> None:
     assert len(changes) == 1
     assert changes[0].startswith("tune.epochs: ")
     assert changes[0].endswith("-> 7")
+
+
+def test_paths_hold_from_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = load_config(
+        None,
+        [
+            "model.name=model",
+            "data.folder=data",
+            "data.benchmarks=[mgsm, my.jsonl]",
+            "tune.data=t.jsonl",
+        ],
+    )
+    assert config.model.name == str(tmp_path / "model")
+    assert config.data.folder == str(tmp_path / "data")
+    assert config.data.benchmarks == ["mgsm", str(tmp_path / "my.jsonl")]
+    assert config.tune.data == str(tmp_path / "t.jsonl")
+    assert load_config(None, ["model.name=Qwen/Qwen3-0.6B"]).model.name == "Qwen/Qwen3-0.6B"
+
+
+@pytest.mark.parametrize("method", ["first:2", "middle:1", "last:12", "random:3"])
+def test_a_choice_of_blocks_is_a_method(method: str) -> None:
+    tune = load_config(None, [f"tune.method={method}"]).tune
+    assert (tune.method, tune.layers) == ("selective", method)
+    with pytest.raises(UserError, match=f"method {method} names blocks, and so does layers 4;"):
+        load_config(None, [f"tune.method={method}", "tune.layers='4'"])
+    with pytest.raises(UserError, match=r"tune.method: Input should be 'selective', "):
+        load_config(None, ["tune.method=first"])

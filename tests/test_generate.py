@@ -14,7 +14,7 @@ from linguamap.model import LanguageModel, load_model
 from linguamap.prefixes import Beginning, BeginningStates, shared_beginnings
 from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.thinking import split_thinking
-from tiny import save_tiny
+from tiny import STATE_SPACE, save_tiny
 
 TEXTS = [
     "The cat sat on the mat.",
@@ -56,6 +56,44 @@ def test_batched_greedy_equals_hugging_face_one_by_one(tmp_path: Path, kind: str
     encoded = encode(lm, prompts(TEXTS))
     found = Decoder(lm, EvaluateConfig(max_new_tokens=12, stop=[]), (), 0).run([encoded])
     assert [(c.answer, c.n_tokens) for c in found] == by_hugging_face(lm, encoded, 12)
+
+
+@pytest.mark.parametrize("kind", STATE_SPACE)
+def test_a_model_without_a_usable_cache_equals_hugging_face(tmp_path: Path, kind: str) -> None:
+    """Regression: a traceback, and words without sense from rwkv, whose state was not passed on.
+
+    Some texts share a beginning. None is of one token: RecurrentGemma keeps a state inside, and
+    Hugging Face begins such a text with the state that the text before it left.
+    """
+    lm = load(tmp_path, kind)
+    assert lm.cache_fault is not None
+    asked = prompts(["The cat sat on the mat. " + text for text in TEXTS[:2]] + TEXTS[:4])
+    encoded = encode(lm, asked)
+    assert {one.beginning is None for one in encoded} == {True, False}
+    expected = by_hugging_face(lm, encoded, 8)
+    found: dict[str, Completion] = {}
+    said: list[str] = []
+    generate(
+        lm,
+        asked,
+        EvaluateConfig(max_new_tokens=8, batch_size=2, stop=[]),
+        save=lambda part: found.update({one.prompt_id: one for one in part}),
+        progress=lambda label, done, total, detail: said.append(detail),
+    )
+    assert [(found[p.prompt_id].answer, found[p.prompt_id].n_tokens) for p in asked] == expected
+    assert said[-1].endswith("slowly: no cache")
+
+
+def test_answers_without_a_cache_stop_and_are_those_with_one(tmp_path: Path) -> None:
+    lm = load(tmp_path, "llama")
+    encoded = encode(lm, prompts(TEXTS))
+    text = by_hugging_face(lm, encoded, 12)[0][0]
+    config = EvaluateConfig(max_new_tokens=12, stop=[])
+    stops = (next(c for c in text if not c.isspace()),)
+    cached = Decoder(lm, config, stops, 0).run([encoded])
+    lm.cache_fault = "planted"
+    assert Decoder(lm, config, stops, 0, BeginningStates(lm)).run([encoded]) == cached
+    assert cached[0].finish == "stop"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -161,16 +199,16 @@ def test_out_of_memory_halves_the_batch_and_ends_in_one_clear_line(
     config = EvaluateConfig(max_new_tokens=6)
     expected: list[Completion] = []
     generate(lm, prompts(TEXTS), config, save=expected.extend)
-    read = Decoder._read
+    read = Decoder.read
     limit, rows = 2, []
 
-    def limited(self: Decoder, batch: list[Encoded], start: int) -> Rows:
+    def limited(self: Decoder, batch: list[Encoded], start: int) -> tuple[Rows, torch.Tensor]:
         if len(batch) > limit:
             raise torch.OutOfMemoryError("planted")
         rows.append(len(batch))
         return read(self, batch, start)
 
-    monkeypatch.setattr(Decoder, "_read", limited)
+    monkeypatch.setattr(Decoder, "read", limited)
     found: list[Completion] = []
     generate(lm, prompts(TEXTS), config, save=found.extend)
     assert found == expected

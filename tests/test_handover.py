@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from fake_identifier import FakeIdentifier, by_script
 from linguamap.handover import (
@@ -201,6 +202,25 @@ def test_curves_by_hand() -> None:
     assert 0 <= curve["english_low"] < 0.5 < curve["english_high"] <= 1
 
 
+def test_a_band_has_a_width_where_all_prompts_agree() -> None:
+    """Three prompts of two groups, no word in English: Wilson's limits of 0 in 2 and of 2 in 2.
+
+    Regression: the bootstrap gave 0 (0 to 0).
+    """
+    facts = {"kind": "open", "language": "es", "layer": 3, "intervention": "to_english"}
+    said = {"text": "", "word_language": "es", "has_word": True}
+    rows = [{"item_id": f"i{i}", "group": g, **facts, **said} for i, g in enumerate("aab")]
+    (curve,) = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
+    assert (curve["english"], curve["english_low"], curve["target"]) == (0.0, 0.0, 1.0)
+    limits = binomtest(0, 2).proportion_ci(method="wilson")
+    assert curve["english_high"] == pytest.approx(limits.high)
+    assert curve["target_low"] == pytest.approx(1 - limits.high)
+
+
 def test_a_model_without_such_a_cache_is_told_apart() -> None:
     assert supports_handover(tiny_lm("llama"))
     assert not supports_handover(tiny_lm("mamba"))
+    assert not supports_handover(tiny_lm("jamba"))
+    lm = tiny_lm("llama")
+    lm.cache_fault = "planted"
+    assert not supports_handover(lm)

@@ -68,15 +68,24 @@ def test_english_always_is_a_candidate() -> None:
     assert len(make_identifier("lingua", ["en"]).languages) > 20
 
 
-def test_lingua_is_forced_within_a_script_and_silent_outside() -> None:
-    identifier = build("lingua")
-    german = identifier.identify("Die Kinder gingen durch den Schnee nach Hause.")
-    assert german.language in SIX
-    russian = identifier.identify("Дети шли домой по снегу.")
-    assert (russian.language, russian.reason) == (None, "ambiguous")
+def test_lingua_reads_words_among_the_candidates_and_texts_among_all() -> None:
+    identifier = build("lingua", ("es",))
+    portuguese = "As crianças foram para casa pela neve e não encontraram ninguém na rua."
+    assert identifier.identify(portuguese).language == "pt"
+    assert identifier.identify("El resultado es 18.").language == "es"  # Portuguese is likelier
+    assert set(identifier.identify_words(portuguese.split())) <= {"es", "en", None}
+    assert identifier.identify("Дети шли домой по снегу.").language == "ru"
+    assert identifier.identify_words(["снегу"]) == [None]
 
 
-@pytest.mark.parametrize("name", ["langdetect", "fasttext"])
+def test_a_few_kanji_are_japanese_where_chinese_is_no_candidate() -> None:
+    assert build("lingua", ("ja",)).identify("太平洋").language == "ja"
+    assert build("lingua", ("ja", "zh")).identify("太平洋").language == "zh"
+    chinese = "孩子们在雪中走回家，他们很高兴。"
+    assert build("lingua", ("ja",)).identify(chinese).language == "zh"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_language_outside_the_candidates_is_named_for_texts_only(name: str) -> None:
     identifier = build(name)
     text = "Die Kinder gingen durch den Schnee nach Hause."
@@ -94,6 +103,24 @@ def test_fasttext_without_candidates_knows_all_and_needs_some_confidence() -> No
 def test_langdetect_calls_both_chinese_scripts_chinese() -> None:
     identifier = build("langdetect", ("zh", "ja"))
     assert identifier.identify("孩子们在雪中走回家，他们很高兴。").language == "zh"
+
+
+@pytest.mark.parametrize(
+    ("target", "near"), [("es", "pt"), ("id", "sw"), ("it", "ro"), ("ja", "zh")]
+)
+def test_lingua_tells_the_target_from_its_neighbour(
+    benchmarks_dir: Path, target: str, near: str
+) -> None:
+    """Among target and English alone most of the neighbour's sentences would count as the target."""
+    identifier = build("lingua", (target,))
+
+    def share(language: str) -> float:
+        path = benchmarks_dir / "lingua_testdata" / "sentences" / f"{language}.txt"
+        texts = path.read_text(encoding="utf-8").splitlines()[:100]
+        return sum(identifier.identify(one).language == target for one in texts) / len(texts)
+
+    assert share(target) > 0.97
+    assert share(near) < 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)

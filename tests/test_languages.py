@@ -63,6 +63,10 @@ answer_phrase = "Ri ka {answer}."
 result_sentence = "Sol ka {number}."
 answer_cues = ["ri ka", "ka"]
 option_cues = ["fa"]
+option_nouns = ["fa", "ka-"]
+ordinals = ["un|1.", "du-", "tri", "kat", "fin-"]
+option_letters = ["ä b c d"]
+answer_endings = []
 articles = []
 decimal_mark = ","
 thousands_marks = ["."]
@@ -95,6 +99,8 @@ def test_a_new_language_is_one_row() -> None:
     assert table["xx"].texts.answer_phrase == "Ri ka {answer}."
     assert table["xx"].scripts == ("Latn",)
     assert table["xx"].segmented
+    assert table["xx"].ordinals[0] == ("un", "1.")
+    assert table["xx"].option_letters == (("ä", "b", "c", "d"),)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +112,8 @@ def test_a_new_language_is_one_row() -> None:
         ("{answer}", "answer", "'answer_phrase' must hold {answer} exactly once"),
         ("{number}", "{number}{number}", "'result_sentence' must hold {number} exactly once"),
         ('answer_in = "Ri éxi."', 'answer_in = "Ri {language}."', "'answer_in' must hold no placeholder"),
+        ('option_letters = ["ä b c d"]\n', "", "'option_letters' is missing"),
+        (', "fin-"]', "]", "'ordinals' must hold five texts: first, second, third, fourth, last"),
         ('open = "Re."', 'open = "Re."\nopen_ = "Re."', "'open_' is unknown"),
         ('open = "Re."', "open = ", "not valid TOML"),
     ],

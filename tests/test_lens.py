@@ -20,6 +20,7 @@ from linguamap.lens import (
     ITEMS_SCHEMA,
     LensText,
     identifier_ceiling,
+    identifier_noise,
     language_lens,
     lens_curves,
 )
@@ -223,6 +224,24 @@ def test_bands_agree_with_scipy() -> None:
     assert band.value == pytest.approx(hits.sum() / totals.sum())
     assert band.low == pytest.approx(reference.low, abs=0.004)
     assert band.high == pytest.approx(reference.high, abs=0.004)
+
+
+def test_noise_is_the_share_among_random_tokens() -> None:
+    lm = tiny_lm("llama")
+    shares = [
+        identifier_noise(lm, FakeIdentifier(("en", "es"), always))
+        for always in (
+            lambda word: "en",
+            lambda word: None,
+            lambda word: "es" if len(word) % 2 else "en",
+        )
+    ]
+    assert shares[0]["shares"] == {"en": 1.0}
+    assert shares[1]["shares"] == {}
+    assert shares[0]["n_words"] == shares[1]["n_words"] > 500
+    mixed = shares[2]["shares"]
+    assert mixed["en"] + mixed["es"] == pytest.approx(1)
+    assert identifier_noise(lm, IDENTIFIER, 3) == identifier_noise(lm, IDENTIFIER, 3)
 
 
 def test_ceiling_by_hand() -> None:

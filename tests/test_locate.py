@@ -34,7 +34,9 @@ BLOCKS = [2] * 18
 TOTAL = 100
 
 
-def found(planted: Planted, seed: int, n: int = 30, languages: str = "es,ar,hi") -> dict:  # type: ignore[type-arg]
+def found(  # type: ignore[type-arg]
+    planted: Planted, seed: int, n: int = 30, languages: str = "es,ar,hi", noise: float = 0.0
+) -> dict:
     rng = np.random.default_rng(seed)
     codes = languages.split(",")
     return locate_layers(
@@ -44,6 +46,7 @@ def found(planted: Planted, seed: int, n: int = 30, languages: str = "es,ar,hi")
         total_parameters=TOTAL,
         config=CONFIG,
         seed=seed,
+        noise=noise,
     )
 
 
@@ -117,6 +120,16 @@ def test_no_late_phase_is_said_and_nothing_proposed(seed: int) -> None:
     assert result["trainable_share"] == 0
     assert "no late phase" in result["evidence"]["reason"]
     json.dumps(result, allow_nan=False)
+
+
+def test_what_an_identifier_makes_of_garbage_is_not_english() -> None:
+    """A third of random words look English, which leads a target that none of them looks like."""
+    garbage = Planted(english=0.33)
+    assert found(garbage, 0)["phases"]["late_start"] is not None
+    result = found(garbage, 0, noise=0.33)
+    assert (result["phases"]["late_start"], result["tune_layers"]) == (None, [])
+    assert "random tokens" in result["evidence"]["reason"]
+    assert found(Planted(), 0, noise=0.33) == found(Planted(), 0)
 
 
 def test_raw_cosine_has_no_say() -> None:

@@ -17,10 +17,9 @@ from linguamap.config import ModelConfig
 from linguamap.model import assemble, check_model, load_model, verify_model, weights_fingerprint
 from linguamap.records import UserError
 from linguamap.structure import find_structure
-from tiny import KINDS, save_tiny, tiny_lm, tiny_model, tiny_tokenizer
+from tiny import KINDS, STATE_SPACE, save_tiny, tiny_lm, tiny_model, tiny_tokenizer
 
 IDS = torch.tensor([[5, 9, 200, 31, 77, 140, 301, 12, 66]])
-WITHOUT_CACHE = ("mamba",)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,19 +32,23 @@ def test_lens_and_hooks_agree_with_transformers(kind: str) -> None:
     assert states[0].shape == (1, IDS.shape[1], lm.d_model) == (1, 9, 32)
     torch.testing.assert_close(lm.project(states[-1]), reference.logits, atol=1e-4, rtol=1e-4)
     assert lm.project(states[-1]).shape[-1] == lm.vocab_size
-    first = 1 if kind == "mamba" else 0  # Mamba reports no embedding output
+    first = 1 if kind in ("mamba", "rwkv") else 0  # these report no embedding output
     for layer in range(lm.n_layers):
         torch.testing.assert_close(states[layer + first], reference.hidden_states[layer])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_self_check_passes(kind: str) -> None:
-    checks = check_model(tiny_lm(kind))
-    assert [check.name for check in checks] == ["lens", "hooks", "order", "effect", "causal"]
+    lm = tiny_lm(kind)
+    checks = check_model(lm)
+    names = ["lens", "hooks", "order", "effect", "causal", "cache"]
+    assert [check.name for check in checks] == names
     assert all(check.passed for check in checks), checks
+    assert (lm.cache_fault is not None) == (kind in STATE_SPACE)
+    assert ("cannot be used" in checks[-1].detail) == (kind in STATE_SPACE)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in WITHOUT_CACHE])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in STATE_SPACE])
 def test_left_padding_changes_no_state(kind: str) -> None:
     lm = tiny_lm(kind)
     alone = lm.block_outputs(IDS)
@@ -53,6 +56,17 @@ def test_left_padding_changes_no_state(kind: str) -> None:
     mask = torch.tensor([[0] * 3 + [1] * IDS.shape[1]])
     for padded, plain in zip(lm.block_outputs(ids, mask), alone, strict=True):
         torch.testing.assert_close(padded[:, 3:], plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", STATE_SPACE)
+def test_right_padding_changes_no_state_of_a_state_space_model(kind: str) -> None:
+    """Lens and similarity read such batches."""
+    lm = tiny_lm(kind)
+    alone = lm.block_outputs(IDS)
+    ids = torch.cat([IDS, torch.zeros((1, 3), dtype=torch.long)], 1)
+    mask = torch.tensor([[1] * IDS.shape[1] + [0] * 3])
+    for padded, plain in zip(lm.block_outputs(ids, mask), alone, strict=True):
+        torch.testing.assert_close(padded[:, :-3], plain, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +208,45 @@ def test_a_model_that_sees_the_future_fails_the_check() -> None:
         lambda module, args, output: output + output.mean(1, keepdim=True)
     )
     assert not {c.name: c.passed for c in check_model(lm)}["causal"]
+
+
+class Forgetful(LlamaForCausalLM):
+    """Takes a cache and does not read it: no error, wrong answers."""
+
+    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        return super().forward(*args, **{**kwargs, "use_cache": False})
+
+
+class Strict(LlamaForCausalLM):
+    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        if past_key_values is not None:
+            raise TypeError("give me a StateCache\nof my own")
+        return super().forward(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(Forgetful, "against whole texts"), (Strict, "TypeError: give me a State")]
+)
+def test_a_cache_that_fails_is_noted_with_the_reason(kind: Any, reason: str) -> None:
+    lm = assemble(ModelConfig(), kind(LlamaConfig(**_small())).eval(), tiny_tokenizer())
+    verify_model(lm)
+    assert lm.cache_fault is not None
+    assert reason in lm.cache_fault
+    assert "\n" not in lm.cache_fault
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_cache() -> None:
+    lm = tiny_lm("llama")
+
+    def full(*args: Any) -> None:
+        raise torch.OutOfMemoryError("planted")
+
+    lm.structure.trunk.register_forward_pre_hook(
+        lambda module, args, kw: full() if kw.get("past_key_values") is not None else None,
+        with_kwargs=True,
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        check_model(lm)
 
 
 def test_identity_tells_bases_apart_and_survives_the_dtype(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from fake_run import put, write_fake_run
+from linguamap.citation import PAPER
 from linguamap.cli import app
 from linguamap.config import ModelConfig, RunConfig, TuneConfig, dump_config
 from linguamap.model import load_model
@@ -73,7 +75,7 @@ def test_the_card_carries_the_table_with_n_and_intervals(run: Run) -> None:
     assert sum(line.startswith("| ") and "n = " in line for line in card.split("\n")) == 5
     assert "- Blocks: 4 (1 is the first)" in card
     assert "1 epochs, learning rate 0.001, seed 3" in card
-    assert "2601.20009" in card
+    assert PAPER in card
 
 
 def test_the_front_matter_is_the_hubs(run: Run) -> None:
@@ -126,6 +128,12 @@ def test_a_merged_folder_loads_in_plain_transformers(run: Run) -> None:
     assert torch.equal(merged(IDS).logits, tuned.model(IDS).logits)
     assert (folder / "README.md").is_file()
     assert b"private-place" not in (folder / "config.json").read_bytes()
+    umask = os.umask(0)
+    os.umask(umask)
+    written = [*folder.iterdir(), run.folder / "tuned" / "delta.safetensors"]
+    assert {path.name: path.stat().st_mode & 0o777 for path in written} == {
+        path.name: 0o666 & ~umask for path in written
+    }  # safetensors writes files that only their owner may read
 
 
 class FakeHub:

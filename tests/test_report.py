@@ -18,13 +18,14 @@ from linguamap.report import write_report
 from linguamap.report.answer_table import CUTS, answer_table, embed_json
 from linguamap.report.grid_data import CELL, MAX_CELL, grid_data
 from linguamap.report.loading import read_run
-from linguamap.report.page import commands, render
+from linguamap.report.page import render
+from linguamap.report.repeat import commands
 from linguamap.report.terminal import terminal_summary
 from linguamap.store import read_rows
 
 MEGABYTE = 1_000_000
 FILES = (
-    "manifest.json", "stages.json", "layers.json", "comparison.json", "change.json",
+    "manifest.json", "stages.json", "identifier.json", "layers.json", "comparison.json", "change.json",
     "before/answers.jsonl", "before/summary.json", "after/answers.jsonl", "after/summary.json",
     "probe/lens.parquet", "probe/similarity.parquet", "probe/handover.parquet",
     "probe/probe.json", "probe_after/lens.parquet", "probe_after/similarity.parquet",
@@ -306,15 +307,15 @@ def test_an_older_run_says_why_it_has_no_grid(run: Path, tmp_path: Path) -> None
 
 def test_the_page_says_how_to_repeat_what_was_run(run: Path, tmp_path: Path) -> None:
     folder = copy(run, tmp_path)
-    assert commands(read_run(folder)) == [
-        "linguamap run --config copy/config.yaml --out copy-again"
-    ]
+    assert commands(read_run(folder)) == ["linguamap run --config config.yaml --out again"]
+    text = load(write_report(folder)).text
+    assert "Save the config below as config.yaml" in text
+    assert "copy" not in text.split("To repeat")[1].split("To cite")[0]
     shutil.rmtree(folder / "tuned")
     (folder / "layers.json").unlink()
-    folder = folder.rename(tmp_path / "my run")
     assert commands(read_run(folder)) == [
-        "linguamap evaluate --config 'my run/config.yaml' --out 'my run-again'",
-        "linguamap probe --out 'my run-again'",
+        "linguamap evaluate --config config.yaml --out again",
+        "linguamap probe --out again",
     ]
 
 

@@ -18,9 +18,14 @@ from linguamap.cli import app
 from linguamap.compare_runs import compare_runs
 from linguamap.records import UserError
 from linguamap.report import write_report
+from linguamap.report.compare_drawings import RunView
 from linguamap.report.compare_page import write_compare
-from linguamap.report.naming import percent
+from linguamap.report.compare_words import title
+from linguamap.report.loading import RunData
+from linguamap.report.naming import change_figures, percent
+from linguamap.report.sentences import Number
 from test_report import Page, load
+from test_report_print import PAGE_PIXELS, paper
 
 LANGUAGES = ("en", "fr", "ar")
 BAD = '"><img src=x onerror="window.pwned = 1"><script>window.pwned = 2</script>'
@@ -79,9 +84,45 @@ def test_pairs_are_compared_with_the_first_run(page: Page, runs: list[Path]) -> 
     for letter, one in zip("BC", found, strict=True):
         task = one["overall"]["task_accuracy"]
         sentence = page.text.split(f"{letter} against A: ")[1].split("prompts are common")[0]
-        assert f"task accuracy {percent(task['before'])} to {percent(task['after'])}" in sentence
+        before, after, moved = change_figures(task["before"], task["after"])
+        assert f"task accuracy {before} to {after} , {moved} points" in sentence
         assert f"p = {task['mcnemar_p']:.2f}" in sentence or task["mcnemar_p"] < 0.1
         assert sentence.endswith("144 ")  # 3 benchmarks x 4 scenarios x 3 languages x 4 items
+
+
+def test_the_title_is_the_largest_clear_difference_with_its_interval() -> None:
+    def overall(language: tuple[float, ...], task: tuple[float, ...]) -> dict[str, Any]:
+        names = ("before", "after", "low", "high")
+        found = {}
+        for name, values in (("language_consistency", language), ("task_accuracy", task)):
+            found[name] = dict(zip(names, values, strict=True)) | {"n": 9}
+            found[name]["difference"] = values[1] - values[0]
+        return {"overall": found}
+
+    def heading(*others: dict[str, Any]) -> str:
+        data = RunData(Path())
+        views = [RunView(letter, "m", letter, None, data) for letter in "ABC"[: len(others) + 1]]
+        pieces = title(views, {"comparisons": list(others)})
+        return "".join(f"{p.text} ({p.detail})" if isinstance(p, Number) else p for p in pieces)
+
+    unclear = overall((0.2, 0.9, -0.1, 0.9), (0.3, 0.31, -0.1, 0.1))
+    assert heading(unclear) == "B cannot be told from A over all answers"
+    clear = overall((0.6, 0.7, 0.05, 0.16), (0.5, 0.3, -0.3, -0.1))
+    assert (
+        heading(unclear, clear)
+        == "C gets the task right less often than A: −20 points (−30 to −10)"
+    )
+
+
+def test_curves_after_tuning_are_named_only_where_there_are_any(
+    page: Page, runs: list[Path], tmp_path: Path
+) -> None:
+    assert "solid before tuning, dashed after it" in page.text
+    bare = shutil.copytree(runs[0], tmp_path / "bare")
+    shutil.rmtree(bare / "probe_after")
+    text = load(write_compare([bare, bare], compare_runs([bare, bare]), tmp_path / "b.html")).text
+    assert "dashed after it" not in text
+    assert "with 95% bands, before tuning" in text
 
 
 def test_a_letter_stands_where_its_rate_is(path: Path, runs: list[Path]) -> None:
@@ -121,7 +162,11 @@ def test_after_tuning_and_the_command(runs: list[Path], tmp_path: Path) -> None:
     assert str(to) in result.stdout.replace("\n", "")
     page = load(to)
     assert "answers after tuning are compared" in page.text
-    assert "linguamap compare one two --where after" in page.text
+    again = (
+        "linguamap run --config A.yaml --out again-A linguamap run --config B.yaml --out again-B"
+    )
+    assert f"{again} linguamap compare again-A again-B --where after" in page.text
+    assert "Save the configs below as A.yaml , B.yaml" in page.text
     assert "the luck of a seed" in page.text
 
 
@@ -179,6 +224,34 @@ def test_it_opens_in_a_browser_without_an_error_or_a_request(browser: Any, path:
         assert len(drawing.get_attribute("aria-label") or "") > 20
 
 
+def test_unscored_answers_are_hatched_as_in_the_legend(browser: Any, path: Path) -> None:
+    visit(browser, path)
+    style = (
+        "return getComputedStyle(document.querySelector(arguments[0]), arguments[1])[arguments[2]]"
+    )
+    bar = browser.execute_script(style, "svg.obar", None, "backgroundImage")
+    assert "repeating-linear-gradient" in bar
+    assert bar == browser.execute_script(style, ".legend li:nth-child(5) b", "::before", "backgroundImage")  # fmt: skip
+    assert find(browser, ".o-unscored") == []
+
+
+def test_paper_holds_the_whole_map(browser: Any, path: Path) -> None:
+    visit(browser, path)
+    with paper(browser):
+        for table in find(browser, ".side-map, .headlines"):
+            assert table.rect["x"] + table.rect["width"] <= PAGE_PIXELS
+
+
+def test_few_answers_are_a_fraction(page: Page) -> None:
+    cells = [
+        a for tag, a in page.elements if tag in ("a", "span") and "Run A:" in str(a.get("title"))
+    ]
+    assert cells
+    # Four answers a cell: never a percentage.
+    assert re.search(r"\b[0-4]/[0-4] → [0-4]/[0-4]\b", page.text)
+    assert not re.search(r"\b(25|50|75|100) → (25|50|75|100)\b", page.text)
+
+
 def test_a_cell_leads_to_its_answers_on_the_runs_page(browser: Any, path: Path) -> None:
     visit(browser, path)
     (link, *_) = (
@@ -190,7 +263,7 @@ def test_a_cell_leads_to_its_answers_on_the_runs_page(browser: Any, path: Path) 
     wait_for(
         browser, "document.documentElement.dataset.ready && document.querySelector('#browser')"
     )
-    assert find(browser, ".result [role=status]")[0].text == "4 questions of 144"
+    assert find(browser, ".result [role=status]")[0].text == "4 prompts of 144"
     assert {one.text for one in find(browser, "#browser .card .who")} == {"Arabic"}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from fake_run import write_fake_run
 from linguamap.cli import app
 from linguamap.records import UserError
 from linguamap.report.figures import write_figures
+from linguamap.report.loading import read_run
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +89,7 @@ def test_the_token_grid_keeps_words_that_the_picture_cannot_write(
     assert "Answer in Arabic" in picture
 
 
-@pytest.mark.parametrize("text", ["كرة", "कंचे", "個", "a\u202eb", "", " ", "<b>\x00"])
+@pytest.mark.parametrize("text", ["كرة", "कंचे", "a\u202eb", "", " ", "<b>\x00"])
 def test_what_matplotlib_cannot_write_is_not_written(run: Path, text: str) -> None:
     from linguamap.report.grid_drawings import _writable
 
@@ -94,6 +97,47 @@ def test_what_matplotlib_cannot_write_is_not_written(run: Path, text: str) -> No
     assert _writable(" été ") == "été"
     assert _writable("5 $x$") == "5 \\$x\\$"
     assert _writable("anticonstitutionnel") == "anticons…"
+    assert _writable("слово") == "слово"
+
+
+def test_a_fallback_font_writes_what_needs_no_shaping(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from linguamap.report import grid_drawings, plotting
+
+    assert plotting.fonts()[0] == "DejaVu Sans"
+    both = len(plotting.fonts()) > 1
+    assert grid_drawings._writable("個") == ("個" if both else None)
+    monkeypatch.setattr(grid_drawings, "glyphs", lambda: frozenset(map(ord, "個")))
+    assert grid_drawings._writable("個") == "個"
+    monkeypatch.setattr(grid_drawings, "glyphs", frozenset)
+    assert grid_drawings._writable("個") is None
+
+
+def test_words_that_cannot_be_written_are_replaced_by_the_code_of_their_language(run: Path) -> None:
+    from linguamap.report.grid_drawings import token_grid
+    from linguamap.report.plotting import STYLES
+
+    drawing = token_grid(read_run(run), STYLES["paper"])
+    assert drawing is not None
+    written = {text.get_text() for axis in drawing.figure.axes for text in axis.texts}
+    assert "[ar]" in written
+
+
+def test_the_bars_say_which_is_before_and_which_after(run: Path, tmp_path: Path) -> None:
+    from linguamap.report.answer_drawings import outcome_map, outcomes
+    from linguamap.report.plotting import STYLES
+
+    def legend(folder: Path, draw: Any) -> str:
+        drawing = draw(read_run(folder), STYLES["paper"])
+        return str(drawing.figure.legends[0].get_title().get_text())
+
+    once = tmp_path / "once"
+    shutil.copytree(run, once)
+    shutil.rmtree(once / "after")
+    for draw in (outcomes, outcome_map):
+        assert legend(run, draw) == "Upper bar: before tuning; lower bar: after tuning"
+        assert legend(once, draw) == ""
 
 
 def test_the_command_draws_in_a_style(run: Path, tmp_path: Path) -> None:

@@ -116,9 +116,13 @@ def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
     data = tuned(better, same)
     text = in_words(dict(find(data).paragraphs)["What tuning changed"])
     assert "Blocks 17–18 were tuned, 4.2% of the weights, for three epochs in 2\u202fmin" in text
-    assert "language consistency went from 60% to 96%, +36 points (+31 to +41; p < 0.001)" in text
     assert (
-        "30% to 32%, +2 points (−4 to +8; p = 0.40), which cannot be told from no change." in text
+        "language consistency went from 60% to 96%, +36 points (+31 to +41; p < 0.001; n = 10)"
+        in text
+    )
+    assert (
+        "30% to 32%, +2 points (−4 to +8; p = 0.40; n = 10), which cannot be told from no change."
+        in text
     )
     assert headline(data).startswith("Tuning two of 18 blocks brings some-model back")
     assert headline(tuned(same, same)).startswith("Tuning two of 18 blocks did not measurably help")

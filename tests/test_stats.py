@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from linguamap.stats import clustered_rate, holm, mcnemar, paired_bootstrap, wilson
+from linguamap.stats import (
+    clustered_rate,
+    holm,
+    mcnemar,
+    newcombe,
+    paired_bootstrap,
+    paired_difference,
+    paired_test,
+    sign_flip,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 30), (5, 8), (30, 30), (123, 400)])
@@ -27,8 +37,13 @@ def test_no_data_is_none() -> None:
     for rate in (wilson(0, 0), clustered_rate([], [])):
         assert (rate.value, rate.low, rate.high, rate.n) == (None, None, None, 0)
     assert mcnemar([], []).p_value is None
-    difference = paired_bootstrap([], [], [])
-    assert (difference.value, difference.low, difference.n) == (None, None, 0)
+    assert sign_flip([], [], []).p_value is None
+    for difference in (
+        paired_bootstrap([], [], []),
+        newcombe([], []),
+        paired_difference([], [], []),
+    ):
+        assert (difference.value, difference.low, difference.n) == (None, None, 0)
 
 
 def test_bad_input_is_refused() -> None:
@@ -40,8 +55,14 @@ def test_bad_input_is_refused() -> None:
         clustered_rate([True, False], ["a"])
     with pytest.raises(ValueError, match="pairs needed"):
         mcnemar([True], [True, False])
-    with pytest.raises(ValueError, match="pairs needed"):
+    with pytest.raises(ValueError, match="pairs needed: 1, 1, 0 values"):
         paired_bootstrap([1.0], [1.0], [])
+    with pytest.raises(ValueError, match="pairs needed"):
+        sign_flip([True], [True], [])
+    with pytest.raises(ValueError, match="pairs needed"):
+        newcombe([1.0], [])
+    with pytest.raises(ValueError, match="pairs needed"):
+        paired_difference([1.0], [1.0], [])
 
 
 def test_clustered_variance_by_hand() -> None:
@@ -141,6 +162,149 @@ def test_mcnemar_is_the_binomial_tail() -> None:
     result = mcnemar([True] * 4 + [False] * 12, [False] * 4 + [True] * 12)
     assert result.second_only == second_only
     assert result.p_value == pytest.approx(2 * tail)
+
+
+def test_sign_flip_by_hand() -> None:
+    """Items a (+2), b (+1), c (-1), d (0): |total| is 2. Of the 8 signs of a, b, c the totals are
+    4, 2, 2, 0, 0, -2, -2, -4, so 6 of 8 are at least as far from 0.
+    """
+    first = [False, False, False, True, True, True, False]
+    second = [True, True, True, False, True, False, True]
+    result = sign_flip(first, second, list("aabcadd"))
+    assert (result.n, result.first_only, result.second_only) == (7, 2, 4)
+    assert result.p_value == pytest.approx(6 / 8)
+    assert result.test == "sign_flip_by_item"
+    same = sign_flip([True, True], [True, True], ["a", "a"])
+    assert (same.p_value, same.first_only) == (1.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "same"), [(0, 0, 4), (3, 0, 0), (6, 1, 9), (40, 61, 30)]
+)
+def test_sign_flip_of_one_pair_an_item_is_the_exact_mcnemar_test(
+    gained: int, lost: int, same: int
+) -> None:
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    first = [False] * gained + [True] * lost + [True] * same
+    second = [True] * gained + [False] * lost + [True] * same
+    expected = tables.mcnemar([[same, lost], [gained, 0]], exact=True).pvalue
+    found = sign_flip(first, second, range(len(first)))
+    assert found.p_value == pytest.approx(expected, rel=1e-12)
+    assert (found.first_only, found.second_only) == (lost, gained)
+
+
+def test_sign_flip_is_scipys_exact_permutation_test() -> None:
+    random = np.random.default_rng(8)
+    for _ in range(5):
+        clusters = random.integers(0, 9, 40)
+        first, second = (random.random(40) < share for share in (0.4, 0.6))
+        net = np.bincount(clusters, weights=second.astype(float) - first)
+        expected = scipy_stats.permutation_test(
+            (net,), np.sum, permutation_type="samples", n_resamples=np.inf
+        ).pvalue
+        found = sign_flip(first.tolist(), second.tolist(), clusters.tolist())
+        assert found.p_value == pytest.approx(expected)
+
+
+def test_sign_flip_of_copies_says_no_more_than_one() -> None:
+    first, second = [False] * 9 + [True], [True] * 9 + [False]
+    copied = [i for i in range(10) for _ in range(6)]
+    found = sign_flip([first[i] for i in copied], [second[i] for i in copied], copied)
+    assert found.p_value == pytest.approx(mcnemar(first, second).p_value)
+
+
+def test_sign_flip_errs_as_often_as_it_says() -> None:
+    """24 items, 20 prompts each, no difference, in some items all flips go the same way.
+
+    Regression: pooled rows took McNemar's test, as if prompts of one item were independent.
+    """
+    random = np.random.default_rng(9)
+    by_pair = by_item = 0
+    for _ in range(400):
+        flipped = random.random((24, 20)) < 0.25
+        together = random.random((24, 1)) < 0.6
+        up = np.where(together, random.random((24, 1)), random.random((24, 20))) < 0.5
+        first, second = (np.where(flipped, side, True).ravel().tolist() for side in (~up, up))
+        by_pair += (mcnemar(first, second).p_value or 0) < 0.05
+        by_item += (
+            sign_flip(first, second, np.repeat(np.arange(24), 20).tolist()).p_value or 0
+        ) < 0.05
+    assert by_pair / 400 > 0.2
+    assert 0.02 < by_item / 400 < 0.075  # 0.05, and 2.3 standard errors of 400 runs
+
+
+def test_pairs_alone_take_mcnemar_and_newcombe_pooled_ones_what_knows_items() -> None:
+    first, second = [True, False, False, True], [True, True, True, False]
+    assert paired_test(first, second, range(4)).test == "mcnemar"
+    assert paired_test(first, second, [0, 0, 1, 1]).test == "sign_flip_by_item"
+    assert paired_difference(first, second, range(4)) == newcombe(first, second)
+    pooled = paired_difference(first, second, [0, 0, 1, 2], seed=3)
+    assert pooled == paired_bootstrap(first, second, [0, 0, 1, 2], seed=3)
+    assert (pooled.interval, pooled.n_clusters) == ("bootstrap", 3)
+    means = paired_difference([0.5, 1.0, 0.0], [1.0, 1.0, 0.5], range(3))  # of several seeds
+    assert means.interval == "bootstrap"
+
+
+# Both, first only, second only, neither right; first minus second and its limits as published.
+PUBLISHED = [
+    ((14, 5, 0, 22), 0.122, 0.011, 0.226, 3),  # Altman et al. 2000, table 6.2
+    ((59, 6, 16, 80), -0.0621, -0.1186, -0.0046, 4),  # Fagerland et al. 2017, table 8.3 (Cavo)
+]
+
+
+@pytest.mark.parametrize(("table", "value", "low", "high", "digits"), PUBLISHED)
+def test_newcombe_is_the_published_one(
+    table: tuple[int, int, int, int], value: float, low: float, high: float, digits: int
+) -> None:
+    both, one, other, neither = table
+    first = [True] * (both + one) + [False] * (other + neither)
+    second = [True] * both + [False] * one + [True] * other + [False] * neither
+    found = newcombe(second, first)
+    assert (found.value, found.low, found.high) == tuple(
+        pytest.approx(x, abs=0.5001 * 10**-digits) for x in (value, low, high)
+    )
+    mirrored = newcombe(first, second)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-(found.high or 0), -(found.low or 0)))
+
+
+def test_newcombe_has_a_width_where_all_pairs_agree() -> None:
+    """Two pairs, both wrong twice: no correlation is known, so Wilson's limits of 0 in 2 either way.
+
+    Regression: the bootstrap gave 0 (0 to 0).
+    """
+    wrong = wilson(0, 2)
+    found = paired_difference([False] * 2, [False] * 2, range(2))
+    assert (found.value, found.interval) == (0.0, "newcombe")
+    assert (found.low, found.high) == pytest.approx((-wrong.high, wrong.high))  # type: ignore[operator]
+    for n, right in itertools.product(range(1, 12), range(12)):
+        values = [i < right for i in range(n)]
+        found = newcombe(values, values)
+        assert found.low is not None and found.high is not None  # noqa: PT018
+        assert -1 <= found.low < -0.01 < 0.01 < found.high <= 1
+
+
+def test_items_that_all_change_alike_count_once_each() -> None:
+    """Five items with six prompts, all gained: as five pairs, not thirty."""
+    clusters = [i // 6 for i in range(30)]
+    found = paired_difference([False] * 30, [True] * 30, clusters)
+    expected = newcombe([False] * 5, [True] * 5)
+    assert (found.value, found.low, found.high) == (1.0, expected.low, expected.high)
+    assert (found.n, found.n_clusters, found.interval) == (30, 5, "newcombe_by_item")
+    assert (expected.low or 0) < 0.5
+
+
+def test_bootstrap_covers_with_eight_items() -> None:
+    """Regression: the plain percentiles held the truth in less than 90 % of such runs."""
+    random = np.random.default_rng(10)
+    clusters = [i // 10 for i in range(80)]
+    inside = 0
+    for run in range(400):
+        leaning = random.normal(0.0, 1.0, 8)
+        change = np.repeat(leaning, 10) + random.normal(0.0, 1.0, 80)
+        found = paired_bootstrap([0.0] * 80, change.tolist(), clusters, seed=run, draws=800)
+        assert found.low is not None and found.high is not None  # noqa: PT018
+        inside += found.low <= 0 <= found.high
+    assert 0.92 <= inside / 400 <= 0.98
 
 
 def test_bootstrap_of_a_constant_change_is_that_change() -> None:

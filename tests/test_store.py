@@ -60,7 +60,7 @@ def test_failed_stage_is_not_done(tmp_path: Path) -> None:
 
 
 def test_changed_config_is_refused_with_the_difference(tmp_path: Path) -> None:
-    open_run(tmp_path / "r", load_config())
+    write_json(open_run(tmp_path / "r", load_config()).path("before", "summary.json"), {})
     with pytest.raises(UserError, match=r"probe\.items: \d+ -> 99.*--fresh"):
         open_run(tmp_path / "r", load_config(None, ["probe.items=99"]))
     again = open_run(tmp_path / "r", load_config(None, ["probe.items=99"]), fresh=True)
@@ -68,7 +68,14 @@ def test_changed_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     assert open_run(tmp_path / "r", None).config.probe.items == 99
 
 
-def test_settings_of_tuning_may_change_until_it_has_begun(tmp_path: Path) -> None:
+def test_a_folder_without_results_takes_another_config(tmp_path: Path) -> None:
+    """A first command that was refused must not stand in the way of the corrected one."""
+    open_run(tmp_path / "r", load_config(None, ["languages=[en, xx]"]))
+    assert open_run(tmp_path / "r", load_config()).config == load_config()
+    assert open_run(tmp_path / "r", None).config == load_config()
+
+
+def test_settings_of_tuning_may_change_until_it_is_done(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", load_config())
     run.run_stage("before", ["x"], lambda: write_json(run.path("x"), 1))
     other = load_config(None, ["tune.method=steer", "tune.layers='17,18'"])
@@ -77,7 +84,10 @@ def test_settings_of_tuning_may_change_until_it_has_begun(tmp_path: Path) -> Non
     assert open_run(tmp_path / "r", None).config == other
     with pytest.raises(UserError, match="made with another config"):
         open_run(tmp_path / "r", load_config(None, ["tune.method=full", "seed=1"]))
-    run.path("tuned", "log.jsonl").touch()
+    run.path("tuned", "log.jsonl").touch()  # a training that failed
+    assert open_run(tmp_path / "r", load_config(None, ["tune.epochs=9"])).config.tune.epochs == 9
+    open_run(tmp_path / "r", other)
+    write_json(run.path("tuned", "tuning.json"), {})
     with pytest.raises(UserError, match=r"tune.method: 'steer' -> 'selective'"):
         open_run(tmp_path / "r", load_config())
 

@@ -129,6 +129,60 @@ def test_steering_needs_every_language_of_the_run(tmp_path: Path) -> None:
         _gather([*settings, "languages=[en, hi, es, zh]", "tune.method=steer"])
 
 
+def _told(settings: Sequence[str]) -> list[str]:
+    """What gathering says on the screen."""
+    told: list[str] = []
+
+    def note(label: str, done: int, total: int, text: str = "") -> None:
+        told.append(f"{label}{text}")
+
+    config = load_config(None, list(settings))
+    gather(config, lambda: [], [], _no_model, _no_model, Path("."), note)  # type: ignore[arg-type]
+    return told
+
+
+def test_languages_without_training_examples_are_told(tmp_path: Path) -> None:
+    settings = ["tune.data=gsm_symbolic", f"data.folder={str(_write(tmp_path))!r}"]
+    assert _told([*settings, "languages=[en, hi]"]) == []
+    (line,) = _told([*settings, "languages=[en, hi, es, zh]"])
+    assert line.startswith("warning: no training example in es, zh; ")
+    assert _told([*settings, "languages=[en]"]) == []
+
+
+def test_english_texts_alone_do_not_train_for_another_language(tmp_path: Path) -> None:
+    """They did, with nothing said, where the other languages had no file."""
+    settings = ["tune.data=gsm_symbolic", f"data.folder={str(_write(tmp_path))!r}"]
+    with pytest.raises(UserError, match="in English only, and the run asks for es"):
+        _told([*settings, "languages=[en, es]"])
+
+
+def test_a_users_file_may_leave_languages_unsaid(tmp_path: Path) -> None:
+    lm = tiny_lm(tmp_path / "m", "llama")
+    told: list[str] = []
+
+    def gathered(rows: list[dict[str, Any]]) -> TuningData:
+        told.clear()
+        path = _file(tmp_path / "a.jsonl", rows)
+        config = load_config(None, ["languages=[en, es]", f"tune.data={path!r}"])
+        return gather(
+            config,
+            lambda: [],
+            [],
+            lambda: lm,
+            _no_model,
+            tmp_path,
+            lambda *what: told.append(what[3]),
+        )  # type: ignore[arg-type, misc]
+
+    english = {"Q": "Two?", "A": " 2", "language": "en"}
+    with pytest.raises(UserError, match="in English only"):
+        gathered([english])
+    assert len(gathered([english, {"Q": "¿Dos?", "A": " 2"}]).examples) == 2
+    assert told == []
+    gathered([{"Q": "¿Dos?", "A": " 2", "language": "es"}])
+    assert told[0].startswith("warning: no training example in en; ")
+
+
 def test_unknown_data_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"'gsm' is neither gsm_symbolic, nor a folder, nor a .jsonl"

@@ -17,6 +17,7 @@ from linguamap.tuning.loss import frozen_head, head_loss
 from linguamap.tuning.prefix import PrefixCache
 from tuning_cases import ARCHITECTURES, plain_loss, plain_training, some_examples, tiny_lm
 
+STATES = ("mamba", "recurrent_gemma", "jamba", "rwkv")
 MORE = ("mistral", "gemma2", "opt", "phi", "gptj", "falcon", "cohere", "granite", "qwen3_moe")
 
 
@@ -24,7 +25,7 @@ def _close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-5) -> None:
     assert (a - b).abs().max() <= tolerance * b.abs().max().clamp_min(1e-6)
 
 
-@pytest.mark.parametrize("kind", [*ARCHITECTURES, *MORE])
+@pytest.mark.parametrize("kind", [*ARCHITECTURES, *MORE, *STATES])
 def test_loss_and_gradients_equal_plain_training(kind: str, tmp_path: Path) -> None:
     lm = tiny_lm(tmp_path, kind)
     examples = some_examples(6)

@@ -12,12 +12,14 @@ import pytest
 from linguamap.config import TuneConfig
 from linguamap.model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
+from linguamap.tuning import tune
 from linguamap.tuning.batches import TrainingExample
 from linguamap.tuning.examples import (
     answer_token_ids,
     check_examples,
     decoded_sample,
     examples_from_prompts,
+    shortened,
     spans_mask,
 )
 from linguamap.tuning.userdata import read_jsonl
@@ -84,6 +86,31 @@ def test_an_answer_that_would_merge_with_the_prompt_is_tokenised_alone() -> None
 def test_decoded_sample_marks_what_is_trained(lm: LanguageModel) -> None:
     (example,) = examples_from_prompts(lm, some_prompts(1)[:1], TuneConfig())
     assert decoded_sample(example, lm.tokenizer).endswith("Respuesta:⟦ 0 y 1. = 1\n⟧")
+
+
+def test_two_shortened_samples_are_shown_and_all_are_stored(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def note(label: str, done: int, total: int, text: str = "") -> None:
+        if not label:
+            told.append(text)
+
+    lm = tiny_lm(tmp_path / "m", "llama")
+    settings = TuneConfig(epochs=1, batch_size=8)
+    tune(lm, some_prompts(4), settings, (4,), tmp_path / "out", seed=0, progress=note)
+    (shown,) = told
+    assert shown.count("# sums/") == 2
+    assert shown.count(":⟦ ") == 2
+    assert str(tmp_path) not in shown  # a sweep's variants say the same, and it is told once
+    assert (tmp_path / "out" / "sample.txt").read_text("utf-8").count("# sums/") == 4
+
+
+def test_long_samples_keep_their_beginning_and_end() -> None:
+    sample = "\n".join(["# id", *(f"line {n}" for n in range(20)), "x" * 500 + "⟦\x1b[2Jyes⟧"])
+    lines = shortened(sample).split("\n")
+    assert len(lines) == 8
+    assert lines[:4] == ["# id", "line 0", "...", "line 16"]
+    assert lines[-1] == "x" * 100 + " ... " + "x" * 92 + "⟦[2Jyes⟧"  # no control characters
 
 
 def test_prompts_without_use_are_left_out(lm: LanguageModel) -> None:
@@ -178,3 +205,71 @@ def test_conversations_need_a_template(lm: LanguageModel, tmp_path: Path) -> Non
         read_jsonl(tmp_path / "b.jsonl", lm)
     with pytest.raises(UserError, match="cannot be read"):
         read_jsonl(tmp_path / "none.jsonl", lm)
+
+
+THINKING = (
+    "{% set ns = namespace(last=-1) %}"
+    "{% for m in messages %}{% if m['role'] == 'user' %}{% set ns.last = loop.index0 %}{% endif %}"
+    "{% endfor %}{% for m in messages %}<s>{{ m['role'] }}\n"
+    "{% set words = m['content'] %}{% set thought = '' %}{% if '</think>' in words %}"
+    "{% set thought = words.split('</think>')[0].split('<think>')[-1].strip() %}"
+    "{% set words = words.split('</think>')[-1].lstrip() %}{% endif %}"
+    "{% if m['role'] == 'assistant' and loop.index0 > ns.last %}"
+    "<think>\n{{ thought }}\n</think>\n\n{% endif %}{{ words }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+)
+"""As Qwen3's: thinking stands in the last turn only, where it stands even if it is empty."""
+
+
+def _says(*contents: str) -> list[dict[str, str]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(contents)]
+
+
+@pytest.mark.parametrize(
+    ("template", "contents", "trained"),
+    [
+        (CHAT, ("Hola", "si"), "si</s>"),  # "si" is in "assistant", too
+        (CHAT, ("Hola", "a"), "a</s>"),
+        (CHAT, ("a", "a", "assistant", "assistant"), "a</s>assistant</s>"),
+        (CHAT, ("Hola", "  si \n"), "si</s>"),
+        (THINKING, ("Hola", "si"), "si</s>"),
+        (THINKING, ("Hola", "si", "k", "think"), "si</s>think</s>"),
+        (
+            THINKING,
+            ("Hola", "<think>x</think>si", "k", "<think>y</think>a"),
+            "si</s><think>\ny\n</think>\n\na</s>",
+        ),
+    ],
+)
+def test_exactly_the_assistants_turns_are_trained(
+    template: str,
+    contents: tuple[str, ...],
+    trained: str,
+    lm: LanguageModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Words were searched for from the header on, and found in it: "as[[sis]]tant"."""
+    monkeypatch.setattr(lm.tokenizer, "chat_template", template)
+    row = {"messages": _says(*contents)}
+    (example,) = read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)
+    assert isinstance(example, TrainingExample)
+    assert _trained(example, lm) == trained
+    stretches = decoded_sample(example, lm.tokenizer).count("⟦")
+    assert stretches == len(contents) // 2
+    at = example.loss_mask.index(True)
+    assert lm.tokenizer.decode(example.token_ids[:at]).endswith(("assistant\n", "</think>\n\n"))
+
+
+def test_a_turn_that_the_template_leaves_out_is_refused(
+    lm: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.tokenizer, "chat_template", THINKING)
+    row = {"messages": _says("Hola", "<think>x</think>", "k", "si")}
+    with pytest.raises(UserError, match="line 1: the answer in message 2 is not found"):
+        read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)
+    refusing = "{{ raise_exception('roles must alternate') }}"
+    monkeypatch.setattr(lm.tokenizer, "chat_template", refusing)
+    with pytest.raises(UserError, match=r"the chat template refuses it \(roles must alternate"):
+        read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)

@@ -94,8 +94,45 @@ SETTINGS: dict[str, dict[str, Any]] = {
         **{k: v for k, v in _BASE.items() if "attention" not in k and k != "intermediate_size"},
         "state_size": 4,
     },
+    "recurrent_gemma": {
+        **_GQA,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "lru_width": 32,
+        "attention_window_size": 16,
+        "block_types": ["recurrent", "recurrent", "attention"],
+    },
+    "jamba": {
+        **_GQA,
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+        "use_mamba_kernels": False,
+    },
+    "qwen3_next": {
+        **_GQA,
+        "head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "rwkv": {
+        **{k: v for k, v in _BASE.items() if k != "num_attention_heads"},
+        "attention_hidden_size": 32,
+        "context_length": 256,
+    },
 }
 
+STATE_SPACE = ("mamba", "recurrent_gemma", "jamba", "qwen3_next", "rwkv")
+"""Those of which some blocks at least pass a state on instead of keys and values."""
 KINDS: tuple[str, ...] = tuple(SETTINGS)
 """Every architecture that there is a tiny model of; the transformers among them first."""
 

@@ -34,8 +34,8 @@ def main() -> None:
     for name, cell in found.items():
         print(
             f"\n{name}, the same prompts: {100 * cell['difference']:+.1f} points "
-            f"({100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}), McNemar p = "
-            f"{cell['mcnemar_p']:.2g}, n = {cell['n']}"
+            f"({100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}), p = "
+            f"{cell['mcnemar_p']:.2g} ({cell['test'].replace('_', ' ')}), n = {cell['n']}"
         )
 
 

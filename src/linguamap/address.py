@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 from linguamap.records import UserError
 
-KEY_VARIABLES = ("LINGUAMAP_API_KEY", "OPENAI_API_KEY")
+KEY_VARIABLE = "LINGUAMAP_API_KEY"
+OPENAI_KEY_VARIABLE = "OPENAI_API_KEY"
+OPENAI_HOST = "api.openai.com"
+"""The only host that the key in OPENAI_API_KEY goes to: many users have one set for other programs."""
 
 
 def check_url(url: str) -> str:
@@ -30,7 +33,7 @@ def check_url(url: str) -> str:
     if secret:
         raise UserError(
             "endpoint: the URL holds a user name, password or query; "
-            f"give the bare URL, and a key only in the environment variable {KEY_VARIABLES[0]}"
+            f"give the bare URL, and a key only in the environment variable {KEY_VARIABLE}"
         )
     if parts.scheme not in ("http", "https") or not host:
         raise UserError(f"endpoint: {url!r} is no URL of a server; write http://HOST:PORT/v1")
@@ -42,13 +45,18 @@ def check_url(url: str) -> str:
     return f"{parts.scheme}://{place}{path or '/v1'}"
 
 
-def api_key() -> tuple[str, str] | None:
-    """The variable that holds the key and the key, or None without one.
+def api_key(url: str) -> tuple[str, str] | None:
+    """The variable that holds the key for a server and the key, or None without one.
 
+    Args:
+        url: where the key will go. OPENAI_API_KEY is read for https://api.openai.com only, and there
+            after LINGUAMAP_API_KEY.
     Raises:
         UserError: the key holds characters that no HTTP header can carry.
     """
-    for variable in KEY_VARIABLES:
+    parts = urlsplit(url)
+    to_openai = (parts.scheme, parts.hostname, parts.port or 443) == ("https", OPENAI_HOST, 443)
+    for variable in (KEY_VARIABLE, OPENAI_KEY_VARIABLE) if to_openai else (KEY_VARIABLE,):
         if key := os.environ.get(variable, "").strip():
             if not all("!" <= character <= "~" for character in key):
                 raise UserError(

@@ -54,6 +54,12 @@ Benchmarks = Annotated[
     ),
 ]
 Data = Annotated[str | None, typer.Option("--data", help="Folder of benchmark files.")]
+Items = Annotated[
+    str | None, typer.Option("--items", help="Test items a cell, or all. Default: 8.")
+]
+Subjects = Annotated[
+    str | None, typer.Option("--subjects", help="Subjects or categories of MMLU, with commas.")
+]
 Scenarios = Annotated[str | None, typer.Option("--scenarios", help="Some of the four scenarios.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random choice.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run and start over.")]
@@ -62,11 +68,18 @@ Endpoint = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", help="selective, full, lora, or without training steer, few-shot."),
+    typer.Option(
+        "--method",
+        help="selective, first:2, middle:2, random:2, full, lora, or without training steer, few-shot.",
+    ),
 ]
 Layers = Annotated[
     str | None,
     typer.Option("--layers", help="Blocks: last:2, first:2, middle:2, random:2, 17,18 or all."),
+]
+CacheGB = Annotated[
+    float | None,
+    typer.Option("--cache-gb", help="Budget for the frozen blocks' states; 0 keeps none."),
 ]
 
 DEFAULT_OUT = Path("runs/starter")
@@ -79,7 +92,7 @@ def _open(
     settings: list[str] | None,
     fresh: bool = False,
     processes: Processes | None = None,
-    **options: str | int | None,
+    **options: str | float | None,
 ) -> Any:
     """The pipeline of a run folder; without any setting an existing folder's own config holds.
 
@@ -135,21 +148,26 @@ KEYS = {
     "revision": "model.revision",
     "data": "data.folder",
     "benchmarks": "data.benchmarks",
+    "items": "evaluate.items",
+    "subjects": "data.subjects",
     "endpoint": "evaluate.endpoint",
     "method": "tune.method",
     "layers": "tune.layers",
     "train_data": "tune.data",
     "teacher": "tune.teacher",
     "teacher_model": "tune.teacher_model",
+    "cache_gb": "tune.cache_gb",
 }
-LISTS = ("languages", "benchmarks", "scenarios")
+LISTS = ("languages", "benchmarks", "subjects", "scenarios")
 
 
-def _override(key: str, value: str | int) -> str:
+def _override(key: str, value: str | float) -> str:
     name = KEYS.get(key, key)
     if key in LISTS:
         parts = [part.strip() for part in str(value).split(",") if part.strip()]
         return f"{name}=[{', '.join(repr(part) for part in parts)}]"
+    if key == "items":
+        return f"{name}={'null' if value == 'all' else value}"
     return f"{name}={value!r}"
 
 
@@ -169,6 +187,8 @@ def run(
     languages: Languages = None,
     benchmarks: Benchmarks = None,
     data: Data = None,
+    items: Items = None,
+    subjects: Subjects = None,
     scenarios: Scenarios = None,
     seed: Seed = None,
     endpoint: Endpoint = None,
@@ -181,8 +201,8 @@ def run(
     """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
     pipeline = _open(
         out, config, settings, fresh, model=model, revision=revision, languages=languages,
-        benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed, endpoint=endpoint,
-        method=method, layers=layers,
+        benchmarks=benchmarks, data=data, items=items, subjects=subjects, scenarios=scenarios,
+        seed=seed, endpoint=endpoint, method=method, layers=layers,
     )  # fmt: skip
     pipeline.all()
     _show(pipeline.run.folder)
@@ -196,6 +216,8 @@ def evaluate(
     languages: Languages = None,
     benchmarks: Benchmarks = None,
     data: Data = None,
+    items: Items = None,
+    subjects: Subjects = None,
     scenarios: Scenarios = None,
     seed: Seed = None,
     endpoint: Endpoint = None,
@@ -212,8 +234,8 @@ def evaluate(
         take_device()
     pipeline = _open(
         out, config, settings, fresh, processes, model=model, revision=revision,
-        languages=languages, benchmarks=benchmarks, data=data, scenarios=scenarios, seed=seed,
-        endpoint=endpoint,
+        languages=languages, benchmarks=benchmarks, data=data, items=items, subjects=subjects,
+        scenarios=scenarios, seed=seed, endpoint=endpoint,
     )  # fmt: skip
     pipeline.before()
     if processes.rank == 0:
@@ -283,6 +305,7 @@ def tune(
     teacher_model: Annotated[
         str | None, typer.Option("--teacher-model", help="Its model, where it offers several.")
     ] = None,
+    cache_gb: CacheGB = None,
     config: ConfigFile = None,
     settings: Set = None,
     fresh: Fresh = False,
@@ -298,6 +321,7 @@ def tune(
         out, config, settings, fresh, processes, model=model, revision=revision,
         languages=languages, benchmarks=benchmarks, data=data, seed=seed, method=method,
         layers=layers, train_data=train_data, teacher=teacher, teacher_model=teacher_model,
+        cache_gb=cache_gb,
     )  # fmt: skip
     pipeline.probe()
     if processes.rank == 0:

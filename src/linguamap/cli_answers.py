@@ -180,7 +180,7 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs on the same prompts: a page side by side, paired differences, McNemar, Holm over cells.
+    """Runs on the same prompts: a page side by side, paired differences, exact tests, Holm over cells.
 
     With --json a page is drawn only where --to names it.
     """

@@ -24,13 +24,18 @@ def sweep(
         str | None,
         typer.Option(
             "--variants",
-            help="[METHOD:]BLOCKS[*DRAWS][@RATE], with commas: last:1..4, chosen, 17+18, full@2e-5, "
-            "random:2*3, lora:all, steer, few_shot. Default: all of these kinds.",
+            help="[language:][METHOD:]BLOCKS[*DRAWS][@RATE], with commas: last:1..4, chosen, 17+18, "
+            "full@2e-5, random:2*3, lora:all@1e-3, steer, few_shot; language:last:2 trains without "
+            "tasks. Default: all of these kinds but the last.",
         ),
     ] = None,
     epochs: Annotated[str | None, typer.Option("--epochs", help="E.g. 1,2.")] = None,
     rates: Annotated[str | None, typer.Option("--learning-rates", help="E.g. 1e-4,2e-4.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Of tuning, e.g. 0,1,2.")] = None,
+    cache_gb: Annotated[
+        float | None,
+        typer.Option("--cache-gb", help="Budget for the frozen blocks' states; 0 keeps none."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,6 +61,8 @@ def sweep(
     _alone()
     _quiet()
     tuning = [one for one in settings or [] if one.strip().startswith("tune.")]
+    if cache_gb is not None:
+        tuning.append(f"tune.cache_gb={cache_gb}")
     base = open_run(out, _base_config(out, config, settings or []))
     request = SweepRequest(
         tune=_tuning(base.config, tuning),
@@ -71,9 +78,11 @@ def sweep(
     screen = Console(width=None if sys.stdout.isatty() else 240)
     for part in terminal_table(results):
         screen.print(part)
-    screen.print(f"Written: {base.folder / 'sweep'}/results.md, .json, .csv and sweep.svg")
-    if all(row["reason"] for row in results["rows"]):
-        raise UserError(f"sweep: no variant could be done ({results['rows'][0]['reason']})")
+    picture = " and sweep.svg" if (base.folder / "sweep" / "sweep.svg").exists() else ""
+    screen.print(f"Written: {base.folder / 'sweep'}/results.md, .json, .csv{picture}")
+    reasons = {row["name"]: row["reason"] for row in results["rows"]}
+    if all(reasons[name] for name in results["asked"]):
+        raise UserError(f"sweep: no variant could be done ({reasons[results['asked'][0]]})")
 
 
 def _base_config(out: Path, config: Path | None, settings: list[str]) -> RunConfig | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from linguamap.records import SCENARIOS, UserError
-from linguamap.stats import holm, mcnemar, paired_bootstrap
+from linguamap.stats import holm, paired_difference, paired_test
 
 Row = dict[str, Any]
 Pair = tuple[Row, Row]
@@ -27,7 +27,10 @@ def compare_answers(first: Sequence[Row], second: Sequence[Row], *, seed: int = 
     Returns:
         ``cells`` (benchmark x language x scenario, p values Holm-corrected over cells),
         ``scenarios``, ``benchmarks``, ``languages`` and ``overall``; each measure as before, after,
-        difference with its 95 % interval (clustered by item), McNemar's exact p, n and left_out.
+        difference with its 95 % interval (clustered by item), p, n and left_out. ``mcnemar_p`` is
+        McNemar's exact p where each item has one prompt, as in cells; where several prompts of an
+        item are pooled it is that of the sign-flip test over items. ``test`` says which,
+        ``interval`` how ``low`` and ``high`` were found.
     Raises:
         UserError: the two share no prompt.
     """
@@ -89,8 +92,8 @@ def _change(pairs: Sequence[Pair], column: str, seed: int) -> Row:
     before = [bool(value) for value, _, _ in judged]
     after = [bool(value) for _, value, _ in judged]
     clusters = [cluster for _, _, cluster in judged]
-    test = mcnemar(before, after)
-    change = paired_bootstrap(before, after, clusters, seed=seed)
+    test = paired_test(before, after, clusters)
+    change = paired_difference(before, after, clusters, seed=seed)
     n = len(judged)
     return {
         "before": sum(before) / n if n else None,
@@ -98,7 +101,9 @@ def _change(pairs: Sequence[Pair], column: str, seed: int) -> Row:
         "difference": change.value,
         "low": change.low,
         "high": change.high,
+        "interval": change.interval,
         "mcnemar_p": test.p_value,
+        "test": test.test,
         "gained": test.second_only,
         "lost": test.first_only,
         "n": n,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from linguamap.records import SCENARIOS, Scenario, UserError
 
@@ -16,6 +18,13 @@ class Section(BaseModel):
     """A part of the config: unknown keys are refused, values are checked on assignment."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+def _absolute(value: str | None) -> str | None:
+    """A path on this machine, so that a run goes on from any working directory; other names stay."""
+    if value is None or not (Path(value).expanduser().exists() or value.endswith(".jsonl")):
+        return value
+    return os.path.abspath(Path(value).expanduser())
 
 
 class ModelConfig(Section):
@@ -36,6 +45,8 @@ class ModelConfig(Section):
     thinking: Literal["auto", "yes", "no"] = "auto"
     """Whether a chat template's thinking is asked for; auto leaves it to the template."""
 
+    _name_absolute = field_validator("name")(_absolute)
+
 
 class DataConfig(Section):
     """Which items. ``folder`` is a local folder of benchmark files; None takes the hub or the
@@ -43,7 +54,9 @@ class DataConfig(Section):
 
     benchmarks: list[str] = ["sums", "choice", "passage"]
     folder: str | None = None
-    revision: str | None = None
+    revision: str | dict[str, str] | None = None
+    """On the hub: one for every data set, or by data set (``{mgsm: REV, xquad: REV}``; of MMLU
+    ``global_mmlu_lite``, ``global_mmlu``, ``mmmlu`` and ``mmlu``)."""
     subjects: list[str] | None = None
     """Subjects or categories of MMLU; None takes all."""
     hold_out: bool = True
@@ -51,6 +64,13 @@ class DataConfig(Section):
     the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
     name_language: bool = True
     """Whether the prompt says which language is wanted or only implies it."""
+
+    _folder_absolute = field_validator("folder")(_absolute)
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _files_absolute(cls, names: list[str]) -> list[str]:
+        return [_absolute(name) or name if name.endswith(".jsonl") else name for name in names]
 
 
 class EvaluateConfig(Section):
@@ -94,7 +114,8 @@ class ProbeConfig(Section):
     positions: Literal["all", "last"] = "all"
     top_k: int = Field(1, ge=1)
     pooling: Literal["mean", "last"] = "mean"
-    handover_items: int = Field(4, ge=0)
+    handover_items: int = Field(12, ge=0)
+    """Prompts a language; 0 leaves the handover out."""
     bootstrap: int = Field(1000, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
 
@@ -106,11 +127,15 @@ class LocateConfig(Section):
     bootstrap: int = Field(1000, ge=10)
 
 
+PLACED = re.compile(r"(first|middle|last|random):[0-9]+")
+
+
 class TuneConfig(Section):
     """Selective tuning and its rivals."""
 
     method: Literal["selective", "full", "lora", "steer", "few_shot"] = "selective"
-    """``steer`` and ``few_shot`` train nothing."""
+    """``steer`` and ``few_shot`` train nothing; ``first:2``, ``middle:2``, ``last:2`` and ``random:2`` are
+    read as selective, with these layers."""
     layers: str | None = None
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
     data: str | None = None
@@ -163,10 +188,26 @@ class TuneConfig(Section):
     train_norm: bool = False
     train_head: Literal["no", "untied"] = "no"
 
+    _data_absolute = field_validator("data")(_absolute)
+
     @field_validator("method", mode="before")
     @classmethod
     def _either_spelling(cls, value: Any) -> Any:
         return value.replace("-", "_") if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_as_method(cls, values: Any) -> Any:
+        """The method ``first:2`` is selective tuning of these blocks."""
+        method = values.get("method") if isinstance(values, dict) else None
+        if not isinstance(method, str) or not PLACED.fullmatch(method):
+            return values
+        if values.get("layers") not in (None, method):
+            raise ValueError(
+                f"method {method} names blocks, and so does layers {values['layers']}; give the "
+                f"method selective, and layers {method}"
+            )
+        return {**values, "method": "selective", "layers": method}
 
 
 class RunConfig(Section):

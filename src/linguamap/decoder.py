@@ -3,6 +3,9 @@
 Three things keep it fast. Tokens that prompts share at their beginning are read once
 (:mod:`linguamap.prefixes`). A row leaves the batch when its answer ends. And when only a few rows of a
 batch are left they wait, and are finished together with what is left of the unit's other batches.
+
+A model whose cache failed the self-check gets none of this: each of its answers is written alone, and
+every token from a pass over the whole text.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from linguamap.config import EvaluateConfig
 from linguamap.model import LanguageModel
 from linguamap.prefixes import Beginning, BeginningStates
 from linguamap.records import Completion, Prompt
-from linguamap.thinking import cut_at_stop, split_thinking
+from linguamap.scenarios import answer_ends
+from linguamap.thinking import MarkedText, cut_at_stop, split_thinking
 
 TAIL_SHARE = 1 / 8
 """Rows of a batch, at most this share of it, that wait for those of the unit's other batches."""
@@ -67,9 +71,11 @@ class Decoder:
         self.lm, self.config, self.stops = lm, config, stops
         self.beginnings, self.ended = beginnings, ended
         self.ends = end_token_ids(lm)
+        self.marked = MarkedText(lm.tokenizer)
         self.random = torch.Generator(device=lm.device).manual_seed(seed)
         accepted = inspect.signature(lm.model.forward).parameters
         self.takes_positions = "position_ids" in accepted
+        self.takes_cache = "use_cache" in accepted
         self.takes_keep = "logits_to_keep" in accepted
         self.answers: dict[str, Completion] = {}
 
@@ -77,11 +83,16 @@ class Decoder:
     def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
         """Answers in the order of the batches' prompts."""
         prompts = [one for batch in batches for one in batch]
+        if self.lm.cache_fault is not None:
+            for one in prompts:
+                self._write_alone(one)
+            return [self.answers[one.prompt.prompt_id] for one in prompts]
         written: list[list[int]] = [[] for _ in prompts]
         waiting: list[Rows] = []
         start = 0
         for batch in batches:
-            rows = self._read(batch, start)
+            rows, logits = self.read(batch, start)
+            rows.newest = self._choose(logits)
             start += len(batch)
             joinable = len(batches) > 1 and has_plain_rows(rows.cache)
             self._take(rows, prompts, written)
@@ -97,11 +108,17 @@ class Decoder:
     def _tail_rows(self) -> int:
         return int(self.config.batch_size * TAIL_SHARE)
 
-    def _read(self, batch: Sequence[Encoded], start: int) -> Rows:
-        """The first token of each answer: one forward pass over what no beginning has covered.
+    def read(self, batch: Sequence[Encoded], start: int) -> tuple[Rows, Tensor]:
+        """One forward pass over what no beginning has covered.
 
         Every row reads its last n tokens, with one n for the batch, and takes the tokens before them
         from its beginning. So no padding stands inside a text.
+
+        Args:
+            start: place of the batch's first prompt in its unit.
+        Returns:
+            The rows, whose newest tokens are yet to be chosen, and the logits (row, vocabulary) of
+            those.
         """
         known = [self._n_known(one) for one in batch]
         n = max(len(one.token_ids) - k for one, k in zip(batch, known, strict=True))
@@ -127,8 +144,8 @@ class Decoder:
         places = list(range(start, start + len(batch)))
         mask = mask.to(self.lm.device)
         languages = [one.prompt.language for one in batch]
-        newest = self._step(ids.to(self.lm.device), mask, cache, languages)
-        return Rows(places, cache, _with_column(mask), newest)
+        logits = self._logits(ids.to(self.lm.device), mask, cache, languages)
+        return Rows(places, cache, _with_column(mask), mask.new_zeros(len(batch))), logits
 
     def _n_known(self, one: Encoded) -> int:
         """Tokens whose states come from a beginning; none where vectors depend on the language."""
@@ -141,23 +158,38 @@ class Decoder:
     ) -> None:
         """Go on until at most ``until`` rows are left."""
         while len(rows.places) > until:
-            languages = [prompts[place].prompt.language for place in rows.places]
-            rows.newest = self._step(rows.newest[:, None], rows.mask, rows.cache, languages)
-            rows.mask = _with_column(rows.mask)
+            rows.newest = self._choose(self.step(rows, prompts))
             self._take(rows, prompts, written)
+
+    def step(self, rows: Rows, prompts: Sequence[Encoded]) -> Tensor:
+        """Read each row's newest token; the logits (row, vocabulary) of the next one."""
+        languages = [prompts[place].prompt.language for place in rows.places]
+        logits = self._logits(rows.newest[:, None], rows.mask, rows.cache, languages)
+        rows.mask = _with_column(rows.mask)
+        return logits
+
+    def _write_alone(self, one: Encoded) -> None:
+        """Answer one prompt without a cache and without padding."""
+        written: list[int] = []
+        while not written or not self._ended(one, written):
+            ids = torch.tensor([[*one.token_ids, *written]], device=self.lm.device)
+            logits = self._logits(ids, torch.ones_like(ids), None, [one.prompt.language])
+            written.append(int(self._choose(logits)))
 
     def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
         """Write each row's newest token down; rows whose answers end with it leave."""
         keep: list[int] = []
         for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
             written[place].append(token)
-            if not self._ended(prompts[place].prompt, written[place]):
+            if not self._ended(prompts[place], written[place]):
                 keep.append(row)
         if len(keep) < len(rows.places):
             rows.keep(keep)
 
-    def _step(self, ids: Tensor, mask: Tensor, cache: DynamicCache, languages: list[str]) -> Tensor:
-        """One forward pass and the chosen next token of each row (batch,)."""
+    def _logits(
+        self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str]
+    ) -> Tensor:
+        """One forward pass; the logits (row, vocabulary) after the last token of each row."""
         if self.lm.steering is not None:
             self.lm.steering.set_rows(languages)
         options: dict[str, Any] = {}
@@ -165,46 +197,51 @@ class Decoder:
             options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         if self.takes_keep:
             options["logits_to_keep"] = 1
-        output = self.lm.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options
-        )
-        logits: Tensor = output.logits[:, -1]
+        if cache is not None:
+            options |= {"past_key_values": cache, "use_cache": True}
+        elif self.takes_cache:
+            options["use_cache"] = False
+        logits: Tensor = self.lm.model(input_ids=ids, attention_mask=mask, **options).logits[:, -1]
+        return logits
+
+    def _choose(self, logits: Tensor) -> Tensor:
+        """The next token of each row (row,)."""
         if self.config.temperature == 0:
             return logits.argmax(-1)
         chances = torch.softmax(logits.float() / self.config.temperature, dim=-1)
         return torch.multinomial(chances, 1, generator=self.random)[:, 0]
 
-    def _ended(self, prompt: Prompt, token_ids: list[int]) -> bool:
+    def _ended(self, one: Encoded, token_ids: list[int]) -> bool:
         """Whether this answer is complete; then it is among the answers."""
-        stopped = token_ids[-1] in self.ends or self._stopped(token_ids)
+        default = self.config.stop is None
+        stops = answer_ends(one.prompt, self.stops) if default else self.stops
+        stopped = token_ids[-1] in self.ends or self._stopped(token_ids, stops)
         if not stopped and len(token_ids) < self.config.max_new_tokens:
             return False
-        text = self._text(token_ids)
-        cut = cut_at_stop(text, self.stops)
-        thinking, answer = split_thinking(text if cut is None else cut)
+        text = self.marked.decode(token_ids)
+        cut = cut_at_stop(text, stops)
+        opened = self.lm.is_chat and self.marked.ends_in_thinking(one.token_ids)
+        thinking, answer = split_thinking(text if cut is None else cut, opened)
         completion = Completion(
-            prompt_id=prompt.prompt_id,
+            prompt_id=one.prompt.prompt_id,
             answer=answer,
             thinking=thinking,
             finish="stop" if stopped else "length",
             n_tokens=len(token_ids),
         )
-        self.answers[prompt.prompt_id] = completion
+        self.answers[completion.prompt_id] = completion
         self.ended(completion)
         return True
 
-    def _stopped(self, token_ids: list[int]) -> bool:
-        """Whether a stop string stands in the text after its first visible character."""
-        if not self.stops:
+    def _stopped(self, token_ids: list[int], stops: tuple[str, ...]) -> bool:
+        """Whether a stop string ends the text, see :func:`linguamap.thinking.cut_at_stop`."""
+        if not stops:
             return False
         # Only the new token can complete a stop string; a few tokens before it give it context.
         tail = self.lm.tokenizer.decode(token_ids[-8:], skip_special_tokens=True)
-        if not any(stop in tail for stop in self.stops):
+        if not any(stop in tail for stop in stops):
             return False
-        return cut_at_stop(self._text(token_ids), self.stops) is not None
-
-    def _text(self, token_ids: list[int]) -> str:
-        return str(self.lm.tokenizer.decode(token_ids, skip_special_tokens=True))
+        return cut_at_stop(self.marked.decode(token_ids), stops) is not None
 
 
 def end_token_ids(lm: LanguageModel) -> frozenset[int]:

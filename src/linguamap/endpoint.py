@@ -1,13 +1,16 @@
 """Prompts -> answers from an OpenAI-compatible server: :func:`linguamap.generate.generate` elsewhere.
 
 Base models are asked through ``/completions`` with the prompt's text, chat models through
-``/chat/completions`` with its messages. Several requests are under way at once, and each answer is
+``/chat/completions`` with its messages. Where the config leaves open which it is (``model.chat`` is
+``auto``), the first prompt is asked alone and as a chat, and a server that has no chat template for the
+model is asked for completions from there on. Several requests are under way at once, and each answer is
 handed on as it comes, so that a killed run repeats at most those under way.
 """
 
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 import zlib
@@ -17,12 +20,22 @@ from typing import Any, Literal
 
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.openai_client import Abandoned, Rejected, Server
-from linguamap.progress import Progress, silent
+from linguamap.progress import Progress, say, silent
 from linguamap.records import Completion, Prompt, UserError
+from linguamap.scenarios import LINE_END, answer_ends
 from linguamap.thinking import cut_at_stop, split_thinking
 
 GRACE_SECONDS = 10.0
 """How long requests under way may still end after another one has failed for good."""
+
+NO_TEMPLATE = re.compile(r"chat[ _.]template(?!_kwargs)", re.IGNORECASE)
+"""In a refusal: vLLM's "default chat template is no longer allowed", Transformers' "chat_template is not
+set", SGLang's and others' "does not have a chat template"."""
+
+NOT_CHAT = (
+    "The server has no chat template for the model: it is asked for completions of plain text, as a "
+    "base model (model.chat=no)."
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ def answer_over_endpoint(
     seed: int = 0,
     done: frozenset[str] = frozenset(),
     save: Callable[[list[Completion]], None],
+    chat: bool | None = None,
+    settled: Callable[[bool], None] = lambda chat: None,
     progress: Progress = silent,
     label: str = "generate",
 ) -> None:
@@ -61,6 +76,9 @@ def answer_over_endpoint(
         prompts: what to answer.
         done: ids of prompts answered by an earlier, interrupted call; they are not asked again.
         save: receives the completions as they come, in batches; called by the caller's thread only.
+        chat: what an earlier, interrupted call found out about a model whose ``model.chat`` is
+            ``auto``; None if it did not come so far.
+        settled: receives that, before any completion is saved.
     Raises:
         UserError: the URL or key is unfit, or the server fails for good; every answer that came
             before was saved, and the same call with those in ``done`` goes on from there.
@@ -77,6 +95,16 @@ def answer_over_endpoint(
     started = time.monotonic()
     with Server(config.endpoint, config.timeout, config.concurrency) as server:
         asker = Asker(server, config, model_config, model_name(server, config, model_config), seed)
+        if model_config.chat == "auto" and chat is not None:
+            asker.speak(chat)
+        elif model_config.chat == "auto":
+            first = asker.settle(waiting[0])
+            settled(asker.is_chat)
+            if not asker.is_chat:
+                say(progress, NOT_CHAT)
+            save([first])
+            finished, tokens, waiting = finished + 1, first.n_tokens, waiting[1:]
+            progress(label, finished, len(prompts))
         for batch in _as_they_come(asker, waiting, config.concurrency, server.given_up):
             save(sorted(batch, key=lambda completion: places[completion.prompt_id]))
             finished += len(batch)
@@ -108,19 +136,45 @@ class Asker:
         self.config = config
         self.model = model
         self.seed = seed
-        self.is_chat = model_config.chat != "no"
         self.thinking = model_config.thinking
-        own_end = () if self.is_chat else ("\n",)  # a chat model ends its own turn
-        self.stops = own_end if config.stop is None else tuple(config.stop)
+        self.speak(model_config.chat != "no")
         self.one_turn = False  # set when the model's chat template turns out to have no system role
+
+    def speak(self, chat: bool) -> None:
+        """Ask in turns of a chat, or for the continuation of a text."""
+        self.is_chat = chat
+        self.stops = () if chat else LINE_END  # a chat model ends its own turn
+        if self.config.stop is not None:
+            self.stops = tuple(self.config.stop)
+
+    def settle(self, prompt: Prompt) -> Completion:
+        """The first answer: in a chat, or, if the server has no chat template, without one."""
+        try:
+            return self._answer(prompt)
+        except Rejected as rejected:
+            if not _lacks_template(rejected):
+                raise self._explained(rejected) from None
+        except UserError as error:
+            # transformers serve has no words for a missing template
+            hint = "; is it a base model? then set model.chat=no"
+            raise UserError(f"{error}{hint if 'answered 500' in str(error) else ''}") from None
+        self.speak(False)
+        return self(prompt)
 
     def __call__(self, prompt: Prompt) -> Completion:
         """The prompt's answer, cut and split as local generation does it."""
-        reply = self._ask(prompt, self.stops)
-        if self.stops and _stopped_before_it_began(reply):
-            # Locally a stop string counts after the first visible character only.
+        try:
+            return self._answer(prompt)
+        except Rejected as rejected:
+            raise self._explained(rejected) from None
+
+    def _answer(self, prompt: Prompt) -> Completion:
+        stops = answer_ends(prompt, self.stops) if self.config.stop is None else self.stops
+        reply = self._ask(prompt, stops)
+        if stops and _stopped_before_it_began(reply):
+            # Locally a line end counts after the first visible character only.
             reply = self._ask(prompt, ())
-        cut = cut_at_stop(reply.text, self.stops)
+        cut = cut_at_stop(reply.text, stops)
         text = reply.text if cut is None else cut
         thinking, answer = (
             split_thinking(text) if reply.reasoning is None else (reply.reasoning, text.strip())
@@ -141,13 +195,10 @@ class Asker:
         )
 
     def _ask(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
-        try:
-            if not self.is_chat:
-                body = {"prompt": prompt.text, **self._settings(prompt, stops)}
-                return self.server.ask("/completions", body, read_completion)
-            return self._chat(prompt, stops)
-        except Rejected as rejected:
-            raise self._explained(rejected) from None
+        if not self.is_chat:
+            body = {"prompt": prompt.text, **self._settings(prompt, stops)}
+            return self.server.ask("/completions", body, read_completion)
+        return self._chat(prompt, stops)
 
     def _chat(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
         """A chat answer; a template without a system role gets everything in one turn."""
@@ -191,6 +242,15 @@ class Asker:
             advice = f"asked for the model '{self.model}'; the server offers: {names}; "
             advice += "name one with --set evaluate.endpoint_model=NAME"
         return UserError("; ".join(part for part in (str(rejected), advice) if part))
+
+
+def _lacks_template(rejected: Rejected) -> bool:
+    """Whether a server refused a chat because the model has no chat template.
+
+    Words about roles mean that there is one, and that it takes other turns.
+    """
+    says_so = NO_TEMPLATE.search(rejected.detail) and "role" not in rejected.detail.lower()
+    return bool(says_so) and rejected.status in (400, 404, 422)
 
 
 def read_completion(reply: Any) -> Reply:

@@ -139,6 +139,7 @@ def generate(
     beginnings = BeginningStates(lm)
     cut = list(enumerate(units(encode(lm, prompts, model_config), config, beginnings)))[rank::count]
     meter = _Meter(progress, label, sum(len(batch) for _, unit in cut for batch in unit))
+    meter.note = "" if lm.cache_fault is None else ", slowly: no cache"
     stops = stop_strings(lm, config)
     for number, unit in cut:
         if all(one.prompt.prompt_id in done for batch in unit for one in batch):
@@ -149,10 +150,15 @@ def generate(
 
 
 class _Meter:
-    """Answers and tokens so far, shown now and then."""
+    """Answers and tokens so far, shown now and then.
+
+    Attributes:
+        note: what else is said beside the speed.
+    """
 
     def __init__(self, progress: Progress, label: str, total: int) -> None:
         self.progress, self.label, self.total = progress, label, total
+        self.note = ""
         self.finished = self.tokens = 0
         self.started = self.shown = time.monotonic()
 
@@ -169,7 +175,7 @@ class _Meter:
     def show(self) -> None:
         self.shown = time.monotonic()
         rate = self.tokens / max(self.shown - self.started, 1e-9)
-        detail = f"{rate:.0f} tokens/s" if self.tokens else "resumed"
+        detail = f"{rate:.0f} tokens/s{self.note}" if self.tokens else "resumed"
         self.progress(self.label, self.finished, self.total, detail)
 
 

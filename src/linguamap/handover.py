@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from linguamap.curves import ratio_bands
+from linguamap.cache_rows import has_plain_rows, new_cache
 from linguamap.langid import Identifier
 from linguamap.languages import words
 from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
+from linguamap.stats import clustered_rate
 
 RIVAL = "en"
 Intervention = Literal["to_english", "from_english", "skip"]
@@ -96,7 +96,9 @@ Edit = Callable[[int, int, Tensor], Tensor | None]
 
 
 def supports_handover(lm: LanguageModel) -> bool:
-    """Whether the model continues from a key-value cache, which the batched layers need."""
+    """Whether the model continues from a key-value cache, whose rows the layers are copies of."""
+    if lm.cache_fault is not None or not has_plain_rows(new_cache(lm)):
+        return False
     return "past_key_values" in inspect.signature(lm.model.forward).parameters
 
 
@@ -174,12 +176,12 @@ def handover_batches(
     return found
 
 
-def handover_curves(
-    table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
-) -> pa.Table:
+def handover_curves(table: pa.Table, *, confidence: float = 0.95) -> pa.Table:
     """Share of first words that are English, and that are in the prompt's target language.
 
     Continuations without a word are left out; words that cannot be placed stay in the denominator.
+    A few prompts often agree, where a bootstrap has no spread: the band is Wilson's, clustered by
+    group.
     """
     frame = [row for row in table.to_pylist() if row["has_word"]]
     keys = sorted({(r["intervention"], r["language"], r["layer"]) for r in frame})
@@ -190,14 +192,11 @@ def handover_curves(
             for r in frame
             if (r["intervention"], r["language"], r["layer"]) == (intervention, language, layer)
         ]
-        names, inverse = np.unique([f"{r['kind']}/{r['group']}" for r in part], return_inverse=True)
-        member = np.zeros((len(part), len(names)))
-        member[np.arange(len(part)), inverse] = 1.0
-        hits = np.array(
-            [[r["word_language"] == wanted for r in part] for wanted in (RIVAL, language)],
-            dtype=np.float64,
+        groups = [f"{r['kind']}/{r['group']}" for r in part]
+        english, target = (
+            clustered_rate([r["word_language"] == wanted for r in part], groups, confidence)
+            for wanted in (RIVAL, language)
         )
-        english, target = ratio_bands(hits @ member, member.sum(0), bootstrap, seed, confidence)
         rows.append(
             {"layer": layer, "language": language, "intervention": intervention, "n": len(part)}
             | {"english": english.value, "english_low": english.low, "english_high": english.high}

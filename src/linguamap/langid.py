@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import regex
-from lingua import IsoCode639_1, LanguageDetectorBuilder
+from lingua import IsoCode639_1, LanguageDetector, LanguageDetectorBuilder
 from lingua import Language as LinguaLanguage
 
 from linguamap.languages import LANGUAGES
@@ -33,10 +33,14 @@ Benchmark does."""
 LEAST_CANDIDATE_SHARE = 0.1
 """A whole text belongs to a candidate only from this probability on; langdetect lists no other."""
 
+KANJI_LETTERS = 6
+"""Up to so many Han characters without kana may be Japanese, where Chinese is no candidate."""
+
 _ROUNDING = 1e-9
 """lingua adds up in no fixed order, so that equal probabilities may differ in the last digits."""
 
 _LETTER = regex.compile(r"\p{L}")
+_HAN = regex.compile(r"\p{Han}")
 
 
 class Identifier(Protocol):
@@ -130,7 +134,12 @@ class _Cached:
 
 
 class Lingua(_Cached):
-    """lingua, built for the candidates only; batches of words run in parallel inside the library."""
+    """lingua. Words go to a detector of the candidates alone, in parallel inside the library.
+
+    A whole text is set against every language of the table: the most probable candidate counts from
+    :data:`LEAST_CANDIDATE_SHARE` on; below, :meth:`identify` returns what the text is (Portuguese is
+    not Spanish because only Spanish was asked for).
+    """
 
     name = "lingua"
 
@@ -139,17 +148,34 @@ class Lingua(_Cached):
         self.languages = languages or tuple(LANGUAGES)
         codes = {code.name.lower(): code for code in (x.iso_code_639_1 for x in _lingua_all())}
         _refuse_unknown("lingua", self.languages, codes)
-        self._detector = LanguageDetectorBuilder.from_iso_codes_639_1(
-            *(codes[code] for code in self.languages)
-        ).build()
+        every = [code for code in LANGUAGES if code in codes and code not in self.languages]
+
+        def detector(languages: Iterable[str]) -> LanguageDetector:
+            return LanguageDetectorBuilder.from_iso_codes_639_1(
+                *(codes[code] for code in languages)
+            ).build()
+
+        self._detector = detector(self.languages)
+        self._of_texts = detector([*self.languages, *every])
 
     def identify(self, text: str) -> Identification:
-        if not _LETTER.search(text):
+        letters = _LETTER.findall(text)
+        if not letters:
             return Identification(None, "empty")
-        first, second = self._detector.compute_language_confidence_values(text)[:2]
-        if first.value - second.value < _ROUNDING:
+        short_han = len(letters) <= KANJI_LETTERS and all(map(_HAN.match, letters))
+        if short_han and "ja" in self.languages and "zh" not in self.languages:
+            return Identification("ja")
+        found = self._of_texts.compute_language_confidence_values(text)
+        shares = [(_code(one.language), one.value) for one in found]
+        fitting = [
+            (code, share)
+            for code, share in shares
+            if code in self.languages and share >= LEAST_CANDIDATE_SHARE
+        ]
+        (code, share), *others = fitting or shares
+        if others and share - others[0][1] < _ROUNDING:
             return Identification(None, "ambiguous")
-        return Identification(_code(first.language), confidence=round(first.value, 6))
+        return Identification(code, confidence=round(share, 6))
 
     def _identify_new(self, words: list[str]) -> Iterable[str | None]:
         found = self._detector.detect_languages_in_parallel_of(words)

@@ -91,6 +91,10 @@ class Language:
         thousands_marks: the marks that may stand between groups of digits.
         answer_cues: phrases right before a final answer, the surest first, "therefore" last.
         option_cues: phrases right before an option letter, the surest first.
+        option_nouns: nouns beside an option letter or an ordinal; "stem-" is any word that begins so.
+        ordinals: five groups (first to fourth, last) of words, stems as in ``option_nouns``.
+        option_letters: rows of letters that number options, besides A B C D.
+        answer_endings: what follows an answer in its sentence and is no part of it ("です").
     """
 
     code: str
@@ -104,6 +108,10 @@ class Language:
     thousands_marks: tuple[str, ...]
     answer_cues: tuple[str, ...]
     option_cues: tuple[str, ...]
+    option_nouns: tuple[str, ...]
+    ordinals: tuple[tuple[str, ...], ...]
+    option_letters: tuple[tuple[str, ...], ...]
+    answer_endings: tuple[str, ...]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -176,7 +184,11 @@ def load_languages(text: str, source: str = "prompts.toml") -> dict[str, Languag
 
 _TEXT_KEYS = tuple(field.name for field in fields(PromptTexts))
 _STRING_KEYS = ("english_name", "native_name", "decimal_mark", *_TEXT_KEYS)
-_LIST_KEYS = ("answer_cues", "option_cues", "articles", "thousands_marks")
+_LIST_KEYS = (
+    "answer_cues", "option_cues", "option_nouns", "ordinals", "option_letters", "answer_endings",
+    "articles", "thousands_marks",
+)  # fmt: skip
+_N_ORDINALS = 5
 _PLACEHOLDERS = {"answer_phrase": {"answer"}, "result_sentence": {"number"}}
 
 
@@ -196,9 +208,17 @@ def _language(code: str, row: Mapping[str, Any], source: str) -> Language:
         articles=tuple(row["articles"]),
         decimal_mark=row["decimal_mark"],
         thousands_marks=tuple(row["thousands_marks"]),
-        answer_cues=tuple(unicodedata.normalize("NFC", cue) for cue in row["answer_cues"]),
-        option_cues=tuple(unicodedata.normalize("NFC", cue) for cue in row["option_cues"]),
+        answer_cues=_composed(row["answer_cues"]),
+        option_cues=_composed(row["option_cues"]),
+        option_nouns=_composed(row["option_nouns"]),
+        ordinals=tuple(tuple(forms.split("|")) for forms in _composed(row["ordinals"])),
+        option_letters=tuple(tuple(signs.split()) for signs in _composed(row["option_letters"])),
+        answer_endings=_composed(row["answer_endings"]),
     )
+
+
+def _composed(texts: list[str]) -> tuple[str, ...]:
+    return tuple(unicodedata.normalize("NFC", text) for text in texts)
 
 
 def _faults(code: str, row: Mapping[str, Any]) -> list[str]:
@@ -211,6 +231,8 @@ def _faults(code: str, row: Mapping[str, Any]) -> list[str]:
             isinstance(value, list) and all(isinstance(entry, str) and entry for entry in value)
         ):
             faults.append(f"'{key}' must be a list of texts")
+        elif key == "ordinals" and len(value) != _N_ORDINALS:
+            faults.append("'ordinals' must hold five texts: first, second, third, fourth, last")
         elif key in _TEXT_KEYS:
             wanted = _PLACEHOLDERS.get(key, set())
             if key == "answer_in" and code == "en":

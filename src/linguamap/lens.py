@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
@@ -30,7 +32,17 @@ from linguamap.lens_text import EncodedText, LensText, Positions, encode_texts
 from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
 
-__all__ = ["LensText", "WordCounts", "identifier_ceiling", "language_lens", "lens_curves"]
+__all__ = [
+    "LensText",
+    "WordCounts",
+    "identifier_ceiling",
+    "identifier_noise",
+    "language_lens",
+    "lens_curves",
+]
+
+NOISE_TOKENS = (200, 32)
+"""Texts of random tokens, and their length, for :func:`identifier_noise`."""
 
 ITEMS_SCHEMA = pa.schema(
     [
@@ -125,6 +137,25 @@ class WordCounts:
         for rank in ids.T.tolist():
             found += words(self._tokenizer.decode(rank, skip_special_tokens=True))
         return found
+
+
+def identifier_noise(lm: LanguageModel, identifier: Identifier, seed: int = 0) -> dict[str, Any]:
+    """What a layer that says nothing would score: the words of tokens drawn at random.
+
+    An identifier finds some language in nearly any word, English above all. A share of words is
+    evidence only beyond this.
+
+    Returns:
+        ``shares`` per language over all words (unplaced ones count in the denominator), ``n_words``.
+    """
+    drawn = np.random.default_rng(seed).integers(0, len(lm.tokenizer), size=NOISE_TOKENS)
+    texts = [lm.tokenizer.decode(row, skip_special_tokens=True) for row in drawn.tolist()]
+    found = identifier.identify_words([word for text in texts for word in words(text)])
+    counts = Counter(code for code in found if code is not None)
+    return {
+        "shares": {code: n / len(found) for code, n in counts.most_common()},
+        "n_words": len(found),
+    }
 
 
 def identifier_ceiling(

@@ -36,13 +36,14 @@ RULE = (
     "layers) to the last layer is done, of retrieval at 1 above chance and of the centred cosine "
     "above its unrelated-pairs baseline, against English. The raw cosine has no say. A language's "
     "boundary is the mean of these, weighted 1/2, 1/4, 1/4, over those that exist; it has one only "
-    "if English leads by at least 0.1 in some layer and the target leads in the last one, both "
+    "if English leads by at least 0.1 in some layer, with a larger share of the words than the "
+    "identifier gives it among random tokens, and the target leads in the last one, all "
     "beyond the bootstrap interval; a fall counts only from a tenth of its plateau on and beyond "
     "its interval. Over all: the median of the languages, if at least half of them have a boundary. "
     "late_start is the first whole layer at or after it; its interval is the percentile bootstrap "
-    "over item groups, widened for few groups (Hesterberg 2015). Tuned are the last blocks from late_start on, the lowest ones left out until "
-    "the trainable share is under the cap. early_end: the median layer where half of retrieval's "
-    "rise to its plateau is done, rounded down."
+    "over item groups, widened for few groups (Hesterberg 2015). Tuned are the last blocks "
+    "from late_start on, the lowest ones left out until the trainable share is under the cap. "
+    "early_end: the median layer where half of retrieval's rise to its plateau is done, rounded down."
 )
 
 
@@ -99,6 +100,7 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
         total_parameters=facts["total_parameters"],
         config=config,
         seed=seed,
+        noise=facts.get("noise", {}).get("shares", {}).get(RIVAL, 0.0),
     )
 
 
@@ -110,6 +112,7 @@ def locate_layers(
     total_parameters: int,
     config: LocateConfig,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> dict[str, Any]:
     """Apply :data:`RULE` to the per-item tables of the probes.
 
@@ -118,9 +121,10 @@ def locate_layers(
         similarity: columns of ``similarity.ITEMS_SCHEMA``, or None.
         block_parameters: parameters of block 1..L.
         total_parameters: of the whole model, tied weights counted once.
+        noise: share of the words of random tokens that the identifier calls English.
     """
     n_layers = len(block_parameters)
-    boundaries = language_boundaries(lens, similarity, config.bootstrap, seed)
+    boundaries = language_boundaries(lens, similarity, config.bootstrap, seed, noise)
     tables = [lens] if similarity is None else [lens, similarity]
     n_groups = min(len(_group_names(table)) for table in tables)
     value, interval, reason = combine(boundaries, n_groups)
@@ -162,7 +166,11 @@ def locate_layers(
 
 
 def language_boundaries(
-    lens: pa.Table, similarity: pa.Table | None, n_draws: int, seed: int
+    lens: pa.Table,
+    similarity: pa.Table | None,
+    n_draws: int,
+    seed: int,
+    noise: float = 0.0,
 ) -> list[Boundary]:
     """The boundary of each language other than English, all on the same bootstrap draws."""
     tables = [lens] if similarity is None else [lens, similarity]
@@ -171,7 +179,7 @@ def language_boundaries(
     targets = sorted(set(lens["target_language"].to_pylist()) - {RIVAL})
     found = []
     for target in targets:
-        evidence = [lens_evidence(lens, target, groups, weights)]
+        evidence = [lens_evidence(lens, target, groups, weights, noise)]
         early = None
         if similarity is not None:
             falls, early = similarity_evidence(similarity, target, groups, weights)
@@ -240,7 +248,9 @@ def choose_blocks(
     )
 
 
-def lens_evidence(lens: pa.Table, target: str, groups: list[str], weights: Array) -> Evidence:
+def lens_evidence(
+    lens: pa.Table, target: str, groups: list[str], weights: Array, noise: float = 0.0
+) -> Evidence:
     """Where the target language's words overtake the English ones for good."""
     found = lens_counts(_keyed(lens), target, groups)
     index = {name: i for i, name in enumerate(found.word_languages)}
@@ -254,13 +264,16 @@ def lens_evidence(lens: pa.Table, target: str, groups: list[str], weights: Array
     curve = advantage(own.sum(-1), rival.sum(-1))
     samples = advantage(weights @ own.T, weights @ rival.T)
     low, high = _interval(samples)
-    worst = 1 + int(curve[1:].argmin())
+    leads = (curve <= -CLEAR_LEAD) & (high < 0)
+    english, _ = _interval(ratio(weights @ rival.T, weights @ found.totals.T))
     turn = float(last_crossing(curve[1:]) + 1)
     reason = None
     if low[-1] <= 0:
         reason = "the target language does not clearly lead English in the last layer"
-    elif curve[worst] > -CLEAR_LEAD or high[worst] >= 0:
+    elif not leads[1:].any():
         reason = "English never clearly leads, so nothing is overtaken"
+    elif not (leads & (english > noise))[1:].any():
+        reason = "English leads only where random tokens would look as English"
     return Evidence(
         "lens",
         curve,

@@ -1,8 +1,8 @@
 """A causal language model, ready to be probed: weights, tokenizer, structure, identity.
 
 Guarantees, proved by :mod:`linguamap.model_check` at load: ``project`` of the last layer equals the
-model's logits; ``watch`` sees the residual stream that ``output_hidden_states`` reports. Not
-guaranteed: that a model's remote code leaves the residual stream alone elsewhere.
+model's logits; ``watch`` sees the residual stream that ``output_hidden_states`` reports; a model
+whose cache does not give what whole passes give is run without one. Not guaranteed: that a model's remote code leaves the residual stream alone elsewhere.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class LanguageModel:
         is_chat: whether prompts go through the tokenizer's chat template.
         steering: language vectors on the blocks, if a ``steer`` delta was applied; it must be told
             the language of each batch row (:meth:`linguamap.steering.Steering.set_rows`).
+        cache_fault: why the model's cache cannot be used, as the self-check found; None if it can.
     """
 
     model: Any
@@ -67,6 +68,7 @@ class LanguageModel:
     device: torch.device
     identity: dict[str, str]
     steering: Steering | None = None
+    cache_fault: str | None = None
 
     @property
     def n_layers(self) -> int:

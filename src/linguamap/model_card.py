@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from linguamap.citation import PAPER
 from linguamap.config import RunConfig
 from linguamap.records import UserError
 from linguamap.report.naming import percent, percent_exact, scenario_name, size, spans
@@ -21,15 +22,7 @@ GEMMA = (
 )
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
-CITATION = """```bibtex
-@misc{linguamap,
-  title         = {LinguaMap},
-  year          = {2026},
-  eprint        = {2601.20009},
-  archivePrefix = {arXiv},
-  url           = {https://arxiv.org/abs/2601.20009}
-}
-```"""
+CITATION = f"```bibtex\n{PAPER}\n```"
 
 
 def write_card(run: Path, config: RunConfig, repo: str, merged: bool) -> str:

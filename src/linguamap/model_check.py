@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from linguamap.records import UserError
+from linguamap.config import EvaluateConfig
+from linguamap.records import Prompt, UserError
 from linguamap.structure import probe_forward, probe_ids
 
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ class Check:
 def check_model(lm: LanguageModel) -> list[Check]:
     """Check that lens, hooks and changes to blocks do what the probes assume.
 
+    Whether the cache holds is also noted in ``lm.cache_fault``, by which the model is served.
+
     Returns:
-        Five checks: ``lens`` (last layer's lens equals the logits), ``hooks`` (layers 0..L-1 equal
+        Six checks: ``lens`` (last layer's lens equals the logits), ``hooks`` (layers 0..L-1 equal
         ``output_hidden_states``, whose last entry is usually normed), ``order`` (changing a layer
         changes the layers from there on and none before), ``effect`` (and the logits),
-        ``causal`` (a later token changes no earlier position).
+        ``causal`` (a later token changes no earlier position), ``cache`` (rows decoded together
+        with the model's cache get the logits of each text alone without one). The last always
+        passes: a model without a usable cache is served without one, and ``detail`` says so.
     """
     ids = probe_ids(lm.model)
     layers = list(range(lm.n_layers + 1))
@@ -52,6 +57,7 @@ def check_model(lm: LanguageModel) -> list[Check]:
         _check_hooks(lm, states, output.hidden_states),
         *_check_order(lm, ids, states, logits),
         _check_causal(lm, ids, logits),
+        _check_cache(lm),
     ]
 
 
@@ -155,3 +161,54 @@ def _check_causal(lm: LanguageModel, ids: Tensor, logits: Tensor) -> Check:
         deviation <= _allowed(lm),
         f"another last token moves earlier logits by {deviation:.1e}",
     )
+
+
+def _check_cache(lm: LanguageModel) -> Check:
+    lm.cache_fault = None  # the cache is tried as if it held
+    try:
+        deviation = _cache_deviation(lm)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a cache may fail in any way; the reason is kept
+        lines = str(error).strip().splitlines() or [""]
+        lm.cache_fault = f"{type(error).__name__}: {lines[0]}"
+    else:
+        found = f"rows decoded with it against whole texts: {deviation:.1e}"
+        if deviation <= _allowed(lm):
+            return Check("cache", True, f"{found}, allowed {_allowed(lm):.0e}")
+        lm.cache_fault = found
+    detail = f"cannot be used ({lm.cache_fault}); answers are slow, and there is no handover"
+    return Check("cache", True, detail)
+
+
+@torch.no_grad()
+def _cache_deviation(lm: LanguageModel) -> float:
+    """Largest deviation of logits over two rows and the tokens after them.
+
+    The rows differ in length; the longer one takes its first tokens from a beginning that was read
+    before, and leaves after the first token that follows.
+    """
+    from linguamap.decoder import Decoder, Encoded
+    from linguamap.prefixes import Beginning, BeginningStates
+
+    ids = probe_ids(lm.model)[0].tolist()
+    prompt = Prompt("check", "check", "open", "en", "monolingual", (), ())
+    texts = [Encoded(prompt, ids, Beginning(tuple(ids[:4]))), Encoded(prompt, ids[:1:-2])]
+    decoder = Decoder(lm, EvaluateConfig(), (), 0, BeginningStates(lm))
+    rows, logits = decoder.read(texts, 0)
+    written: list[list[int]] = [list(one.token_ids) for one in texts]
+    found: list[list[Tensor]] = [[] for _ in texts]
+    for keep in ([0, 1], [1], []):
+        rows.newest = logits.argmax(-1)
+        for place, token, row in zip(rows.places, rows.newest.tolist(), logits, strict=True):
+            written[place].append(token)
+            found[place].append(row)
+        if keep:
+            rows.keep([rows.places.index(place) for place in keep])
+            logits = decoder.step(rows, texts)
+    worst = 0.0
+    for whole, steps in zip(written, found, strict=True):
+        alone = torch.tensor([whole[:-1]], device=lm.device)
+        expected = probe_forward(lm.model, alone).logits[0, -len(steps) :]
+        worst = max(worst, _deviation(torch.stack(steps), expected))
+    return worst

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 
-from linguamap.address import KEY_VARIABLES, api_key, check_url, is_loopback
+from linguamap.address import KEY_VARIABLE, api_key, check_url, is_loopback
 from linguamap.records import UserError
 
 try:
@@ -85,7 +85,7 @@ class Server:
         self.timeout = timeout
         self._connect_seconds = min(timeout, CONNECT_SECONDS)
         self.given_up = threading.Event()
-        found = api_key()
+        found = api_key(self.url)
         self._key_variable = found[0] if found else None
         self._key = found[1] if found else ""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -234,7 +234,7 @@ class Server:
             if self._key_variable is None:
                 return UserError(
                     f"endpoint: {self.url} wants a key ({status}); "
-                    f"set the environment variable {KEY_VARIABLES[0]}"
+                    f"set the environment variable {KEY_VARIABLE}"
                 )
             return UserError(
                 f"endpoint: {self.url} does not accept the key in {self._key_variable} ({status})"

@@ -78,8 +78,8 @@ class BeginningStates:
     def __init__(self, lm: LanguageModel) -> None:
         self.lm = lm
         cache = new_cache(lm)
-        self.possible = has_plain_rows(cache)
-        narrowest = window(cache)
+        self.possible = lm.cache_fault is None and has_plain_rows(cache)
+        narrowest = window(cache) if self.possible else None
         self.longest = None if narrowest is None else narrowest - 1
         weights = sum(p.numel() * p.element_size() for p in lm.model.parameters())
         self._free = int(weights * KEPT_BYTES_SHARE)

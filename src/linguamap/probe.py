@@ -28,6 +28,7 @@ from linguamap.layer_reading import Consumer, read_texts
 from linguamap.lens_text import LensText, encode_texts
 from linguamap.model import LanguageModel
 from linguamap.probe_texts import (
+    count_sources,
     gold_texts,
     lens_prompts,
     lens_texts,
@@ -158,9 +159,12 @@ class _Probe:
         if len(merged) > 1:
             self._write("mass_items", pa.Table.from_batches(merged[1], mass.ITEMS_SCHEMA))
             self._write("mass", mass.mass_curves(self._table("mass_items"), **self._bootstrap))
+        self.facts["noise"] = lens.identifier_noise(lm, self.identifier, self.config.seed)
         self.facts["ceilings"] = lens.identifier_ceiling(self.identifier, gold_texts(self.prompts))
         n_positions = sum(one.stop - one.first for one in encoded)
+        sources = count_sources(chosen, texts, asked.texts)
         self.facts["lens"] = self._costs(texts, n_positions, elapsed) | {
+            **sources,
             "batches_read": (len(known) - n_known) // len(consumers),
             "batches_known": n_known // len(consumers),
         }
@@ -228,7 +232,8 @@ class _Probe:
             self.facts["missing"]["handover"] = (
                 "no item has an English twin, or handover_items is 0"
                 if not pairs
-                else "the model keeps no key-value cache"
+                else "the model keeps no key-value cache that could be used"
+                + (f": {self.lm.cache_fault}" if self.lm.cache_fault else "")
             )
             return
         found = handover_batches(
@@ -238,7 +243,8 @@ class _Probe:
         if self.processes.rank:
             return
         self._write("handover_items", pa.Table.from_batches(merged, HANDOVER_ITEMS))
-        curves = handover_curves(self._table("handover_items"), **self._bootstrap)
+        items = self._table("handover_items")
+        curves = handover_curves(items, confidence=self.config.probe.confidence)
         self._write("handover", curves)
         self.facts["handover"] = {"n_prompts": len(pairs)}
 

@@ -92,6 +92,24 @@ def lens_texts(
     return texts
 
 
+def count_sources(
+    prompts: Sequence[Prompt], texts: Sequence[LensText], wanted: str
+) -> dict[str, int]:
+    """How many of the lens's texts are worked references, stand-ins, and the model's own answers.
+
+    Args:
+        prompts: those that :func:`lens_texts` made ``texts`` of.
+        wanted: ``probe.texts`` of the config.
+    """
+    generated = len(texts) if wanted == "generated" else 0
+    reference = 0 if generated else sum(bool(prompt.reference) for prompt in prompts)
+    return {
+        "n_reference": reference,
+        "n_stand_in": len(texts) - generated - reference,
+        "n_generated": generated,
+    }
+
+
 def parallel_items(prompts: Sequence[Prompt], n: int, seed: int) -> list[ParallelItem]:
     """About ``n`` items over all benchmarks: the question without passage and options."""
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]

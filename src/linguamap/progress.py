@@ -15,9 +15,15 @@ class Progress(Protocol):
             label: what is being done, e.g. ``"evaluate before"``.
             done: finished steps, those of an earlier, interrupted run included.
             total: all steps; the same in every call of one loop.
-            note: a short remark with a unit, e.g. ``"93 tokens/s"``.
+            note: a short remark with a unit, e.g. ``"93 tokens/s"``. With an empty label, see
+                :func:`say`, it is all there is.
         """
 
 
 def silent(label: str, done: int, total: int, note: str = "") -> None:
     """A :class:`Progress` that says nothing."""
+
+
+def say(progress: Progress, text: str) -> None:
+    """Tell something that is no progress, in lines of its own; the screen shows equal texts once."""
+    progress("", 0, 0, text)

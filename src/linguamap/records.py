@@ -187,7 +187,9 @@ class Prompt:
             name: PartName = "preamble"
             if part.role == "I":
                 last = place == len(self.parts) - 1
-                name = "answer_label" if last else "label" if place > framing[0] else "instruction"
+                # An instruction is a line of its own; the bare layout (Q:, A:) has none.
+                first = place == framing[0] and part.text.endswith("\n")
+                name = "answer_label" if last else "instruction" if first else "label"
             elif part.role == "Q":
                 is_passage = self.passage is not None and part.text == f"{self.passage}\n"
                 offers = self.options and len(shown) > 1 and place == shown[-1]

@@ -80,7 +80,7 @@ def describe(benchmark: Benchmark) -> dict[str, Any]:
         "split": benchmark.split,
         "source": benchmark.source,
         "items": {code: len(items) for code, items in benchmark.items.items()},
-        "missing_languages": list(benchmark.missing_languages),
+        "missing_languages": benchmark.missing_languages,
         "rows_read": benchmark.rows_read,
         "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
     }

@@ -10,6 +10,9 @@ bilingual_answer   target language        target language     right one in both,
 =================  =====================  ==================  =====================================
 
 The answer is wanted in the target language in all of them, and the right answer means the same.
+
+Requests of the Language Confusion Benchmark stand alone: as the user's turn of a chat, or as that
+benchmark asks base models, ``Q: request``, line end, ``A:``.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ from linguamap.records import (
 )
 
 __all__ = [
+    "LINE_END",
     "Halves",
+    "answer_ends",
     "applies",
     "render",
     "render_all",
@@ -43,6 +48,11 @@ __all__ = [
     "training_examples",
     "without_system",
 ]
+
+LINE_END = ("\n",)
+"""What ends a base model's answer in the plain layout, where every field is one line."""
+NEXT_QUESTION = ("\nQ:",)
+"""What ends it in the layout of the Language Confusion Benchmark, whose rule judges line by line."""
 
 
 def render(
@@ -144,8 +154,8 @@ def training_examples(
 def render_chat(prompt: Prompt) -> list[dict[str, str]]:
     """The prompt as chat messages: preamble as system, the rest without the answer label as user.
 
-    Worked examples in front are earlier turns, each question answered by its reference. A request of the Language Confusion Benchmark is sent as it is, without a system message, as
-    that benchmark does.
+    Worked examples in front are earlier turns, each question answered by its reference. A request
+    of the Language Confusion Benchmark has no preamble, and so no system message.
     """
     system = "".join(part.text for part in prompt.parts if part.role == "P").strip()
     messages = []
@@ -153,7 +163,7 @@ def render_chat(prompt: Prompt) -> list[dict[str, str]]:
         messages.append({"role": "user", "content": _user_turn(shot)})
         messages.append({"role": "assistant", "content": shot.answer.strip()})
     messages.append({"role": "user", "content": _user_turn(prompt)})
-    if system and not _is_bare(prompt.benchmark):
+    if system:
         messages.insert(0, {"role": "system", "content": system})
     return messages
 
@@ -167,8 +177,18 @@ def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _user_turn(prompt: Prompt) -> str:
-    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")
+    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")  # its only frame is Q: and A:
     return "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
+
+
+def answer_ends(prompt: Prompt, stops: tuple[str, ...]) -> tuple[str, ...]:
+    """The strings that end the answer to one prompt.
+
+    Args:
+        stops: those of the run. A base model's line end gives way to the next question where the
+            prompt is a request of the Language Confusion Benchmark.
+    """
+    return NEXT_QUESTION if stops == LINE_END and _is_bare(prompt.benchmark) else stops
 
 
 def applies(scenario: Scenario, item: Item) -> bool:
@@ -218,14 +238,13 @@ def _render(
     target = get_language(language)
     frame = get_language("en") if scenario == "code_mixed" else target
     options = offers.options(scenario, language, item)
-    named = name_language and not _is_bare(item.benchmark)
     return Prompt(
         item_id=item.item_id,
         benchmark=item.benchmark,
         kind=item.kind,
         language=language,
         scenario=scenario,
-        parts=tuple(_parts(item, options, frame, target, named)),
+        parts=tuple(_parts(item, options, frame, target, name_language)),
         gold=_gold(offers, scenario, item, options),
         options=options,
         passage=item.passage,
@@ -238,6 +257,9 @@ def _parts(
     item: Item, options: Sequence[Option], frame: Language, target: Language, named: bool
 ) -> Iterable[Part]:
     """Preamble, instruction, labels and question, ready to be continued with the answer."""
+    if _is_bare(item.benchmark):
+        yield from (Part("I", "Q: "), Part("Q", f"{item.question.strip()}\n"), Part("I", "A:"))
+        return
     texts = frame.texts
     answer_in = texts.answer_in.replace("{language}", target.english_name)
     yield Part("P", f"{texts.preamble} {answer_in}\n" if named else f"{texts.preamble}\n")

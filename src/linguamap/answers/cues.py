@@ -14,7 +14,7 @@ from typing import Literal
 
 import regex
 
-from linguamap.languages import LANGUAGES, UNSEGMENTED_SCRIPTS, Language
+from linguamap.languages import LANGUAGES, Language
 
 CueKind = Literal["answer", "option"]
 
@@ -106,7 +106,9 @@ def _search(
 def _pattern(code: str, kind: CueKind) -> tuple[regex.Pattern[str], dict[str, tuple[int, bool]]]:
     """A pattern with one named group per cue, the longest first, and each group's rank."""
     language = LANGUAGES[code]
-    listed = list(language.option_cues if kind == "option" else language.answer_cues)
+    listed = list(language.answer_cues)
+    if kind == "option":
+        listed = list(dict.fromkeys(language.option_cues + language.option_nouns))
     strong = {fold(cue): kind == "option" or not _is_weak(cue, language) for cue in listed}
     if kind == "answer":
         lead_in = language.texts.answer_phrase.split("{answer}")[0].strip(" :：")
@@ -119,7 +121,7 @@ def _pattern(code: str, kind: CueKind) -> tuple[regex.Pattern[str], dict[str, tu
     for rank, cue in sorted(enumerate(listed), key=lambda pair: -len(fold(pair[1]))):
         name = f"cue{rank}"
         cues[name] = (rank, strong[fold(cue)])
-        groups.append(f"(?P<{name}>{_expression(fold(cue), language)})")
+        groups.append(f"(?P<{name}>{expression(fold(cue), language)})")
     return regex.compile("|".join(groups)), cues
 
 
@@ -128,19 +130,30 @@ def _is_weak(cue: str, language: Language) -> bool:
     return cue == language.answer_cues[-1] or fold(cue) in fold(result)
 
 
-def _expression(cue: str, language: Language) -> str:
-    """A folded cue as a pattern: any blanks, whole words where the language writes words apart."""
+def expression(cue: str, language: Language) -> str:
+    """A cue as a pattern: any blanks, whole words where the language writes words apart.
+
+    "stem-" stands for every word that begins so.
+    """
+    is_stem, cue = cue.endswith("-"), cue.removesuffix("-")
     body = r"\s+".join(regex.escape(word) for word in cue.split())
     body = body.replace(r"\s+:", ":")
     if body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon
         body = body[:-1] + r"\s*(?::|(?<=\s)[-–—](?=\s)|(?<=\s)(?=\d))"
-    if UNSEGMENTED_SCRIPTS.intersection(language.scripts) or "Hang" in language.scripts:
-        return body
+    if not written_apart(language):
+        return rf"(?<!\d){body}" if cue[0].isdigit() else body
     starts, ends = (bool(_LETTER_OR_MARK.match(cue[place])) for place in (0, -1))
-    before = r"(?<![\p{L}\p{M}])" if starts else ""
+    before = r"(?<![\p{L}\p{M}\d])" if starts or cue[0].isdigit() else ""
     if "Arab" in language.scripts:  # "and" and "so" are written together with the next word
         before = r"(?:(?<![\p{L}\p{M}])|(?<=(?<![\p{L}\p{M}])[وف]))"
+    if is_stem:
+        return before + body + r"[\p{L}\p{M}]*+"
     return before + body + (r"(?![\p{L}\p{M}])" if ends else "")
+
+
+def written_apart(language: Language) -> bool:
+    """Whether a word ends where its letters end: not so in Korean, which adds particles."""
+    return language.segmented and "Hang" not in language.scripts
 
 
 def fold(text: str) -> str:

@@ -34,8 +34,17 @@ _MYRIADS = {"万": 10**4, "萬": 10**4, "만": 10**4, "億": 10**8, "亿": 10**8
             "千": 10**3, "천": 10**3}  # fmt: skip
 _MYRIAD = regex.compile(r"\s?([万萬億亿억]|만(?!큼)|[千천](?![克米瓦卡赫]))")
 _SENTENCE_END = regex.compile(r"[\n。！？।؟!?]|\.(?=\s|$)")
-_DIRECTLY = regex.compile(r"[\s:\-–—=≈~\"'«»“”„「『(\[{<\p{Sc}]*")
+_DIRECTLY = regex.compile(
+    r"[\s:\-–—=≈~\"'«»“”„「『(\[{<\p{Sc}]*"
+    r"(?:(?:\p{Lu}{3}|\p{L}{1,2}(?=\p{Sc})|TL|Rp|Rs\.?|K[Ss]h)[\s\p{Sc}]*)?"
+)
+"""What may stand between a cue and "the number right after it": marks and a currency."""
 _EQUALS = regex.compile(r"[=≈]")
+_CALCULATES = regex.compile(
+    r"\s*(?:[\p{L}\p{M}\p{Sc}%]+\.?\s*){0,2}?(?:[-+−–*/×÷·:=≈]|x\b)\s*[\p{Sc}(]?\d"
+)
+_STEPS = regex.compile(r"[=≈]|\d\s*[+*×÷·]\s*\d|\d\s+[-−–/x]\s+\d")
+_ASIDE = regex.compile(r"[,;:，、،(]")
 _LIST_MARK = regex.compile(r"(?m)^\s*\d{1,2}[.)](?=\s+\p{L})")
 
 
@@ -52,9 +61,10 @@ def extract_number(text: str, prompt: Prompt) -> Extraction:
     """The answer's number in a cleaned text.
 
     1. ``answer_phrase``: in the first sentence after the last strong cue that holds a number, the
-       one after an equals sign; else the one right after the cue; else the last one. So what a model
-       says after its answer does no harm. A label that opens the text ("Answer:") counts only if its
-       line holds one number, right after it; else reasoning follows.
+       one right after the cue, unless a calculation begins there; else the one after the last equals
+       sign; else the last one. So what a model says after its answer does no harm. A label that opens
+       the text ("Answer:") counts only if a number stands right after it and all others are an aside
+       in the same sentence ("45 hours, almost 2 days"); else reasoning follows.
     2. ``last_number``: else the last number of the text (a list's "3." only if there is no other).
     """
     if is_empty(text):
@@ -204,8 +214,7 @@ def _after_cue(text: str, numbers: list[Number], cue: Cue) -> Number | None:
     if cue.opening:
         end = text.find("\n", start + 1) if text[start:].strip() else -1
         line = [n for n in numbers if start <= n.start < (end if end >= 0 else len(text))]
-        alone = len(line) == 1 and _DIRECTLY.fullmatch(text, start, line[0].start)
-        return line[0] if alone else None
+        return line[0] if line and _is_answer(text, line, start) else None
     while start < len(text):
         end_mark = _SENTENCE_END.search(text, start)
         end = end_mark.end() if end_mark else len(text)
@@ -217,10 +226,26 @@ def _after_cue(text: str, numbers: list[Number], cue: Cue) -> Number | None:
 
 
 def _in_sentence(text: str, inside: list[Number], cue_end: int) -> Number:
-    """Which number of the sentence: the result, the one right after the cue, or the last."""
+    """Which number of the sentence: the one right after the cue, the result, or the last."""
+    first = inside[0]
+    direct = _DIRECTLY.fullmatch(text, cue_end, first.start)
+    if direct and not _CALCULATES.match(text, first.end):
+        return first
     equals = list(_EQUALS.finditer(text, cue_end, inside[-1].start))
     if equals:
         return next(number for number in inside if number.start >= equals[-1].end())
-    if _DIRECTLY.fullmatch(text, cue_end, inside[0].start):
-        return inside[0]
-    return inside[-1]
+    return first if direct else inside[-1]
+
+
+def _is_answer(text: str, line: list[Number], start: int) -> bool:
+    """Whether the first number of a line with a label in front is the answer, not a first step."""
+    first, *rest = line
+    if not _DIRECTLY.fullmatch(text, start, first.start):
+        return False
+    if not rest:
+        return True
+    aside = _ASIDE.search(text, first.end, rest[0].start)
+    if aside is None or _SENTENCE_END.search(text, first.end, rest[-1].start):
+        return False
+    in_brackets = aside.group() == "(" and text.find(")", aside.end()) > rest[-1].start
+    return in_brackets or not _STEPS.search(text, start, rest[-1].end)

@@ -1,9 +1,10 @@
 """Which option of a multiple-choice question an answer picks: by letter, by text, by position.
 
 Letters are those shown (A, B ...), their full-width, circled and lower-case forms, and the letters
-with which a language numbers options (أ ب ج د, क ख ग घ, ...); a Cyrillic letter that looks like a
-shown one (В) counts as that one. A letter that is also a word ("A cat", French and Spanish "A") counts
-only where punctuation, a cue or a copula shows that it is a letter.
+with which a language numbers options (أ ب ج د, क ख ग घ, ...; ``option_letters`` in the table); a
+Cyrillic or Greek letter that looks like a shown one (В) counts as that one. A letter that is also a
+word ("A cat", Korean 가) counts only where punctuation, a cue or a copula shows that it is a letter.
+Positions ("the second option") are in :mod:`~linguamap.answers.positions`.
 """
 
 from __future__ import annotations
@@ -13,50 +14,43 @@ from functools import lru_cache
 
 import regex
 
-from linguamap.answers.cues import Cue, find_cues, last_strong
-from linguamap.answers.spans import contained_options, searchable
-from linguamap.languages import normalise_digits
+from linguamap.answers.cues import Cue, find_cues, fold, last_strong
+from linguamap.answers.positions import by_position, ending, fillers, noun
+from linguamap.answers.spans import contained_options, normalise, searchable
+from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
 
-_NATIVE = (
-    "أبجدهو", "ابجدهو", "कखगघङ", "अबसद", "কখগঘঙ", "กขคงจ", "ΑΒΓΔΕ", "АБВГД", "가나다라마",
-    "ㄱㄴㄷㄹㅁ", "アイウエオ", "甲乙丙丁戊", "①②③④⑤⑥", "ⒶⒷⒸⒹⒺⒻ", "ⓐⓑⓒⓓⓔⓕ",
-)  # fmt: skip
-"""Letters that number options in some language, in order."""
+_CIRCLED = ("①②③④⑤⑥", "ⒶⒷⒸⒹⒺⒻ", "ⓐⓑⓒⓓⓔⓕ")
 _LOOKALIKES = {"А": "A", "В": "B", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Ε": "E"}
+_WORDLIKE = frozenset("AEIOUАВСЕавсеΑΕαε가나다라마甲乙丙丁ఆఈएএ")
+"""Letters that are words, too; and letters that begin words in scripts without blanks."""
 
 _GAP = r"[\s:\-–—=\"'“”„«»「『‘’(\[{<.]*"
-_FILLER = (
-    r"(?:(?:la|le|el|il|lo|l['’]|η|το|την|die|der|das|option|letter)\s*(?=[(\[\"'«“]?\p{Lu}))?"
-)
-_END = r"(?![\p{L}\p{M}\d'’])"
 _LATIN_END = r"(?![\p{Latin}\p{M}\d'’])"
-_COPULA_JA_KO = r"(?!(?!です|である|だ|입니다|이다|예요)[\p{L}\p{M}]|\d)"
-_CLOSED = r"(?=\s*(?:[).,;:!?\]}\"'»”」』。।]|$|\n))"
-_WORDLIKE = frozenset("AEIOU")
-_ORDINALS = (
-    (r"first|1st|premi[eè]re?|primera?|الأولى?|पहल[ाेी]|प्रथम|最初の|[1一]番目の?|第一(?:个|個)?",
-     0),
-    (r"second|2nd|deuxi[eè]me|seconde?|segund[ao]|الثانية?|الثاني|दूसर[ाेी]|द्वितीय|[2二]番目の?|第二(?:个|個)?",
-     1),
-    (r"third|3rd|troisi[eè]me|tercer[ao]?|الثالثة?|तीसर[ाेी]|तृतीय|[3三]番目の?|第三(?:个|個)?", 2),
-    (r"fourth|4th|quatri[eè]me|cuart[ao]|الرابعة?|चौथ[ाेी]|चतुर्थ|[4四]番目の?|第四(?:个|個)?", 3),
-    (r"last|derni[eè]re?|[uú]ltim[ao]|الأخيرة?|अंतिम|आखिरी|最後の", -1),
-)  # fmt: skip
-_OPTION_NOUN = (
-    r"option|choice|answer|r[ée]ponse|proposition|choix|opci[óo]n|respuesta|alternativa|الخيار|"
-    r"الإجابة|الاختيار|विकल्प|उत्तर|選択肢|答え|选项|答案"
+_NATIVE_END = (
+    r"(?:(?![\p{L}\p{M}\d])|(?<=\p{Katakana})(?![\p{Katakana}ー\d])|(?<=[\p{So}\p{No}])(?!\d))"
 )
+_NATIVE_START = (
+    r"(?<!\d)(?:(?<![\p{L}\p{M}])|(?=\p{Katakana})(?<![\p{Katakana}ー])|(?=[\p{So}\p{No}]))"
+)
+_TITLE = r"(?<=\p{Arabic})\.\s*\p{L}"
+"""An Arabic letter with a full stop before a name is a title: "د. أحمد"."""
+_CLOSED = r"(?=\s*(?:[).,;:!?\]}\"'»”」』。।،؛؟]|$|\n))"
+_INFLECTING = frozenset({"de", "el", "pl", "ro", "ru", "te"})
+"""Languages whose nouns change their endings, so that an option's text is also found by its stems."""
 
 
 def extract_choice(text: str, prompt: Prompt) -> Extraction:
     """The option letter that a cleaned answer picks.
 
     The first rule that finds anything decides: ``cue_letter`` (a letter after "the answer is", the
-    last such; else after an option cue, the surest), ``cue_text`` (one option's text in the sentence
-    of the answer cue), ``letter`` ("B)", "(B)", "B." at a line's start, or nothing else),
-    ``option_text`` (exactly one option's text), ``lone_letter`` (one capital standing alone),
-    ``position`` ("the second option"). Two different letters by the same rule are ``ambiguous``.
+    last such; else after an option cue, the surest), ``cue_position`` ("the answer is the second one"),
+    ``cue_text`` (one option's text in the line of the answer cue), ``letter`` ("B)", "(B)", "B." at a
+    line's start, "B, because ...", or nothing else), ``position`` where nothing else is said ("3번"),
+    ``option_text`` (exactly one option's text), ``lone_letter`` (one letter standing alone),
+    ``position`` anywhere, beside a noun ("I take the second option"). Two
+    different letters by the same rule are ``ambiguous``; but one lone letter or position decides
+    between several texts.
     """
     if not any(option.letter for option in prompt.options):
         return Extraction(None, "no_option")
@@ -69,23 +63,32 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
     strong = last_strong(answer_cues)
     if strong is not None:
         line = text[strong.end :].strip().splitlines() or [""]
+        letters = by_position(line[0], prompt, "start")
+        if len(letters) == 1:
+            return _chosen(letters[0], "cue_position", prompt)
         letters = _by_text(line[0], prompt)
         if len(letters) == 1:
             return _chosen(letters[0], "cue_text", prompt)
-    for rule, found in _without_cue(text, prompt):
+    reason = "no_option"
+    for rule, found in _without_cue(text, prompt, answer_cues):
         letters = sorted(set(found))
         if len(letters) == 1:
             return _chosen(letters[0], rule, prompt)
         if len(letters) > 1:
-            return Extraction(None, "ambiguous")
-    return Extraction(None, "no_option")
+            reason = "ambiguous"
+            if rule != "option_text":
+                break
+    return Extraction(None, reason)
 
 
-def _without_cue(text: str, prompt: Prompt) -> Iterator[tuple[str, list[str]]]:
+def _without_cue(text: str, prompt: Prompt, cues: list[Cue]) -> Iterator[tuple[str, list[str]]]:
     yield "letter", _formal_letters(text, prompt)
+    yield "position", by_position(text, prompt, "whole")
     yield "option_text", _by_text(text, prompt)
     yield "lone_letter", _lone_letters(text, prompt)
-    yield "position", _by_position(text, prompt)
+    for cue in cues:  # "the last answer" may announce one
+        text = text[: cue.start] + "|" * (cue.end - cue.start) + text[cue.end :]
+    yield "position", by_position(text, prompt, "anywhere")
 
 
 def _chosen(letter: str, rule: str, prompt: Prompt) -> Extraction:
@@ -106,7 +109,7 @@ def _by_cue(
     letters = [letter for letter in after_answer if letter]
     if letters:
         return letters[-1]
-    numbered = not any(option.text.strip().isdigit() for option in prompt.options)
+    numbered = not any(option.text.strip()[:1].isdigit() for option in prompt.options)
     ranked: dict[int, set[str]] = {}
     for cue in option_cues:
         letter = _letter_after(text, cue, prompt) or (
@@ -119,10 +122,8 @@ def _by_cue(
 
 
 def _letter_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
-    forms = _forms(prompt.options)
-    shown, native = _classes(forms)
-    pattern = _cue_pattern(shown, native)
-    match = pattern.match(text, cue.end)
+    forms = _forms(prompt)
+    match = _cue_pattern(tuple(forms), _shown(forms), cue.language).match(text, cue.end)
     if match is None:
         return None
     sign = match["shown"] or match["lower"] or match["native"]
@@ -135,6 +136,8 @@ def _letter_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
 
 
 def _number_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
+    if cue.rank >= len(LANGUAGES[cue.language].option_cues):
+        return None  # a bare noun: "answer 2" may be a number
     match = regex.compile(_GAP + r"(?P<number>[1-9])(?![\d\p{Latin}]|[.,]\d)").match(text, cue.end)
     if match is None or int(match["number"]) > len(prompt.options):
         return None
@@ -142,12 +145,12 @@ def _number_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
 
 
 def _formal_letters(text: str, prompt: Prompt) -> list[str]:
-    forms = _forms(prompt.options)
+    forms = _forms(prompt)
     bare = text.strip(" \t\n.:;,!?()[]{}<>\"'«»“”「」。।$\\-")
     if bare in forms:
         return [forms[bare]]
-    letters = [forms[match["letter"]] for match in _formal_pattern(_any(forms)).finditer(text)]
-    opening = regex.match(rf"(?P<letter>[{_classes(forms)[0]}])[ \t]+(?P<rest>\S.*)", text)
+    letters = [forms[match["letter"]] for match in _formal_pattern(tuple(forms)).finditer(text)]
+    opening = regex.match(rf"(?P<letter>[{_shown(forms)}]),?[ \t]+(?P<rest>\S.*)", text)
     if opening and not letters:
         own = next(o for o in prompt.options if o.letter == opening["letter"])
         is_letter = opening["letter"] not in _WORDLIKE
@@ -159,7 +162,8 @@ def _formal_letters(text: str, prompt: Prompt) -> list[str]:
 def _by_text(text: str, prompt: Prompt) -> list[str]:
     """Letters of the options whose text is there; the same text in two languages counts once."""
     held: dict[str, list[Option]] = {}
-    for option in contained_options(text, prompt.options):
+    inflected = [option for option in prompt.options if _has_stems(text, option)]
+    for option in contained_options(text, prompt.options) or inflected:
         held.setdefault(searchable(option.text), []).append(option)
     best = [
         next((o for o in options if o.language == prompt.language), options[0])
@@ -170,30 +174,35 @@ def _by_text(text: str, prompt: Prompt) -> list[str]:
 
 def _lone_letters(text: str, prompt: Prompt) -> list[str]:
     letters = []
-    for match in _lone_pattern(_classes(_forms(prompt.options))[0]).finditer(text):
+    forms = _forms(prompt)
+    own = {sign for row in LANGUAGES[prompt.language].option_letters for sign in row}
+    safe = tuple(sign for sign in forms if sign in own.union(*_CIRCLED) and sign not in _WORDLIKE)
+    for match in _lone_pattern(_shown(forms), safe).finditer(text):
         word = regex.match(r"\s+\p{Latin}", text, pos=match.end())
         copula = regex.match(r"\s+(?:is|ist|est|es|è|é|este|adalah|là|ni)\b", text, pos=match.end())
         if match["letter"] in _WORDLIKE and word and not copula:
             continue
-        letters.append(match["letter"])
+        letters.append(forms[match["letter"]])
     return letters
 
 
-def _by_position(text: str, prompt: Prompt) -> list[str]:
-    lower = text.lower()
-    letters = []
-    for pattern, place in _ORDINALS:
-        near = rf"(?:{pattern})\s*(?:{_OPTION_NOUN})|(?:{_OPTION_NOUN})\s+(?:{pattern})(?!\p{{L}})"
-        if regex.search(near, lower) and -1 <= place < len(prompt.options):
-            letters.append(prompt.options[place].letter)
-    return letters
+def _has_stems(text: str, option: Option) -> bool:
+    """Whether an option's words stand in a text with other endings ("Alpen": "Alps" in a case)."""
+    if option.language not in _INFLECTING:
+        return False
+    words = fold(normalise(option.text, option.language)).split()
+    stems = [regex.escape(word[: max(3, len(word) - 2)]) + r"[\p{L}\p{M}]{0,4}" for word in words]
+    pattern = r"(?<![\p{L}\p{M}])" + r"\s+".join(stems) + r"(?![\p{L}\p{M}])"
+    return bool(words) and regex.search(pattern, fold(searchable(text))) is not None
 
 
-def _forms(options: tuple[Option, ...]) -> dict[str, str]:
-    """Every sign that stands for an option -> the option's letter."""
-    letters = [option.letter for option in options if option.letter]
+def _forms(prompt: Prompt) -> dict[str, str]:
+    """Every sign that stands for an option -> the option's letter; the target language's first."""
+    letters = [option.letter for option in prompt.options if option.letter]
     forms = {letter.lower(): letter for letter in letters} | {letter: letter for letter in letters}
-    for row in _NATIVE:
+    known = [LANGUAGES[prompt.language], *LANGUAGES.values()]
+    rows = [row for language in known for row in language.option_letters]
+    for row in (*rows, *map(tuple, _CIRCLED)):
         for sign, letter in zip(row, letters):
             forms.setdefault(sign, letter)
             forms.setdefault(sign.lower(), letter)
@@ -204,38 +213,43 @@ def _forms(options: tuple[Option, ...]) -> dict[str, str]:
     return forms
 
 
-def _classes(forms: dict[str, str]) -> tuple[str, str]:
-    """Character classes: the shown capital letters, and the native signs."""
-    shown = "".join(sorted(set(forms.values())))
-    native = "".join(sign for sign in forms if not sign.isascii())
-    return shown, native
+def _shown(forms: dict[str, str]) -> str:
+    """The shown letters as the inside of a character class."""
+    return "".join(sorted(set(forms.values())))
 
 
-def _any(forms: dict[str, str]) -> str:
-    return "".join(forms)
+def _any(signs: tuple[str, ...]) -> str:
+    return "|".join(sorted(map(regex.escape, signs), key=len, reverse=True))
 
 
-@lru_cache(maxsize=64)
-def _cue_pattern(shown: str, native: str) -> regex.Pattern[str]:
+@lru_cache(maxsize=256)
+def _cue_pattern(signs: tuple[str, ...], shown: str, language: str) -> regex.Pattern[str]:
+    native = [sign for sign in signs if not sign.isascii()]
+    words = _any(tuple(sign for sign in native if sign in _WORDLIKE))
+    others = _any(tuple(sign for sign in native if sign not in _WORDLIKE))
+    goes_on = rf"(?={ending(language)}|\s?(?i:{noun(language)}))"
     return regex.compile(
-        rf"(?P<gap>{_GAP}){_FILLER}{_GAP}(?:(?P<shown>[{shown}]){_LATIN_END}"
+        rf"(?P<gap>{_GAP}){fillers(language)}{_GAP}"
+        rf"(?:(?P<shown>[{shown}])(?:{_LATIN_END}|(?={ending(language)}))"
         rf"|(?P<lower>[{shown.lower()}]){_LATIN_END}{_CLOSED}"
-        rf"|(?P<native>[{native}]){_COPULA_JA_KO})"
+        rf"|(?P<native>(?:{words})(?:{_CLOSED}|{goes_on})|(?:{others})(?:{_NATIVE_END}|{goes_on})))"
     )
 
 
 @lru_cache(maxsize=64)
-def _formal_pattern(signs: str) -> regex.Pattern[str]:
-    letter = rf"(?P<letter>[{signs}])"
+def _formal_pattern(signs: tuple[str, ...]) -> regex.Pattern[str]:
+    letter = rf"(?P<letter>{_any(signs)})"
     return regex.compile(
         rf"[(\[]\s*{letter}\s*[)\]]"
         rf"|(?<![\p{{L}}\p{{M}}\d(]){letter}\)"
-        rf"|(?m:^)\s*{letter}(?:[.:](?=\s|$)|\s+[-–—](?=\s)|\s*(?m:$))"
+        rf"|(?m:^)\s*{letter}(?!{_TITLE})(?:[.:](?=\s|$)|\s+[-–—](?=\s)|\s*(?m:$))"
     )
 
 
 @lru_cache(maxsize=64)
-def _lone_pattern(shown: str) -> regex.Pattern[str]:
+def _lone_pattern(shown: str, safe: tuple[str, ...]) -> regex.Pattern[str]:
+    native = rf"|{_NATIVE_START}(?P<letter>{_any(safe)})(?!{_TITLE}){_NATIVE_END}" if safe else ""
     return regex.compile(
         rf"(?<![\p{{Latin}}\p{{M}}\d'’.\-])(?P<letter>[{shown}])(?!['’\-]|\.\s*\p{{Lu}}){_LATIN_END}"
+        + native
     )

@@ -32,12 +32,10 @@ _MIXED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}ー々]|[^\s\p{
 _EDGE = " \t\r\n:：\"'«»“”„‟‘’‚「」『』()（）[]{}<>*#$\\-–—=,،、;"
 _FINAL = _EDGE + ".。．।॥؟?!！…"
 _BOUNDARY = regex.compile(r"[.!?؟]\s+(?=[^\p{Ll}\s])|[。！？।॥]\s*")
-_ABBREVIATION = regex.compile(r"(?:^|[\s.])\p{L}{1,3}$")
-_COPULA = {
-    "ja": ("です", "である", "だ", "でした", "になります"),
-    "ko": ("입니다", "이다", "이에요", "예요"),
-    "hi": (" है", " हैं", " था", " थे", " थी"),
-}
+_ABBREVIATION = regex.compile(
+    r"(?:^|[\s.])(?:\p{Lu}\p{L}{0,2}|\p{Lo}{1,3}|\p{Ll}|\p{Ll}{2,3}(?=\.\s+\d))\."
+)
+"""A full stop behind these ends no sentence: "T.", "Dr.", "г.", and "ca." before a number."""
 
 
 def normalise(text: str, language: str) -> str:
@@ -171,7 +169,7 @@ def _sentence(line: str, prompt: Prompt) -> str:
     ends = [
         match.start()
         for match in _BOUNDARY.finditer(line)
-        if not _ABBREVIATION.search(line[: match.start()])
+        if not any(found.end() == match.start() + 1 for found in _ABBREVIATION.finditer(line))
     ]
     ends.append(len(line))
     if prompt.passage:
@@ -187,7 +185,7 @@ def _trim(span: str, prompt: Prompt, language: str) -> str:
     span = span.strip(_FINAL)
     if prompt.passage and span in prompt.passage:
         return span
-    for copula in _COPULA.get(language, ()):
-        if span.endswith(copula) and len(span) > len(copula):
-            return span.removesuffix(copula).strip(_FINAL)
+    for ending in LANGUAGES[language].answer_endings:
+        if span.endswith(ending) and len(span) > len(ending):
+            return span.removesuffix(ending).strip(_FINAL)
     return span

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from linguamap import draw
@@ -54,7 +54,7 @@ def load_benchmark(
     languages: Sequence[str],
     split: Split,
     folder: Path | None = None,
-    revision: str | None = None,
+    revision: Mapping[str, str] | str | None = None,
     subjects: Sequence[str] | None = None,
     halves: bool = False,
 ) -> Benchmark:
@@ -67,7 +67,8 @@ def load_benchmark(
         name: see the table above.
         languages: ISO 639-1 codes.
         folder: a folder of benchmark folders, or of one format; None reads from the hub.
-        revision: of the hub's data sets.
+        revision: of the hub's data sets: one for all, or one for each by its name in
+            :data:`linguamap.benchmarks.hub.REPOSITORIES`.
         subjects: subjects or categories of MMLU; other benchmarks have none.
         halves: divide the test items of a real benchmark, by group and id and so alike in
             every language and run: half become training items (beside the official ones), and are
@@ -106,7 +107,7 @@ def _real(
     languages: Sequence[str],
     split: Split,
     folder: Path | None,
-    revision: str | None,
+    revision: Mapping[str, str] | str | None,
     subjects: Sequence[str] | None,
 ) -> Benchmark:
     if folder is not None and not folder.is_dir():
@@ -150,7 +151,7 @@ def _half(
     languages: Sequence[str],
     split: Split,
     folder: Path | None,
-    revision: str | None,
+    revision: Mapping[str, str] | str | None,
     subjects: Sequence[str] | None,
 ) -> Benchmark:
     """The training or the test half of a real benchmark's test items."""

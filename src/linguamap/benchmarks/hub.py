@@ -23,11 +23,14 @@ REPOSITORIES = {
     "mmlu": "cais/mmlu",
 }
 
+Revisions = str | Mapping[str, str] | None
+"""One revision for every data set, or one for each by its name in :data:`REPOSITORIES`."""
+
 CONVERTED = "refs/convert/parquet"
 """Branch with the hub's own Parquet copy, for data sets that are still a Python script."""
 
 
-def hub_mgsm(split: Split, languages: Sequence[str], revision: str | None) -> Sources:
+def hub_mgsm(split: Split, languages: Sequence[str], revision: Revisions) -> Sources:
     """``juletxara/mgsm``: configurations are languages; ``train`` holds the eight exemplars."""
     known = [code for code in _configurations("mgsm", revision) if code in LANGUAGES]
     readings = {}
@@ -49,7 +52,7 @@ def hub_mgsm(split: Split, languages: Sequence[str], revision: str | None) -> So
     return _sources("mgsm", readings, languages, revision, by_line=True)
 
 
-def hub_xquad(languages: Sequence[str], revision: str | None) -> Sources:
+def hub_xquad(languages: Sequence[str], revision: Revisions) -> Sources:
     """``google/xquad``: configurations ``xquad.en`` ..., one split called ``validation``."""
     names = {name.removeprefix("xquad."): name for name in _configurations("xquad", revision)}
     readings = {}
@@ -73,7 +76,7 @@ def hub_xquad(languages: Sequence[str], revision: str | None) -> Sources:
 
 
 def hub_families(
-    name: str, split: Split, subjects: Collection[str], revision: str | None
+    name: str, split: Split, subjects: Collection[str], revision: Revisions
 ) -> list[Family]:
     """The MMLU families on the hub, or the one after ``mmlu:``; nothing is downloaded yet."""
     chosen = name.partition(":")[2]
@@ -104,7 +107,7 @@ class _Loader:
         origin: Origin,
         part: str,
         subjects: Collection[str],
-        revision: str | None,
+        revision: Revisions,
     ) -> None:
         self.family = family
         self.names = names
@@ -150,10 +153,11 @@ def _sources(
     name: str,
     readings: dict[str, Reading],
     languages: Sequence[str],
-    revision: str | None,
+    revision: Revisions,
     by_line: bool = False,
 ) -> Sources:
-    description = REPOSITORIES[name] + (f" at {revision}" if revision else "")
+    at = revision_of(name, revision)
+    description = REPOSITORIES[name] + (f" at {at}" if at else "")
     missing = {code: "not on the hub" for code in languages if code not in readings}
     return Sources(readings, description, missing, by_line=by_line)
 
@@ -167,8 +171,25 @@ def _wanted(name: str, languages: Sequence[str], known: Collection[str]) -> list
     return [code for code in dict.fromkeys(["en", *languages]) if code in known]
 
 
-def _configurations(name: str, revision: str | None) -> list[str]:
+def revision_of(name: str, revisions: Revisions) -> str | None:
+    """The revision of one data set.
+
+    Raises:
+        UserError: a revision is given for a data set that there is not.
+    """
+    if revisions is None or isinstance(revisions, str):
+        return revisions
+    if unknown := sorted(set(revisions) - set(REPOSITORIES)):
+        raise UserError(
+            f"data.revision: no data set is called {', '.join(unknown)}; there are "
+            f"{', '.join(REPOSITORIES)}"
+        )
+    return revisions.get(name)
+
+
+def _configurations(name: str, revisions: Revisions) -> list[str]:
     datasets = _library()
+    revision = revision_of(name, revisions)
     try:
         found: list[str] = datasets.get_dataset_config_names(REPOSITORIES[name], revision=revision)
     except (OSError, ValueError, RuntimeError) as error:
@@ -179,9 +200,10 @@ def _configurations(name: str, revision: str | None) -> list[str]:
 
 
 def _rows(
-    name: str, configuration: str, split: str, revision: str | None
+    name: str, configuration: str, split: str, revisions: Revisions
 ) -> list[Mapping[str, Any]]:
     datasets = _library()
+    revision = revision_of(name, revisions)
     repository = REPOSITORIES[name]
     try:
         try:

@@ -49,8 +49,7 @@ def outcomes(data: RunData, style: Style) -> Drawing | None:
         axis.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(languages)), [language_name(code) for code in languages])
     axes[0].set_ylim(len(languages) - 0.4, -0.6)
-    handles = [Patch(facecolor=OUTCOME_COLOURS[name][0]) for name in OUTCOME_NAMES]
-    figure.legend(handles, list(OUTCOME_NAMES.values()), loc="outside lower center", ncols=3)
+    _outcome_legend(figure, any(case.after for case in found))
     return Drawing(figure, ["scenario", "language", "when", "outcome", "answers", "of"], rows)
 
 
@@ -87,10 +86,17 @@ def outcome_map(data: RunData, style: Style) -> Drawing | None:
         axis.set_title(scenario_name(scenario))
     axes[0][0].set_yticks(range(len(languages)), [language_name(code) for code in languages])
     axes[0][0].set_ylim(len(languages) - 0.4, -0.6)
-    handles = [Patch(facecolor=OUTCOME_COLOURS[name][0]) for name in OUTCOME_NAMES]
-    figure.legend(handles, list(OUTCOME_NAMES.values()), loc="outside lower center", ncols=3)
+    _outcome_legend(figure, any(cell["after"] for cell in cells.values()))
     columns = ["benchmark", "scenario", "language", "when", "outcome", "answers", "of"]
     return Drawing(figure, columns, rows)
+
+
+def _outcome_legend(figure: Figure, both: bool) -> None:
+    """What the colours are and, where there are two bars a language, which is which."""
+    handles = [Patch(facecolor=OUTCOME_COLOURS[name][0]) for name in OUTCOME_NAMES]
+    title = "Upper bar: before tuning; lower bar: after tuning" if both else None
+    figure.legend(handles, list(OUTCOME_NAMES.values()), loc="outside lower center", ncols=3,
+                  title=title)  # fmt: skip
 
 
 def _sides(case: Case) -> list[tuple[str, Tally, float]]:

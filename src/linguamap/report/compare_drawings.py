@@ -44,13 +44,16 @@ class RunView:
 
 
 def outcome_bar(side: Json) -> Markup:
-    """The outcomes of one cell as a bar over the whole width; the figures stand beside it."""
+    """The outcomes of one cell as a bar over the whole width; the figures stand beside it.
+
+    What was not scored is left unpainted: there the hatched ground of the element shows.
+    """
     counts = dict(zip(OUTCOMES, side["outcomes"], strict=True))
     total = sum(counts.values()) or 1
     parts, x = [], 0.0
     for name in OUTCOME_NAMES:
         width = 100 * counts[name] / total
-        if width:
+        if width and name != "unscored":
             parts.append(el("rect", class_=f"o-{name}", x=x, y=0, width=width, height=8))
         x += width
     return el("svg", *parts, class_="obar", viewBox="0 0 100 8", preserveAspectRatio="none",

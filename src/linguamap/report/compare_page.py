@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import yaml
 from markupsafe import Markup
 
 from linguamap import __version__
@@ -16,32 +17,33 @@ from linguamap.records import SCENARIOS, UserError
 from linguamap.report import tables
 from linguamap.report.compare_drawings import RunView, dots, lens_panels, outcome_bar
 from linguamap.report.compare_tables import cost_rows, setting_rows
+from linguamap.report.compare_words import cautions, sentences, title
 from linguamap.report.curve_data import n_layers
 from linguamap.report.frame import digest, environment, script_of, style_of
+from linguamap.report.lens_words import texts_read
 from linguamap.report.loading import Json, RunData, read_run
 from linguamap.report.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
     benchmark_name,
-    count,
-    joined,
     language_name,
     model_title,
-    p_value,
     percent,
     percent_exact,
-    points,
     scenario_name,
     spans,
 )
 from linguamap.report.rates import headline_rates, is_number
-from linguamap.report.sentences import Number, Sentence, figure
+from linguamap.report.repeat import commands
+from linguamap.report.sentences import Number, figure
 from linguamap.store import replacing
 
 SCRIPTS = ("frame.js", "compare.js")
 STYLES = ("style.css", "figures.css", "compare.css")
 NO_FIGURE = "\N{EN DASH}"
-MEASURES = (("language_consistency", "language consistency"), ("task_accuracy", "task accuracy"))
+
+FEW = 5
+"""Below this many judged answers a cell shows a fraction instead of a percentage."""
 
 
 def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path:
@@ -70,9 +72,8 @@ def render_compare(runs: Sequence[RunView], comparison: Json) -> str:
     script = script_of(SCRIPTS)
     languages = list(dict.fromkeys(code for run in runs for code in run.data.languages))
     columns = len(runs) * len({name for run in runs for name in run.data.scenarios})
-    style = (
-        style_of(STYLES, languages) + f".side-map {{ min-width: {6 + 4.6 * columns:.1f}rem; }}\n"
-    )
+    width = f"@media screen {{ .side-map {{ min-width: {6 + 4.6 * columns:.1f}rem; }} }}\n"
+    style = style_of(STYLES, languages) + width
     return (
         environment()
         .get_template("compare.html")
@@ -111,8 +112,9 @@ def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) ->
         "scenario_name": scenario_name,
         "benchmark_name": benchmark_name,
         "is_number": lambda piece: isinstance(piece, Number),
-        "sentences": _sentences(runs, comparison),
-        "cautions": _cautions(runs, comparison),
+        "headline": title(runs, comparison),
+        "sentences": sentences(runs, comparison),
+        "cautions": cautions(runs, comparison),
         "headlines": [_headline(run) for run in runs],
         "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
         "maps": _maps(runs, languages),
@@ -129,53 +131,32 @@ def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) ->
         ],
         "lens_rows": lens_panels(runs, languages, by_depth),
         "by_depth": by_depth,
+        "after_curves": any(run.data.lens_after for run in runs),
+        "texts_read": _texts_read(runs),
         "cost_rows": cost_rows(runs),
         "setting_rows": setting_rows(runs),
         "faults": [f"{run.letter}: {fault}" for run in runs for fault in run.data.faults],
+        "repeat": [
+            command
+            for run in runs
+            for command in commands(run.data, f"{run.letter}.yaml", f"again-{run.letter}")
+        ],
+        "again": " ".join(f"again-{run.letter}" for run in runs),
+        "configs": [(run, _config_text(run)) for run in runs],
         "version": __version__,
     }
 
 
-def _sentences(runs: Sequence[RunView], comparison: Json) -> list[Sentence]:
-    """Each run against the first one, over the questions that both answered."""
-    sentences: list[Sentence] = []
-    for run, found in zip(runs[1:], comparison["comparisons"], strict=True):
-        sentence: Sentence = [f"{run.letter} against {runs[0].letter}: "]
-        for place, (measure, name) in enumerate(MEASURES):
-            one = found["overall"][measure]
-            sentence.append("; " if place else "")
-            if one["n"] == 0:
-                sentence.append(f"{name} could not be judged in both")
-                continue
-            detail = f"{points(one['low'])} to {points(one['high'])}; {p_value(one['mcnemar_p'])}"
-            sentence += [f"{name} ", Number(percent(one["before"])), " to "]
-            sentence += [Number(percent(one["after"])), ", "]
-            sentence.append(Number(f"{points(one['difference'])} points", detail))
-            if one["low"] <= 0 <= one["high"]:
-                sentence.append(", which cannot be told from no difference")
-        sentences.append([*sentence, f". {count(found['n_prompts'])} prompts are common to both."])
-    return sentences
+def _texts_read(runs: Sequence[RunView]) -> str:
+    """What the curves were read on, run by run where it is not the same."""
+    probed = [(run.letter, texts_read(run.data)) for run in runs if run.data.lens]
+    if len({text for _, text in probed}) == 1:
+        return probed[0][1]
+    return "; ".join(f"{letter}: {text}" for letter, text in probed)
 
 
-def _cautions(runs: Sequence[RunView], comparison: Json) -> list[str]:
-    cautions = []
-    for run, found in zip(runs[1:], comparison["comparisons"], strict=True):
-        names = f"{runs[0].letter} and {run.letter}"
-        only = found["only_first"] + found["only_second"]
-        if only:
-            cautions.append(f"{names}: {count(only)} prompts stand in one of them only and are "
-                            "left out of the paired figures.")  # fmt: skip
-        if found["n_other_text"]:
-            cautions.append(f"{names}: {count(found['n_other_text'])} common prompts ask in other "
-                            "words, so part of a difference may come from that.")  # fmt: skip
-    if len(runs) > 2:
-        cautions.append("Each run is compared with the first one; the p values over all answers "
-                        "are not corrected for the number of runs, those of cells are.")  # fmt: skip
-    seeds = {run.letter: run.data.tuning for run in runs if run.data.tuning is not None}
-    if seeds and comparison["where"] == "after":
-        cautions.append(f"Tuning ran once in {joined(list(seeds))}: the luck of a seed is not in "
-                        "the intervals.")  # fmt: skip
-    return cautions
+def _config_text(run: RunView) -> str:
+    return yaml.safe_dump(run.data.config, sort_keys=False, allow_unicode=True)
 
 
 def _headline(run: RunView) -> dict[str, Any]:
@@ -236,9 +217,9 @@ def _cell(run: RunView, cell: Json | None) -> dict[str, Any] | None:
     shorts, words = [], []
     for when, side in sides:
         language, task = side["language"], side["task"]
-        shorts.append(percent(language[0]).rstrip("%") if language else NO_FIGURE)
+        shorts.append(_short(language))
         rates = [
-            f"{name} {percent(rate[0])}" if rate else f"{name} unknown"
+            f"{name} {percent(rate[0])} of {rate[3]}" if rate else f"{name} unknown"
             for name, rate in (("in the language", language), ("right task", task))
         ]
         words.append(f"{when} tuning {', '.join(rates)}, {side['n']} answers")
@@ -250,3 +231,12 @@ def _cell(run: RunView, cell: Json | None) -> dict[str, Any] | None:
         "words": f"Run {run.letter}: {'; '.join(words)}",
         "link": link,
     }
+
+
+def _short(rate: list[Any] | None) -> str:
+    """A share in percent without the sign; a fraction where few answers could be judged."""
+    if rate is None:
+        return NO_FIGURE
+    if rate[3] < FEW:
+        return f"{round(rate[0] * rate[3])}/{rate[3]}"
+    return percent(rate[0]).rstrip("%")

@@ -41,6 +41,7 @@ def curve_data(data: RunData) -> Json:
             "after": handover_curves(data.handover_after),
         },
         "ceilings": ceilings(data),
+        "noise": _number(object_at(data.probe, "noise", "shares").get(pivot)),
         "overtakes": {
             "before": overtakings(data.lens, pivot),
             "after": overtakings(data.lens_after, pivot),

@@ -96,7 +96,7 @@ def _write(
             # No date in the file: the same run gives the same bytes.
             dated = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)
             metadata: dict[str, Any] | None = {dated: None} if dated else None
-            with replacing(path) as temporary:
+            with replacing(path) as temporary, matplotlib.rc_context(drawing.settings):  # type: ignore[arg-type]
                 drawing.figure.savefig(temporary, format=suffix, dpi=PNG_DPI, metadata=metadata)
             paths.append(path)
     path = folder / f"{name}.csv"

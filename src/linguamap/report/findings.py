@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linguamap.report.loading import RunData, Table
-from linguamap.report.naming import model_title, number_word, percent
-from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows
-from linguamap.report.sentences import (
-    Sentence,
-    behaviour,
-    change,
-    overall_difference,
-    weakest,
-    where,
-)
+from linguamap.report.benchmark_rows import languages_without_items
+from linguamap.report.change_sentences import change, overall_difference
+from linguamap.report.loading import RunData, Table, object_at
+from linguamap.report.naming import language_name, model_title, number_word, percent
+from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows, rate_of
+from linguamap.report.sentences import Sentence, behaviour, figure, weakest, where
 
 SMALL_N = 30
 """Below this many answers the text warns that the figure is rough."""
+
+LOW_ACCURACY = 0.9
+"""Below this share of known texts placed right the text warns of the identifier."""
+
+ERRORS = (
+    ("sentences", "rates of answers in the language asked for err as much."),
+    ("words", "their curves over the layers read low."),
+)
+"""Unit of the identifier's test, and what its errors there lead to."""
 
 FEW_QUESTIONS = 300
 """Below this many different questions the text says how many there are."""
@@ -121,12 +125,32 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
              "only the answers that could be judged for it; the outcome map shows the others as "
              "unscored. Were they mostly right or mostly wrong, the rates would shift."]
         )  # fmt: skip
+    cautions += languages_without_items(data)
+    cautions += _identifier_cautions(data)
     if any(row.get("coincides_with") for row in data.before):
         cautions.append(
             ["For English some scenarios are the same text; those answers are counted once."]
         )
     if data.tuning is not None and (data.tuning.get("seed") is not None):
         cautions.append(["Tuning was run once, with one seed: its luck is not in the intervals."])
+    return cautions
+
+
+def _identifier_cautions(data: RunData) -> list[Sentence]:
+    """Languages in which the identifier often errs on texts that are known to be in them."""
+    cautions: list[Sentence] = []
+    name = (data.identifier or {}).get("name") or "the identifier"
+    for unit, effect in ERRORS:
+        low = []
+        for code in data.languages:
+            rate = rate_of(object_at(data.identifier, "languages", code, unit))
+            if rate is not None and (rate.value or 0.0) < LOW_ACCURACY:
+                low.append((code, rate))
+        if low:
+            sentence: Sentence = [f"Of {unit} known to be in a language, {name} places right "]
+            for place, (code, rate) in enumerate(low):
+                sentence += [", " if place else "", figure(rate), f" in {language_name(code)}"]
+            cautions.append([*sentence, f": {effect}"])
     return cautions
 
 

@@ -1,7 +1,8 @@
 """The figure of one prompt in depth. Needs Matplotlib.
 
-Matplotlib shapes neither Arabic nor Devanagari and its own font has no Japanese, so words are written
-only where they are in Latin script; every cell has its language's colour, and the CSV has all words.
+Matplotlib's own font has no Chinese, Japanese or Korean; an installed Noto font writes these. Scripts
+whose letters join or move, such as Arabic and Devanagari, it does not set rightly everywhere. A word
+that cannot be written is replaced by its language's code in brackets; the CSV has all words.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from linguamap.report.curve_data import late_start
 from linguamap.report.grid_data import CELL, grid_data
 from linguamap.report.loading import Json, RunData
 from linguamap.report.naming import language_name
-from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style
+from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style, fonts, glyphs
+
+PLAIN_SCRIPTS = (
+    "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "CJK", "HIRAGANA", "KATAKANA", "HANGUL",
+)  # fmt: skip
+"""First words of the Unicode names of letters that need no shaping."""
 
 MAX_POSITIONS = 14
 MAX_LETTERS = 9
@@ -57,13 +63,16 @@ def token_grid(data: RunData, style: Style) -> Drawing | None:
                                          alpha=strength))  # fmt: skip
                 if code:
                     seen[code] = None
-                text = _writable(word)
+                text = _writable(word) or (f"[{code}]" if code else "")
                 if text:
                     axis.text(x, y, text, ha="center", va="center", fontsize=small, color=INK)
         _frame(axis, data, side, width, small)
         if len(sides) > 1:
             axis.set_title(f"{when.capitalize()} tuning")
-    axes[-1].set_xlabel(f"Answer in {language_name(prompt['language'])}, token by token")
+    axes[-1].set_xlabel(
+        f"Answer in {language_name(prompt['language'])}, token by token; "
+        "[code]: a word in letters not set here"
+    )
     handles = [Patch(facecolor=inks[code].light) for code in seen if code in inks]
     names = [language_name(code) for code in seen if code in inks]
     handles.append(Patch(facecolor=FAINT))
@@ -79,7 +88,8 @@ def token_grid(data: RunData, style: Style) -> Drawing | None:
         "language",
         "probability",
     ]
-    return Drawing(figure, columns, rows)
+    # Type 42 cannot hold the outlines of the Noto fonts; some readers of PDF refuse them.
+    return Drawing(figure, columns, rows, {"pdf.fonttype": 3} if len(fonts()) > 1 else {})
 
 
 def _frame(axis: Any, data: RunData, side: Json, width: int, small: float) -> None:
@@ -127,7 +137,16 @@ def _is_latin(text: str) -> bool:
 def _writable(text: str) -> str | None:
     """The text if Matplotlib can write it rightly, shortened, without marks of mathematics."""
     text = text.strip()
-    if not text or not text.isprintable() or not _is_latin(text) or max(text) > "\u024f":
+    if not text or not text.isprintable() or not all(map(_is_plain, text)):
         return None
     short = text if len(text) <= MAX_LETTERS else f"{text[: MAX_LETTERS - 1]}\u2026"
     return short.replace("$", r"\$")
+
+
+def _is_plain(character: str) -> bool:
+    """Whether a character stands alone, left to right, and a font at hand has it."""
+    if unicodedata.combining(character) or unicodedata.bidirectional(character) in ("R", "AL"):
+        return False
+    if character.isalpha() and not unicodedata.name(character, "").startswith(PLAIN_SCRIPTS):
+        return False
+    return ord(character) in glyphs()

@@ -70,6 +70,7 @@ class RunData:
     grid_after: Json | None = None
     probe: Json | None = None
     probe_after: Json | None = None
+    identifier: Json | None = None
     layers: Json | None = None
     tuning: Json | None = None
     change: Json | None = None
@@ -158,6 +159,7 @@ def read_run(folder: Path) -> RunData:
         grid_after=read("probe_after/grid.json"),
         probe=read("probe/probe.json"),
         probe_after=read("probe_after/probe.json"),
+        identifier=read("identifier.json"),
         layers=read("layers.json"),
         tuning=read("tuned/tuning.json"),
         change=read("change.json"),

@@ -118,6 +118,23 @@ def points(difference: float) -> str:
     return f"{sign}{abs(value):g}"
 
 
+def change_figures(before: float, after: float) -> tuple[str, str, str]:
+    """Two shares and their difference in points, rounded so that the difference is theirs.
+
+    Whole numbers where these agree; else one decimal, and the difference that the reader would work
+    out from the two, which is the true one to a tenth of a point.
+    """
+    texts = percent(before), percent(after)
+    values = [float(text.rstrip("%").lstrip("<>")) for text in texts]
+    whole = points(after - before)
+    if whole == points((values[1] - values[0]) / 100):
+        return *texts, whole
+    tenths = [round(100 * share, 1) for share in (before, after)]
+    moved = round(tenths[1] - tenths[0], 1)
+    sign = "+" if moved > 0 else MINUS if moved < 0 else ""
+    return f"{tenths[0]:.1f}%", f"{tenths[1]:.1f}%", f"{sign}{abs(moved):.1f}"
+
+
 def percent_range(low: float, high: float) -> str:
     """An interval of shares in percent, e.g. ``57\N{EN DASH}65%``."""
     return f"{percent(low).rstrip('%')}{EN_DASH}{percent(high)}"

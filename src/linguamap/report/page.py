@@ -7,7 +7,6 @@ script but the page's own, which it names by their hashes.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,12 @@ from linguamap.draw import shuffled
 from linguamap.records import OUTCOMES
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json
+from linguamap.report.benchmark_rows import benchmark_rows
 from linguamap.report.curve_data import curve_data
 from linguamap.report.findings import find
 from linguamap.report.frame import digest, environment, script_of, style_of
 from linguamap.report.grid_data import grid_data
+from linguamap.report.lens_words import SAME_TO_THE_EYE, largest_move, texts_read
 from linguamap.report.loading import Json, RunData, list_at, object_at, read_run
 from linguamap.report.measure_rows import measure_rows
 from linguamap.report.naming import (
@@ -35,9 +36,11 @@ from linguamap.report.naming import (
     language_name,
     model_title,
     native_name,
+    points,
     scenario_name,
 )
 from linguamap.report.rates import is_number
+from linguamap.report.repeat import commands
 from linguamap.report.sentences import Number
 from linguamap.store import replacing
 
@@ -112,7 +115,9 @@ def payload(data: RunData) -> Json:
         "cells": tables.map_cells(data),
         "cases": tables.case_cells(data),
         "curves": curve_data(data),
+        "two_maps": _two_maps(data),
         "loss": _losses(data),
+        "kept_epoch": (data.tuning or {}).get("best_epoch"),
         "moved": _moved(data),
         "answers": answers,
         "grid": grid_data(data),
@@ -141,6 +146,11 @@ def examples(answers: Json, seed: str) -> list[int]:
     return chosen
 
 
+def _two_maps(data: RunData) -> bool:
+    """Whether the first screen draws the language map before and after tuning, not only before."""
+    return (largest_move(data) or 0.0) > SAME_TO_THE_EYE
+
+
 def _losses(data: RunData) -> Json | None:
     curves = {
         name: [float(one) if is_number(one) else None for one in list_at(data.tuning, name)]
@@ -166,6 +176,8 @@ def _context(data: RunData) -> dict[str, Any]:
     own = sum(not row.get("coincides_with") for row in data.before)
     return {
         "finding": finding,
+        "language_name": language_name,
+        "points_of": lambda share: points(share).lstrip("+"),
         "is_number": lambda piece: isinstance(piece, Number),
         "title": f"{model_title(data.model_name)}: linguamap report",
         "model": model_title(data.model_name),
@@ -192,22 +204,13 @@ def _context(data: RunData) -> dict[str, Any]:
         "evidence": object_at(data.layers, "evidence"),
         "evidence_rows": tables.evidence_rows(data),
         "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),
-        "folder_name": shlex.quote(data.folder.resolve().name),
         "commands": commands(data),
+        "benchmark_rows": benchmark_rows(data),
+        "texts_read": texts_read(data),
+        "largest_move": largest_move(data),
+        "two_maps": _two_maps(data),
         "version": (data.manifest or {}).get("linguamap") or __version__,
     }
-
-
-def commands(data: RunData) -> list[str]:
-    """What to type to do the same again: no stage more than this run has had."""
-    name = data.folder.resolve().name
-    source, to = shlex.quote(f"{name}/config.yaml"), shlex.quote(f"{name}-again")
-    if data.tuning is not None:
-        return [f"linguamap run --config {source} --out {to}"]
-    found = [f"linguamap evaluate --config {source} --out {to}"]
-    if data.lens:
-        found.append(f"linguamap {'locate' if data.layers is not None else 'probe'} --out {to}")
-    return found
 
 
 def _named(data: RunData) -> list[str]:

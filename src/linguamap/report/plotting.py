@@ -6,10 +6,12 @@ Text sizes are those of print: 1 pt is 1/72 in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -32,8 +34,27 @@ class Style:
     settings: dict[str, Any]
 
 
+FALLBACKS = ("Noto Sans CJK JP", "Noto Sans JP")
+"""Fonts for letters that Matplotlib's own font lacks, as far as they are installed."""
+
+
+@cache
+def fonts() -> list[str]:
+    """The font family with those fallbacks that are installed."""
+    installed = set(get_font_names())
+    return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
+
+
+@cache
+def glyphs() -> frozenset[int]:
+    """Code points that :func:`fonts` can write."""
+    paths = [findfont(FontProperties(family=[name])) for name in fonts()]
+    return frozenset(code for path in paths for code in get_font(path).get_charmap())
+
+
 def _settings(points: float) -> dict[str, Any]:
     return {
+        "font.family": fonts(),
         "font.size": points,
         "axes.titlesize": points,
         "axes.labelsize": points,
@@ -64,11 +85,12 @@ STYLES: dict[str, Style] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and the numbers behind it."""
+    """A figure and the numbers behind it; ``settings`` are Matplotlib's for writing it."""
 
     figure: Figure
     columns: list[str]
     rows: list[list[Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def points_of(curve: Json) -> list[list[Any]]:

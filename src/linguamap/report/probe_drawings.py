@@ -54,6 +54,8 @@ def lens(data: RunData, style: Style) -> Drawing | None:
         if ceiling is not None:
             axis.plot([1.0, 1.035], [ceiling] * 2, color=inks[target].light, lw=1.5,
                       transform=axis.get_yaxis_transform(), clip_on=False)  # fmt: skip
+        if curves["noise"] is not None and target != curves["pivot"]:
+            axis.axhline(curves["noise"], color=inks[curves["pivot"]].light, lw=0.6, ls=":")
         axis.set_title(language_name(target), color=inks[target].light, weight="bold")
         layer_axis(axis, curves)
         axis.set_ylim(0, 1.02)

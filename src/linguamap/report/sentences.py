@@ -11,28 +11,19 @@ from dataclasses import dataclass
 from linguamap.records import Rate
 from linguamap.report.curve_data import handover_rows
 from linguamap.report.curve_readings import commitment, overtakings
-from linguamap.report.loading import Json, RunData, list_at, object_at
+from linguamap.report.loading import RunData, Table, object_at
 from linguamap.report.naming import (
     EN_DASH,
     SCENARIO_PHRASES,
     count,
-    duration,
     joined,
     language_name,
     model_title,
     number_word,
-    p_value,
     percent,
-    percent_exact,
     percent_range,
-    points,
-    size,
-    spans,
 )
-from linguamap.report.rates import Case, headline_rates, is_number, own_rows, tally
-
-SHOWN_N = 100
-"""Below this many answers a figure in the text says its n."""
+from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
 
 MOST_NAMED = 6
 """More languages than this are counted instead of named."""
@@ -51,14 +42,14 @@ Sentence = list[Piece]
 
 
 def figure(rate: Rate) -> Number:
-    """A rate as a number with its interval, and its n where that is small."""
+    """A rate as a number with its interval and its n."""
     if rate.value is None:
         return Number("unknown", "no answer could be counted")
     parts = []
     if rate.low is not None and rate.high is not None:
         parts.append(percent_range(rate.low, rate.high))
-    if 0 < rate.n < SHOWN_N:
-        parts.append(f"n = {rate.n}")
+    if rate.n > 0:
+        parts.append(f"n = {count(rate.n)}")
     return Number(percent(rate.value), ", ".join(parts))
 
 
@@ -68,18 +59,21 @@ def behaviour(data: RunData, found: list[Case]) -> list[Sentence]:
     if rates is None:
         return []
     own = own_rows(data.before)
-    languages = {row.get("language") for row in own}
+    model = model_title(data.model_name)
+    subject = f"Asked {_prompts_asked(own)}, {model}" if own else model
     sentences: list[Sentence] = [
         [
-            f"Asked {count(len(own))} questions in {number_word(len(languages))} "
-            f"language{'s' * (len(languages) != 1)}, {model_title(data.model_name)} answered in the "
-            "language it was asked for ",
+            f"{subject} used the language it was asked for in ",
             figure(rates[0]),
-            " of the time and got the task right ",
+            " of the answers whose language could be told, and got the task right in ",
             figure(rates[1]),
-            " of the time.",
+            " of those whose task could be judged.",
         ]
     ]
+    if own and not data.after:
+        sentences.append(
+            ["Right in both, of all prompts: ", figure(share_of_all(own, "both")), "."]
+        )
     stray = tally(own)
     if stray.wrong_in_english.n >= 5 and (stray.wrong_in_english.value or 0) >= 0.5:
         sentences.append(
@@ -89,6 +83,26 @@ def behaviour(data: RunData, found: list[Case]) -> list[Sentence]:
     if hardest is not None:
         sentences.append(_weakest_sentence(hardest))
     return sentences
+
+
+def _prompts_asked(rows: Table) -> str:
+    """How many prompts, and how many questions, languages and scenarios they were made from."""
+    prompts = f"{count(len(rows))} prompt{'s' * (len(rows) != 1)}"
+    questions = len({(row.get("benchmark"), row.get("item_id")) for row in rows})
+    if not 0 < questions < len(rows):
+        return prompts
+    kinds = []
+    for n, kind in (
+        (len({row.get("language") for row in rows}), "language"),
+        (len({row.get("scenario") for row in rows}), "scenario"),
+    ):
+        kinds.append(f"{number_word(n)} {kind}{'s' * (n != 1)}")
+    return f"{prompts} ({count(questions)} questions in {joined(kinds)})"
+
+
+def share_of_all(rows: Table, outcome: str) -> Rate:
+    """Share of all answers with an outcome; those that could not be judged do not have it."""
+    return share([{**row, "found": row.get("outcome") == outcome} for row in rows], "found")
 
 
 def weakest(found: list[Case], after: bool = False) -> Case | None:
@@ -197,99 +211,3 @@ def _named(codes: list[str]) -> str:
     if len(codes) > MOST_NAMED:
         return f"{number_word(len(codes))} languages"
     return joined([language_name(code) for code in codes])
-
-
-def change(data: RunData, found: list[Case]) -> list[Sentence]:
-    """What was tuned and what it changed; empty without tuning."""
-    if data.tuning is None:
-        return []
-    sentences: list[Sentence] = [_tuning_sentence(data)]
-    language = overall_difference(data, "language_consistency")
-    task = overall_difference(data, "task_accuracy")
-    both: Sentence = []
-    for name, difference in (("language consistency went ", language), ("task accuracy ", task)):
-        if difference:
-            both += [", and " if both else "On the questions judged both times, ", name]
-            both += _difference_pieces(difference)
-    if both:
-        sentences.append([*both, "."])
-    worst = weakest(found, after=True)
-    if language and worst is not None and worst.after is not None:
-        phrase = SCENARIO_PHRASES.get(worst.scenario, worst.scenario)
-        case = phrase.format(language=language_name(worst.language))
-        sentences.append(
-            [f"The weakest case is now the one {case}: ", figure(worst.after.language), "."]
-        )
-    moved = _moved_sentence(data.change)
-    if moved:
-        sentences.append(moved)
-    return sentences
-
-
-def _tuning_sentence(data: RunData) -> Sentence:
-    tuning = data.tuning or {}
-    layers = data.tuned_layers
-    sentence: Sentence = []
-    if tuning.get("method") == "few_shot":
-        shots = tuning.get("shots")
-        worked = f"{number_word(shots)} worked" if isinstance(shots, int) else "Worked"
-        return [f"{worked[:1].upper()}{worked[1:]} examples stand before each question; "
-                "nothing was trained."]  # fmt: skip
-    if layers:
-        plural = "s" if len(layers) != 1 else ""
-        verb = "steered; nothing was trained" if tuning.get("method") == "steer" else "tuned"
-        sentence += [
-            f"Block{plural} ",
-            Number(spans(layers)),
-            f" {'were' if plural else 'was'} {verb}",
-        ]
-    else:
-        sentence += [f"The method {tuning.get('method', 'used')} was applied"]
-    if is_number(tuning.get("trainable_share")) and tuning["trainable_share"] > 0:
-        sentence += [", ", Number(percent_exact(tuning["trainable_share"])), " of the weights"]
-    seconds = [one for one in list_at(tuning, "seconds_per_epoch") if is_number(one)]
-    if seconds:
-        epochs = f"{number_word(len(seconds))} epoch{'s' * (len(seconds) != 1)}"
-        sentence += [f", for {epochs} in ", Number(duration(sum(seconds)))]
-    if is_number(tuning.get("delta_bytes")):
-        sentence += ["; the change is a file of ", Number(size(tuning["delta_bytes"]))]
-    return [*sentence, "."]
-
-
-def _difference_pieces(difference: Json) -> list[Piece]:
-    before, after = difference["before"], difference["after"]
-    pieces: list[Piece] = ["from ", Number(percent(before)), " to ", Number(percent(after))]
-    low, high, p = (difference.get(name) for name in ("low", "high", "mcnemar_p"))
-    if not is_number(low) or not is_number(high):
-        return pieces
-    detail = f"{points(low)} to {points(high)}"
-    if is_number(p):
-        detail += f"; {p_value(float(p))}"
-    pieces += [", ", Number(f"{points(after - before)} points", detail)]
-    if low <= 0 <= high:
-        pieces.append(", which cannot be told from no change")
-    return pieces
-
-
-def _moved_sentence(change: Json | None) -> Sentence:
-    """Whether the curves moved in the tuned blocks only."""
-    inside, below = (change or {}).get("share_in_tuned"), (change or {}).get("share_below")
-    if not is_number(inside) or not is_number(below):
-        return []
-    if (change or {}).get("largest_below") == 0:
-        if inside == 1:
-            return ["The curves moved in the tuned blocks only."]
-        share = Number(percent(inside))
-        return ["Below them no curve moved; ", share, " of the change lies in the tuned blocks."]
-    where_not: Sentence = [
-        " of the curves' change lies in the tuned blocks, ",
-        Number(percent(below)),
-    ]
-    return [Number(percent(inside)), *where_not, " below them."]
-
-
-def overall_difference(data: RunData, name: str) -> Json | None:
-    found = object_at(data.comparison, "overall", name)
-    if is_number(found.get("before")) and is_number(found.get("after")):
-        return found
-    return None

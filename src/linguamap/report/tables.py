@@ -10,11 +10,11 @@ from linguamap.report.loading import Json, RunData, Table, list_at, object_at
 from linguamap.report.naming import (
     STAGE_NAMES,
     benchmark_name,
+    change_figures,
     count,
     duration,
     language_name,
     p_value,
-    percent,
     percent_exact,
     points,
     scenario_name,
@@ -94,9 +94,7 @@ def _change_cells(found: Json) -> tuple[list[str], int]:
         interval = f"{points(low)} to {points(high)}"
         sign = 1 if low > 0 else -1 if high < 0 else 0
     return [
-        percent(before),
-        percent(after),
-        points(after - before),
+        *change_figures(before, after),
         interval,
         p_value(float(p)).removeprefix("p ").removeprefix("= ") if is_number(p) else NO_FIGURE,
         count(int(n)) if is_number(n) else NO_FIGURE,

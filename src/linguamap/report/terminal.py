@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -41,6 +42,7 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     """
     data = read_run(Path(run_dir))
     parts: list[RenderableType] = [Text(find(data).headline, style="bold"), _rates(data)]
+    parts += [Text(line, style="dim") for line in items_used(data)]
     parts += _layers(data)
     if data.tuning is not None:
         parts.append(_tuning_line(data))
@@ -125,7 +127,7 @@ def _change(entry: Json, measure: str) -> list[RenderableType]:
 
 def _rates_of_one(data: RunData) -> RenderableType:
     """Rates with their intervals where there is only one side."""
-    table = _table("", "in the language", "right task", "n")
+    table = _table("", "in the language", "n", "right task", "n", "answers")
     for when, rows in (("before", data.before), ("after", data.after)):
         if not rows:
             continue
@@ -133,24 +135,53 @@ def _rates_of_one(data: RunData) -> RenderableType:
         rates = headline_rates(data, when)
         if rates:
             table.add_row(
-                f"all answers{suffix}", _rate(rates[0]), _rate(rates[1]), str(len(own_rows(rows)))
+                f"all answers{suffix}", *_rate(rates[0]), *_rate(rates[1]), str(len(own_rows(rows)))
             )
         for key, name_of in (("scenario", scenario_name), ("benchmark", benchmark_name)):
             for (name,), group in grouped(own_rows(rows), (key,)).items():
                 counted = tally(group)
                 table.add_row(
                     f"{name_of(name)}{suffix}",
-                    _rate(counted.language),
-                    _rate(counted.task),
+                    *_rate(counted.language),
+                    *_rate(counted.task),
                     str(counted.n),
                 )
     return table
 
 
-def _rate(rate: Rate) -> str:
+def _rate(rate: Rate) -> tuple[str, str]:
+    """A rate with its interval, and the answers that it counts."""
     if rate.value is None or rate.low is None or rate.high is None:
-        return NOTHING
-    return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})"
+        return NOTHING, "0"
+    return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})", str(rate.n)
+
+
+def _span(counts: dict[str, Any]) -> str:
+    least, most = min(counts.values()), max(counts.values())
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def items_used(data: RunData) -> list[str]:
+    """One line a benchmark: how many of its items were asked, how many rows were left out, and
+    which of the run's languages it lacks."""
+    lines = []
+    limit = object_at(data.config, "evaluate").get("items")
+    for entry in list_at(data.summary_before, "benchmarks"):
+        counts = {code: n for code, n in object_at(entry, "items").items() if is_number(n)}
+        if not counts:
+            continue
+        asked = max(counts.values()) if limit is None else min(limit, max(counts.values()))
+        rows = {code: n for code, n in object_at(entry, "rows_read").items() if is_number(n)}
+        text = f"{benchmark_name(str(entry.get('name')))}: {asked} of {_span(counts)} items a cell"
+        if rows:
+            text += f", from {_span(rows)} rows a language"
+        dropped = sum(one.get("rows", 1) for one in list_at(entry, "dropped"))
+        if dropped:
+            text += f"; {dropped} rows left out (summary.json says why)"
+        if missing := list(entry.get("missing_languages") or []):
+            text += f"; no items in {', '.join(map(language_name, missing))}"
+        lines.append(text)
+    return lines
 
 
 def _layers(data: RunData) -> list[RenderableType]:

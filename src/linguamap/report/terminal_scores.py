@@ -21,6 +21,7 @@ Row = Mapping[str, Any]
 
 SIGNIFICANT = 0.05
 MEASURES = {"language_consistency": "in the language", "task_accuracy": "right task"}
+P_VALUES = "p: sign-flip test over items for pooled rows, exact McNemar test for cells."
 
 
 def lcb_tables(rows: Sequence[Row], averages: Sequence[Row]) -> list[RenderableType]:
@@ -79,7 +80,7 @@ def comparison_tables(first: str, second: str, comparison: Row, where: str) -> l
     for name, entry in groups:
         changes = [cell for one in MEASURES for cell in _change(entry[one], "mcnemar_p")]
         table.add_row(Text(name), *changes)
-    return [*parts, table, *_cells(comparison["cells"])]
+    return [*parts, table, Text(P_VALUES, style="dim"), *_cells(comparison["cells"])]
 
 
 def _left_out(comparison: Row) -> list[RenderableType]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from linguamap.compare import MEASURES
-from linguamap.stats import mcnemar, paired_bootstrap
+from linguamap.stats import paired_difference, paired_test
 
 Row = dict[str, Any]
 
 RULE = (
     "Among the settings whose paired change of task accuracy against the untuned model is not "
     "entirely below 0 (95 % interval), the highest language consistency, mean over seeds. Settings "
-    "whose paired difference to it has an interval that reaches 0, or whose range over seeds "
-    "overlaps its, cannot be told from it; of these the one with the fewest seconds of tuning is "
-    "chosen, then the smallest trained share. Intervals: bootstrap over items, on means over seeds "
-    "of each prompt; not corrected for the number of settings."
+    "whose paired difference to it has an interval that reaches 0, or (where one of the two has "
+    "several seeds) whose range over seeds overlaps its, cannot be told from it; of these the one "
+    "with the fewest seconds of tuning is chosen, then the smallest trained share. Intervals: bootstrap over items, on means over seeds "
+    "of each prompt (Newcombe's where that has no spread); not corrected for the number of settings."
 )
 
 CHANGES = {"language_consistency": "language_change", "task_accuracy": "task_change"}
@@ -81,7 +82,8 @@ def choose(groups: Sequence[Group], seed: int) -> Row | None:
 
     Returns:
         ``best``, ``highest`` and ``excluded`` (labels), ``ties`` (settings that cannot be told from
-        the highest, with their difference to it) and ``reason``, a sentence.
+        the highest, with their difference to it), ``best_trained`` (by the same rule among settings
+        that train something; None without any) and ``reason``, sentences with what the best costs.
     """
     known = [group for group in groups if _mean(group, "language_consistency") is not None]
     if not known:
@@ -99,13 +101,19 @@ def choose(groups: Sequence[Group], seed: int) -> Row | None:
             group.facts["trainable_share"] or 0.0,
         ),
     )
+    trained = [group for group in known if group.facts["epochs"] is not None]
+    best_trained: str | None = title(best.facts)
+    if best not in trained:
+        among = choose(trained, seed)
+        best_trained = among["best"] if among else None
     return {
         "best": title(best.facts),
+        "best_trained": best_trained,
         "highest": title(highest.facts),
         "ties": [facts for _, facts in tied],
         "clearly_below": [facts for _, facts in compared if not facts["indistinguishable"]],
         "excluded": [title(group.facts) for group in known if _loses_accuracy(group)],
-        "reason": _reason(best, highest, len(tied), bool(kept)),
+        "reason": f"{_reason(best, highest, len(tied), bool(kept))} {_answering(best, trained)}",
     }
 
 
@@ -129,7 +137,7 @@ def _facts(rows: Sequence[Row], done: Sequence[Row]) -> Row:
         return facts
     for measure in MEASURES:
         facts[measure] = _spread([row[measure]["value"] for row in done])
-        facts[measure] |= {key: done[0][measure][key] for key in ("low", "high", "n")}
+        facts[measure] |= {key: done[0][measure][key] for key in ("low", "high", "n", "n_items")}
         if len(done) > 1:  # the interval of one seed says nothing of their mean
             facts[measure] |= {"low": None, "high": None}
     facts |= {name: _spread([row[name] for row in done]) for name in MEANS}
@@ -160,18 +168,21 @@ def _means(answers: Sequence[Sequence[Row]], column: str) -> dict[str, tuple[flo
 def _difference(
     first: dict[str, tuple[float, str]], second: dict[str, tuple[float, str]], seed: int
 ) -> Row:
-    """Second minus first over the prompts that both have; McNemar where each has one seed."""
+    """Second minus first over the prompts that both have; a p value where each has one seed."""
     common = [name for name in first if name in second]
     one = [first[name][0] for name in common]
     other = [second[name][0] for name in common]
-    change = paired_bootstrap(one, other, [first[name][1] for name in common], seed=seed)
+    items = [first[name][1] for name in common]
+    change = paired_difference(one, other, items, seed=seed)
     single = all(value in (0.0, 1.0) for value in (*one, *other))
-    test = mcnemar([value == 1 for value in one], [value == 1 for value in other])
+    test = paired_test([value == 1 for value in one], [value == 1 for value in other], items)
     return {
         "difference": change.value,
         "low": change.low,
         "high": change.high,
+        "interval": change.interval,
         "mcnemar_p": test.p_value if single else None,
+        "test": test.test if single else None,
         "n": len(common),
     }
 
@@ -180,7 +191,7 @@ def _against(highest: Group, other: Group, seed: int) -> Row:
     """A setting's consistency against the highest one's."""
     measure = "language_consistency"
     facts = _difference(highest.judged[measure], other.judged[measure], seed)
-    seeds = highest.facts["n_seeds"] > 1 and other.facts["n_seeds"] > 1
+    seeds = highest.facts["n_seeds"] > 1 or other.facts["n_seeds"] > 1
     overlap = seeds and other.facts[measure]["most"] >= highest.facts[measure]["least"]
     reaches = facts["high"] is None or facts["high"] >= 0
     return {
@@ -218,3 +229,13 @@ def _reason(best: Group, highest: Group, n_tied: int, any_kept: bool) -> str:
         said
         + f", of which {title(best.facts)} ({own:.1f} %) takes the fewest seconds of tuning ({seconds:.0f})."
     )
+
+
+def _answering(best: Group, trained: Sequence[Group]) -> str:
+    """What the best takes to answer: a price that seconds of tuning leave out."""
+    seconds = best.facts["answer_seconds"]["mean"]
+    said = f"Answering all prompts takes it {seconds:.0f} seconds"
+    others = [group.facts["answer_seconds"]["mean"] for group in trained if group is not best]
+    if not others:
+        return f"{said}."
+    return f"{said}, the trained settings {median(others):.0f} (median{' of the others' if best in trained else ''})."

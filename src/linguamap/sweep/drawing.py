@@ -14,6 +14,8 @@ from matplotlib.lines import Line2D
 
 from linguamap.report.plotting import FAINT, GREY, INK, STYLES
 from linguamap.store import replacing
+from linguamap.sweep.table import ALL_AGREE, agrees, footnote
+from linguamap.sweep.variants import LANGUAGE
 
 Row = dict[str, Any]
 
@@ -21,12 +23,17 @@ Row = dict[str, Any]
 FAMILIES = {
     "last blocks": ("#1443a6", "s"),
     "other blocks": ("#8a8f94", "o"),
+    "language alone": ("#7a4a21", "X"),
     "full": ("#c23a10", "P"),
     "lora": ("#037d66", "D"),
     "steer": ("#a06cb6", "v"),
     "few_shot": ("#c58600", "^"),
 }
 MEASURES = {"language_consistency": "Language consistency, %", "task_accuracy": "Task accuracy, %"}
+RANGE_WIDTH = 1.8
+"""Of a range over seeds; intervals are thin."""
+AGREE_LINE = (0, (1, 1.5))
+LEGEND_COLUMNS = 3
 APART = 0.018
 """Least distance between two points, as a share of the axis; points at one place lie side by side."""
 
@@ -57,7 +64,7 @@ def draw(measured: Sequence[Row], untuned: Row) -> Figure:
             seeds where there are several.
         untuned: its rates are the dashed lines.
     """
-    legend_rows = math.ceil(len(measured) / 4)
+    legend_rows = math.ceil((len(measured) + 3) / LEGEND_COLUMNS)
     figure = Figure(figsize=(STYLES["paper"].page, 4.6 + 0.14 * legend_rows), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
     costs = (
@@ -84,23 +91,30 @@ def _panel(
 ) -> None:
     axis.grid(axis="y", color=FAINT, lw=0.5)
     axis.set_axisbelow(True)
+    axis.margins(y=0.1)  # room for the numbers
     if base is not None:
         axis.axhline(100 * base, color=GREY, lw=0.8, ls=(0, (3, 2)), zorder=1)
+    from_left = sorted(range(len(places)), key=lambda index: places[index])
     for number, (place, facts) in enumerate(zip(places, measured), start=1):
         rate = facts[measure]
         if rate["mean"] is None:
             continue
         colour, marker = FAMILIES[_family(facts)]
         low, high = rate["low"], rate["high"]
-        if low is None or high is None:
+        is_range = low is None or high is None
+        if is_range:
             low, high = rate["least"], rate["most"]
         value = 100 * rate["mean"]
-        axis.errorbar(
+        _, _, (bar,) = axis.errorbar(
             [place], [value], yerr=[[value - 100 * low], [100 * high - value]], fmt=marker,
-            color=colour, ms=4, lw=0.8, capsize=1.5, zorder=3,
+            color=colour, ms=4, elinewidth=RANGE_WIDTH if is_range else 0.8,
+            capsize=0 if is_range else 1.5, zorder=3,
         )  # fmt: skip
+        if agrees(rate):
+            bar.set_linestyle(AGREE_LINE)
+        raised = 5 * (from_left.index(number - 1) % 2)  # neighbours' numbers would overlap
         axis.annotate(
-            str(number), (place, 100 * high), xytext=(0, 2), textcoords="offset points",
+            str(number), (place, 100 * high), xytext=(0, 2 + raised), textcoords="offset points",
             ha="center", va="bottom", fontsize=6.5, color=INK,
         )  # fmt: skip
 
@@ -140,6 +154,8 @@ def _apart(raw: Sequence[float], gap: float) -> list[float]:
 
 
 def _family(facts: Row) -> str:
+    if facts["label"].startswith(LANGUAGE):
+        return "language alone"
     if facts["method"] != "selective":
         return str(facts["method"])
     is_last = facts["label"] == "chosen" or facts["label"].startswith("last:")
@@ -156,7 +172,17 @@ def _legends(figure: Figure, measured: Sequence[Row]) -> None:
         name = f"{number}  {facts['label']}"
         if len(several) > 1 and facts["epochs"]:
             name += f", {facts['epochs']} ep., {facts['learning_rate']:g}"
+        if facts["n_seeds"] > 1:
+            name += f", {facts['n_seeds']} seeds"
         names.append(name)
     handles.append(Line2D([], [], color=GREY, ls=(0, (3, 2)), lw=0.8))
     names.append("untuned")
-    figure.legend(handles, names, loc="outside lower center", ncols=4, columnspacing=1.2)
+    if any(facts["n_seeds"] > 1 for facts in measured):
+        handles.append(Line2D([], [], color=INK, lw=RANGE_WIDTH))
+        names.append("range over seeds")
+    if note := footnote(measured):
+        handles.append(Line2D([], [], color=INK, ls=AGREE_LINE, lw=0.8))
+        names.append(note.removeprefix(ALL_AGREE).strip(" ."))
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=LEGEND_COLUMNS, columnspacing=1.2
+    )

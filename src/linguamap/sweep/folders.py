@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from linguamap.config import RunConfig, TuneConfig, difference, dump_config
 from linguamap.records import UserError
 from linguamap.store import Run, open_run, read_json, write_json, write_text
-from linguamap.sweep.variants import Variant
+from linguamap.sweep.variants import Variant, in_folder
 
 BASE_STAGES = ("before", "probe", "locate")
 OWN_STAGES = ("tune", "after", "compare")
 SHARED = ("before", "probe", "layers.json", "identifier.json")
 FAILURE = "failure.json"
+COST_ONLY = ("tune.cache_gb", "tune.cache_on", "tune.tracker")
+"""Settings that leave a variant's weights as they are."""
 
 
 def prepare(base: Run, variant: Variant, tune: TuneConfig) -> Run:
@@ -27,7 +31,10 @@ def prepare(base: Run, variant: Variant, tune: TuneConfig) -> Run:
     config = base.config.model_copy(update={"tune": variant.config(tune)})
     if (folder / "config.yaml").exists():
         run = open_run(folder, None)
-        if changes := difference(run.config, config):
+        changes = (
+            _changes(run.config, config) if is_finished(run) else difference(run.config, config)
+        )
+        if changes:
             raise UserError(
                 f"sweep: {folder} was made with other settings ({'; '.join(changes)}); "
                 "take those again, or --fresh to start the sweep over"
@@ -36,6 +43,27 @@ def prepare(base: Run, variant: Variant, tune: TuneConfig) -> Run:
             return run
         shutil.rmtree(folder)
     return _make(base, folder, config)
+
+
+def finished(base: Run, tune: TuneConfig, located: Mapping[str, Any]) -> dict[Variant, Run]:
+    """Every finished variant of this base run and these settings, asked for now or by an earlier call.
+
+    Args:
+        tune: the settings that all variants share; a variant's own may differ in what is swept over.
+        located: ``layers.json``.
+    """
+    found: dict[Variant, Run] = {}
+    for path in sorted((base.folder / "sweep").glob("[!.]*/config.yaml")):
+        run = open_run(path.parent, None)
+        if not (is_finished(run) and _same_base(base, run)):
+            continue
+        variant = in_folder(run.folder.name, run.config.tune, tune, located)
+        if variant is None:
+            continue
+        wanted = base.config.model_copy(update={"tune": variant.config(tune)})
+        if not _changes(run.config, wanted):
+            found[variant] = run
+    return found
 
 
 def is_finished(run: Run) -> bool:
@@ -54,6 +82,12 @@ def failure(run: Run) -> str | None:
     """Why a variant has no result, if it failed."""
     path = run.folder / FAILURE
     return str(read_json(path)["reason"]) if path.exists() else None
+
+
+def _changes(stored: RunConfig, asked: RunConfig) -> list[str]:
+    """Differing settings that matter for what a variant reaches."""
+    changes = difference(stored, asked)
+    return [change for change in changes if not change.startswith(COST_ONLY)]
 
 
 def _same_base(base: Run, run: Run) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from linguamap.compare import MEASURES
 from linguamap.store import Run, read_json, read_rows, write_json, write_text
 from linguamap.sweep.choice import RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
@@ -110,9 +111,12 @@ def _rates(folder: Path) -> Row:
     summary = read_json(folder / "summary.json")
     whole = next(row for row in summary["overall"] if row["scenario"] is None)
     own = _own(read_rows(folder / "answers.jsonl"))
+    rates = {}
+    for measure, column in MEASURES.items():
+        items = {(row["benchmark"], row["item_id"]) for row in own if row[column] is not None}
+        rates[measure] = {**whole[measure], "n_items": len(items)}
     return {
-        "language_consistency": whole["language_consistency"],
-        "task_accuracy": whole["task_accuracy"],
+        **rates,
         "right": sum(bool(row["task_correct"]) for row in own),
         "right_in_language": sum(
             bool(row["task_correct"]) and bool(row["language_correct"]) for row in own
@@ -138,7 +142,9 @@ def _flat(row: Row, prefix: str = "") -> Row:
 
 
 def _write_picture(folder: Path, results: Row) -> None:
-    """The picture, where Matplotlib is there and something was measured."""
+    """The picture, where Matplotlib is there and something was measured; no older one stays."""
+    for suffix in ("svg", "pdf", "png"):
+        (folder / f"sweep.{suffix}").unlink(missing_ok=True)
     try:
         from linguamap.sweep.drawing import write_picture
     except ImportError as error:

@@ -16,12 +16,13 @@ from linguamap.sweep.child import run_stages
 from linguamap.sweep.folders import (
     BASE_STAGES,
     OWN_STAGES,
+    finished,
     is_finished,
     note_failure,
     prepare,
 )
 from linguamap.sweep.results import collect, write_results
-from linguamap.sweep.variants import DEFAULT, TRAINED, Variant, expand
+from linguamap.sweep.variants import DEFAULT, TRAINED, Variant, expand, in_table
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ def run_sweep(base: Run, request: SweepRequest, progress: Progress) -> dict[str,
     """Tune, evaluate and compare every variant that is not finished yet, and write the results.
 
     A variant that cannot be done is recorded with its reason, tried again by the next call, and does
-    not stop the others.
+    not stop the others. The results are of all finished variants in the folder that have the same base
+    and the same settings but for what is swept over, those of earlier calls included.
 
     Returns:
-        What ``sweep/results.json`` holds.
+        What ``sweep/results.json`` holds, and ``asked``, the names of this call's variants.
     Raises:
         UserError: bad variants; the base run's own stages fail.
     """
@@ -67,18 +69,21 @@ def run_sweep(base: Run, request: SweepRequest, progress: Progress) -> dict[str,
         request.seeds or (seed,),
     )
     runs = {variant: prepare(base, variant, tune) for variant in variants}
+    known = {**finished(base, tune, located), **runs}
+    known = {variant: known[variant] for variant in in_table(known)}
     cache = base.folder / "sweep" / "cache"
-    results = write_results(base, collect(base, runs))
+    results = write_results(base, collect(base, known))
     waiting = [variant for variant in in_order(variants) if not is_finished(runs[variant])]
     for place, variant in enumerate(waiting):
         done = len(variants) - len(waiting) + place
         progress("sweep", done, len(variants), f"{variant.name}{_left(runs, len(waiting) - place)}")
         _do(runs[variant], cache, progress)
-        results = write_results(base, collect(base, runs))
+        results = write_results(base, collect(base, known))
     progress("sweep", len(variants), len(variants), "")
     if not request.keep_cache:
         shutil.rmtree(cache, ignore_errors=True)
-    return write_results(base, results, picture=True)
+    write_results(base, results, picture=True)
+    return {**results, "asked": [variant.name for variant in variants]}
 
 
 def in_order(variants: Sequence[Variant]) -> list[Variant]:

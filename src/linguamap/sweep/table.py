@@ -10,16 +10,21 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from linguamap.compare import MEASURES
+
 Row = dict[str, Any]
 
+ALL_AGREE = "†"
+"""After an interval that rests on the number of items alone."""
 HEADS = (
     "Setting", "Blocks", "Trained", "Epochs", "Rate", "Seeds", "Language %", "Change (95 %)",
     "Task %", "Change (95 %)", "Right", "Seconds", "Answers s", "Peak GB", "Delta MB",
 )  # fmt: skip
 NOTES = (
-    "Language, task: rate over all judged answers, with its 95 % interval, or with the range over "
-    "seeds where there are several. Change: points against the untuned model on the same prompts, "
-    "with McNemar's p where there is one seed. Right: answers with the right task result, of all "
+    "Language, task: rate over all judged answers, with its 95 % interval in round brackets, or mean "
+    "with the range over seeds in square ones where there are several. Change: points against the untuned model on the same prompts, "
+    "with p where there is one seed (sign-flip test over items; McNemar's exact test where each item "
+    "has one prompt). Right: answers with the right task result, of all "
     "asked. Seconds: building the boundary states as if alone, and all epochs. Answers s: loading "
     "the tuned model and answering all prompts. Peak: largest "
     "resident size of the process that tuned, model loading included."
@@ -31,6 +36,7 @@ def markdown(results: Row) -> str:
     lines = [_line(HEADS), _line(["---"] + ["---:"] * (len(HEADS) - 1))]
     lines += [_line(cells) for cells in table_cells(results)]
     lines += ["", NOTES]
+    lines += ["", note] if (note := footnote(_shown(results))) else []
     lines += ["", *(f"- {one}" for one in failures(results))] if failures(results) else []
     lines += ["", *(f"{one}\n" for one in verdict(results))]
     return "\n".join(lines).rstrip() + "\n"
@@ -44,6 +50,7 @@ def terminal_table(results: Row) -> list[RenderableType]:
     for cells in table_cells(results):
         table.add_row(*(Text(cell) for cell in cells))
     parts: list[RenderableType] = [table]
+    parts += [Text(note, style="dim")] if (note := footnote(_shown(results))) else []
     parts += [Text(one, style="yellow") for one in failures(results)]
     parts += [Text(one) for one in verdict(results)]
     return parts
@@ -59,6 +66,25 @@ def table_cells(results: Row) -> list[list[str]]:
     return [first, *(_cells(facts) for facts in results["groups"] if facts["n_seeds"])]
 
 
+def agrees(rate: Row) -> bool:
+    """Whether all judged answers agree, so that the interval is as if each item were one answer."""
+    value = rate.get("value", rate.get("mean"))
+    return value in (0, 1) and rate.get("low") is not None
+
+
+def footnote(rows: Sequence[Row]) -> str:
+    """What :data:`ALL_AGREE` means in these rows; empty if it is in none."""
+    rates = [row[measure] for row in rows for measure in MEASURES]
+    items = sorted({rate["n_items"] for rate in rates if agrees(rate)})
+    if not items:
+        return ""
+    return f"{ALL_AGREE} all agree: counted as {' or '.join(map(str, items))} items."
+
+
+def _shown(results: Row) -> list[Row]:
+    return [results["untuned"], *(facts for facts in results["groups"] if facts["n_seeds"])]
+
+
 def failures(results: Row) -> list[str]:
     """A line for each variant without a result."""
     return [f"{row['name']}: {row['reason']}" for row in results["rows"] if row["reason"]]
@@ -70,6 +96,8 @@ def verdict(results: Row) -> list[str]:
     if choice is None:
         return ["No variant was measured, so none is chosen."]
     lines = [f"Best: {choice['best']}. {choice['reason']}"]
+    if choice["best_trained"] not in (None, choice["best"]):
+        lines.append(f"Best of the trained settings, by the same rule: {choice['best_trained']}.")
     for name, what in (("ties", "Cannot be told from"), ("clearly_below", "Clearly below")):
         others = [f"{one['setting']} {_points(one)}" for one in choice[name]]
         if others:
@@ -118,11 +146,13 @@ def _rate(rate: Row) -> str:
     if value is None:
         return "–"
     low, high = rate.get("low"), rate.get("high")
-    if low is None or high is None:
-        low, high = rate.get("least"), rate.get("most")
+    if low is not None and high is not None:
+        mark = ALL_AGREE if agrees(rate) else ""
+        return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f}){mark}"
+    low, high = rate.get("least"), rate.get("most")
     if low is None or high is None:
         return f"{100 * value:.1f}"
-    return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f} [{100 * low:.1f} to {100 * high:.1f}]"
 
 
 def _points(change: Row) -> str:

@@ -1,12 +1,14 @@
 """What a sweep tries: a short grammar, crossed with epochs, learning rates and seeds.
 
     VARIANTS = VARIANT, VARIANT, ...
-    VARIANT  = [METHOD:]BLOCKS[*DRAWS][@RATE]  or  METHOD[@RATE]
+    VARIANT  = [language:][METHOD:]BLOCKS[*DRAWS][@RATE]  or  [language:]METHOD[@RATE]
     METHOD   = selective (if left out) | lora | full | steer | few_shot
     BLOCKS   = chosen (those of layers.json) | all | last:K | first:K | middle:K | random:K | 17+18
     K        = a number, or 1..4 for each of 1, 2, 3, 4
     *DRAWS   = so many different random draws of K blocks, with seeds 0, 1, 2, ...; never the chosen
     @RATE    = this learning rate in place of those of --learning-rates
+    language = examples without tasks (tune.tasks=false): what the language alone brings, without
+               worked answers
 
 ``full`` and ``few_shot`` take no blocks; ``lora`` alone means ``lora:all``, ``selective`` and ``steer``
 alone mean the chosen blocks. What trains nothing has neither epochs, learning rate nor seed.
@@ -16,21 +18,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from linguamap.config import TuneConfig
 from linguamap.records import UserError
 
 DEFAULT = (
-    "last:1..4, chosen, full, first:2, middle:2, random:2*3, lora:all, lora:chosen, steer, few_shot"
+    "last:1..4, chosen, full@2e-5, first:2, middle:2, random:2*3, lora:all@1e-3, "
+    "lora:chosen@1e-3, steer, few_shot"
 )
+"""Full tuning and LoRA at learning rates of their own: the others' suits few blocks, trained whole."""
 METHODS: tuple[str, ...] = get_args(TuneConfig.model_fields["method"].annotation)
 TRAINED = ("selective", "full", "lora")
 WHOLE = ("full", "few_shot")
 """Methods without a choice of blocks."""
-USED = "use e.g. last:1..4, chosen, 17+18, random:2*3, full@2e-5, lora:all, steer, few_shot"
+USED = (
+    "use e.g. last:1..4, chosen, 17+18, random:2*3, full@2e-5, lora:all@1e-3, steer, few_shot, "
+    "language:last:2"
+)
+LANGUAGE = "language:"
+KINDS = ("all", "last", "chosen", "named", "first", "middle", "random")
+"""The order of rows within a method."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Variant:
         setting: of ``tune.layers``; None takes layers.json.
         blocks: 1..L; empty where the method has no choice of blocks.
         epochs, learning_rate, seed: None where nothing is trained.
+        tasks: False for examples without tasks.
     """
 
     label: str
@@ -51,6 +62,7 @@ class Variant:
     epochs: int | None = None
     learning_rate: float | None = None
     seed: int | None = None
+    tasks: bool = True
 
     @property
     def name(self) -> str:
@@ -68,6 +80,8 @@ class Variant:
     def config(self, base: TuneConfig) -> TuneConfig:
         """The tuning's settings."""
         changes: dict[str, Any] = {"method": self.method, "layers": self.setting}
+        if not self.tasks:
+            changes["tasks"] = False
         if self.seed is not None:
             changes |= {
                 "epochs": self.epochs,
@@ -98,13 +112,56 @@ def expand(
             continue
         body, _, rate = (piece.strip() for piece in part.partition("@"))
         own_rates = [_rate(rate, part)] if rate else list(rates)
-        for variant in _plain(body, located):
+        for variant in _either(body, located):
             for one in _crossed(variant, epochs, own_rates, seeds):
-                key = (one.method, one.blocks, one.epochs, one.learning_rate, one.seed)
+                key = (
+                    one.method, one.blocks, one.epochs, one.learning_rate, one.seed, one.tasks,
+                )  # fmt: skip
                 found.setdefault(key, one)
     if not found:
         raise UserError(f"sweep: --variants names none; {USED}")
     return list(found.values())
+
+
+def in_folder(
+    name: str, tune: TuneConfig, base: TuneConfig, located: Mapping[str, Any]
+) -> Variant | None:
+    """The variant that a sweep's folder is of; None if such settings have another name.
+
+    Args:
+        name, tune: the folder's name, and its settings of tuning.
+        base: the settings that all variants share.
+    """
+    tasks = tune.tasks or not base.tasks
+    prefix = ("" if tasks else LANGUAGE) + ("" if tune.method == "selective" else tune.method)
+    blocks: tuple[int, ...] = ()
+    label = prefix
+    if tune.method not in WHOLE:
+        blocks = _blocks(tune.layers or "chosen", located)[1]
+        drawn = re.search(r"\brandom-([0-9]+)-([0-9]+)", name)
+        shown = (tune.layers or "chosen").replace(",", "+")
+        shown = f"random:{drawn[1]}#{drawn[2]}" if drawn else shown
+        label += shown if tune.method == "selective" else f":{shown}"
+    found = Variant(label, tune.method, tune.layers, blocks, tasks=tasks)
+    if tune.method in TRAINED:
+        found = replace(found, epochs=tune.epochs, learning_rate=tune.learning_rate, seed=tune.seed)
+    return found if found.name == name else None
+
+
+def in_table(variants: Iterable[Variant]) -> list[Variant]:
+    """In the table's order, which does not depend on what was asked for first."""
+
+    def place(variant: Variant) -> tuple[Any, ...]:
+        counted = re.search(r"(last|first|middle|random):([0-9]+)(?:#([0-9]+))?$", variant.label)
+        shown = variant.label.rpartition(":")[2]
+        kind = counted[1] if counted else shown if shown in KINDS else "named"
+        numbers = (int(counted[2]), int(counted[3] or 0)) if counted else (0, 0)
+        return (
+            METHODS.index(variant.method), not variant.tasks, KINDS.index(kind), *numbers,
+            variant.blocks, variant.epochs or 0, variant.learning_rate or 0.0, variant.seed or 0,
+        )  # fmt: skip
+
+    return sorted(variants, key=place)
 
 
 def _crossed(
@@ -116,10 +173,19 @@ def _crossed(
     for count in epochs:
         for rate in rates:
             for seed in seeds:
-                yield Variant(
-                    variant.label, variant.method, variant.setting, variant.blocks,
-                    count, rate, seed,
-                )  # fmt: skip
+                yield replace(variant, epochs=count, learning_rate=rate, seed=seed)
+
+
+def _either(body: str, located: Mapping[str, Any]) -> Iterator[Variant]:
+    """The variants of a part, with or without ``language:``."""
+    if not body.startswith(LANGUAGE):
+        yield from _plain(body, located)
+        return
+    rest = body.removeprefix(LANGUAGE).strip()
+    if rest in ("", "few_shot"):  # its examples are worked answers
+        raise UserError(f"sweep: '{body}': language: goes before what is trained; {USED}")
+    for variant in _plain(rest, located):
+        yield replace(variant, label=LANGUAGE + variant.label, tasks=False)
 
 
 def _plain(body: str, located: Mapping[str, Any]) -> Iterator[Variant]:

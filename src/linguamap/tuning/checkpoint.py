@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from linguamap.file_modes import take_usual_mode
 from linguamap.store import replacing
 from linguamap.tuning.precision import Masters
 from linguamap.tuning.slices import slice_like, whole
@@ -122,6 +123,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         save_file(dict(tensors), temporary, metadata=dict(facts))
+        take_usual_mode(temporary)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -12,7 +12,7 @@ from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic
 from linguamap.config import RunConfig
 from linguamap.examples import spread_examples
 from linguamap.langid import Identifier
-from linguamap.progress import Progress, silent
+from linguamap.progress import Progress, say, silent
 from linguamap.records import Benchmark, Prompt, Scenario, UserError
 from linguamap.scenarios import render_all, training_examples
 from linguamap.tuning.language_only import without_tasks
@@ -69,7 +69,9 @@ def gather(
                 "tune: a teacher answers benchmark items, and tune.data is a file of finished "
                 "examples; leave one of them out"
             )
-        return _from_file(Path(source), tested, model())
+        data = _from_file(Path(source), tested, model())
+        _check_languages([one.language for one in data.examples], config, progress)
+        return data
     benchmarks = _benchmarks(config, own)
     facts: dict[str, Any] = {
         "source": [f"{one.name} ({one.source})" for one in benchmarks],
@@ -99,8 +101,30 @@ def gather(
         )
     if not prompts:
         raise UserError(f"tune: no training example is left; {_why(left_out, facts)}")
+    _check_languages([prompt.language for prompt in prompts], config, progress)
     facts |= {"examples": len(prompts), "left_out": some_left_out(left_out)}
     return TuningData(list(prompts), facts)
+
+
+def _check_languages(spoken: Sequence[str | None], config: RunConfig, progress: Progress) -> None:
+    """Say which languages of the run no example is in; nothing where some example tells no language.
+
+    Raises:
+        UserError: the examples are in English only, and other languages are wanted.
+    """
+    missing = [code for code in config.languages if code not in spoken]
+    if not missing or not all(spoken):
+        return
+    if set(spoken) == {"en"}:
+        raise UserError(
+            f"tune: the training texts are in English only, and the run asks for {', '.join(missing)}, "
+            "which they would teach the model to leave; take other data, or --languages en"
+        )
+    say(
+        progress,
+        f"warning: no training example in {', '.join(missing)}; these languages of the run are "
+        "tested, but not trained on",
+    )
 
 
 def _benchmarks(config: RunConfig, own: Callable[[], list[Benchmark]]) -> list[Benchmark]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ from linguamap.tuning.batches import TrainingExample
 
 TRAINED_START, TRAINED_END = "⟦", "⟧"
 """Around trained text in a decoded sample."""
+SCREEN_LINES, SCREEN_WIDTH = 8, 200
+"""What of a decoded sample is shown on the screen, at most; the answer is at its end."""
 
 
 def examples_from_prompts(
@@ -187,6 +190,18 @@ def decoded_sample(example: TrainingExample, tokenizer: Any) -> str:
         text = str(tokenizer.decode([example.token_ids[i] for i in group]))
         pieces.append(f"{TRAINED_START}{text}{TRAINED_END}" if trained else text)
     return "".join(pieces)
+
+
+def shortened(sample: str) -> str:
+    """A decoded sample for the screen: its first and last lines, without their middles where long."""
+    visible = "".join(c for c in sample if c == "\n" or unicodedata.category(c) != "Cc")
+    lines = [line for line in visible.split("\n") if line.strip()]
+    if len(lines) > SCREEN_LINES:
+        lines = [*lines[:2], "...", *lines[3 - SCREEN_LINES :]]
+    half = SCREEN_WIDTH // 2
+    return "\n".join(
+        line if len(line) <= SCREEN_WIDTH else f"{line[:half]} ... {line[-half:]}" for line in lines
+    )
 
 
 def _is_usable(prompt: Prompt, config: TuneConfig) -> bool:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from linguamap.config import ModelConfig
+from linguamap.file_modes import take_usual_mode
 from linguamap.model import LanguageModel, load_model
 from linguamap.records import UserError
 from linguamap.tuning.delta import UNTRAINED, apply_delta, read_delta
@@ -53,6 +54,7 @@ def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
         folder = Path(temporary) / "model"
         lm.model.save_pretrained(folder)
         lm.tokenizer.save_pretrained(folder)
+        take_usual_mode(folder)
         if out.exists():
             out.rmdir()
         os.replace(folder, out)

@@ -132,7 +132,9 @@ def _some_rows(shape: torch.Size) -> Tensor:
 
 
 def _is_unread(slope: Tensor | None, counted: Tensor) -> bool:
-    return slope is not None and not bool(slope.detach()[~counted.to(slope.device)].any())
+    if slope is None or slope.shape[:2] != counted.shape:  # a convolution has channels in front
+        return False
+    return not bool(slope.detach()[~counted.to(slope.device)].any())
 
 
 @torch.no_grad()

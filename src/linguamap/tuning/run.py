@@ -16,14 +16,19 @@ from linguamap.examples import split_items
 from linguamap.langid import Identifier
 from linguamap.model import LanguageModel
 from linguamap.processes import Processes
-from linguamap.progress import Progress, silent
+from linguamap.progress import Progress, say, silent
 from linguamap.records import Prompt, UserError
 from linguamap.store import peak_memory_bytes, write_json, write_text
 from linguamap.tuning.batches import TrainingExample, split_groups
 from linguamap.tuning.boundary import SplitModel
 from linguamap.tuning.check import Checker, make_checker
 from linguamap.tuning.delta import Delta, save_delta
-from linguamap.tuning.examples import check_examples, decoded_sample, examples_from_prompts
+from linguamap.tuning.examples import (
+    check_examples,
+    decoded_sample,
+    examples_from_prompts,
+    shortened,
+)
 from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
 from linguamap.tuning.parallel import connect
 from linguamap.tuning.precision import Masters, choose_precision
@@ -35,6 +40,8 @@ from linguamap.tuning.trainer import Data, Trainer, training_key
 from linguamap.tuning.untrained import steer
 
 SAMPLES = 4
+SHOWN = 2
+"""Of these samples so many are shown on the screen, shortened."""
 
 
 def tune(
@@ -84,7 +91,10 @@ def tune(
     check_tracker(config.tracker)
     parallel = connect(processes or Processes(), lm.device)
     if parallel.writes:
-        write_text(out / "sample.txt", _samples(examples, lm))
+        samples = _samples(examples, lm)
+        write_text(out / "sample.txt", "\n\n".join(samples) + "\n")
+        shown = "\n".join(shortened(sample) for sample in samples[:SHOWN])
+        say(report, f"{shown}\nTrained on: the text between ⟦ and ⟧. More: {out.name}/sample.txt")
     if config.method == "steer":
         data = _divide(prompts, examples, config.validation_share, seed)
         tuning = steer(lm, data, config, layers, out, seed=seed, progress=report)
@@ -282,7 +292,6 @@ def _tuning(
     }
 
 
-def _samples(examples: Sequence[TrainingExample], lm: LanguageModel) -> str:
+def _samples(examples: Sequence[TrainingExample], lm: LanguageModel) -> list[str]:
     step = max(1, math.ceil(len(examples) / SAMPLES))
-    chosen = examples[::step]
-    return "\n\n".join(decoded_sample(example, lm.tokenizer) for example in chosen) + "\n"
+    return [decoded_sample(example, lm.tokenizer) for example in examples[::step]]

@@ -89,9 +89,9 @@ def _conversation(
         isinstance(m, dict) and isinstance(m.get("content"), str) and "role" in m for m in messages
     ):
         raise UserError(f"tune: {where}: 'messages' must be a list of role and content")
-    text = str(lm.tokenizer.apply_chat_template(messages, tokenize=False))
+    text = _rendered(lm, messages, where)
     encoded = lm.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    mask = spans_mask(text, encoded["offset_mapping"], _spoken(text, messages))
+    mask = spans_mask(text, encoded["offset_mapping"], _spoken(lm, text, messages, where))
     ids = list(encoded["input_ids"])
     for place, end in _turn_ends(ids, mask, chat_end(lm)):
         mask[place:end] = [True] * (end - place)
@@ -105,17 +105,64 @@ def _conversation(
     )
 
 
-def _spoken(text: str, messages: list[dict[str, str]]) -> list[tuple[int, int]]:
-    """Character spans of the assistant's words in the rendered conversation."""
-    spans, cursor = [], 0
-    for message in messages:
-        words = message["content"].strip()
-        start = text.find(words, cursor)
-        if start >= 0 and words:
-            cursor = start + len(words)
-            if message["role"] == "assistant":
-                spans.append((start, cursor))
+def _rendered(
+    lm: LanguageModel, messages: list[dict[str, str]], where: str, *, ask: bool = False
+) -> str:
+    """The conversation under the chat template; with ``ask`` also what opens the next answer."""
+    try:
+        return str(
+            lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask)
+        )
+    except Exception as error:  # the template's own raise_exception arrives as a Jinja error
+        if type(error).__name__ != "TemplateError":
+            raise
+        raise UserError(f"tune: {where}: the chat template refuses it ({error})") from None
+
+
+def _spoken(
+    lm: LanguageModel, text: str, messages: list[dict[str, str]], where: str
+) -> list[tuple[int, int]]:
+    """Character spans of the assistant's words in the rendered conversation.
+
+    Raises:
+        UserError: a turn whose words are not in the text, or cannot be told from the template's.
+    """
+    spans = []
+    for place, message in enumerate(messages):
+        if message["role"] == "assistant" and message["content"].strip():
+            span = _turn(lm, text, messages, place, where)
+            if span is None:
+                raise UserError(
+                    f"tune: {where}: the answer in message {place + 1} is not found in the text that "
+                    "the chat template makes; cut the conversation after it, or leave the line out"
+                )
+            spans.append(span)
     return spans
+
+
+def _turn(
+    lm: LanguageModel, text: str, messages: list[dict[str, str]], place: int, where: str
+) -> tuple[int, int] | None:
+    """Where the words of one message stand: between what the template puts around any words.
+
+    That is seen by rendering the whole conversation with a stand-in for this message, since a
+    template may write a turn otherwise when others follow (Qwen3 takes earlier thinking out). Words
+    that change their own header (the last turn's thinking) begin where the template's own opening
+    of an answer ends.
+    """
+    stand_in = "standin"
+    while stand_in in text:
+        stand_in += "x"
+    replaced = [*messages[:place], {**messages[place], "content": stand_in}, *messages[place + 1 :]]
+    before, found, after = _rendered(lm, replaced, where).partition(stand_in)
+    end = len(text) - len(after)
+    if not found or not text.endswith(after):
+        return None
+    if not text.startswith(before):
+        before = _rendered(lm, messages[:place], where, ask=True) if place else ""
+        if not before or not text.startswith(before):
+            return None
+    return (len(before), end) if text[len(before) : end].strip() else None
 
 
 def _turn_ends(ids: list[int], mask: list[bool], end: list[int]) -> list[tuple[int, int]]:

@@ -79,7 +79,7 @@ function refresh() {
   const found = A.rows.filter((row, place) => matches(row, place));
   browser.facets.replaceChildren(...WHENS.map(when => outcomeChips(when, WHENS.length > 1 ? (when === 'before' ? 'Before' : 'After') : 'Outcome')));
   const any = Object.values(filter).some(Boolean);
-  browser.count.textContent = `${plural(found.length, 'question')}${any ? ` of ${A.rows.length.toLocaleString('en')}` : ''}`;
+  browser.count.textContent = `${plural(found.length, 'prompt')}${any ? ` of ${A.rows.length.toLocaleString('en')}` : ''}`;
   browser.clear.hidden = !any;
   const part = found.slice(0, shownRows);
   browser.list.replaceChildren(...part.map(row => card(row, filter.words)));
@@ -106,7 +106,7 @@ function drawAnswers() {
     more: h('button', {type: 'button', class: 'more', onclick: () => { const from = shownRows; shownRows += PAGE; refresh(); const next = browser.list.children[from]; if (next) { next.tabIndex = -1; next.focus({preventScroll: true}); } }}),
   };
   const notes = [];
-  if (A.left_out) notes.push(`${plural(A.left_out, 'question')} of ${A.total.toLocaleString('en')} did not fit into this page and are only in the run folder; those here are spread evenly over all of them.`);
+  if (A.left_out) notes.push(`${plural(A.left_out, 'prompt')} of ${A.total.toLocaleString('en')} did not fit into this page and are only in the run folder; those here are spread evenly over all of them.`);
   if (A.cut) notes.push(`Answers longer than ${A.cut.toLocaleString('en')} characters are cut; the run folder has them whole.`);
   host.append(h('div', {class: 'tools search', role: 'search'}, browser.words, browser.language, browser.scenario, browser.benchmark), browser.facets,
     h('p', {class: 'result'}, browser.count, browser.clear), browser.list, browser.more, ...notes.map(note => h('p', {class: 'fine note'}, note)));

@@ -1,5 +1,5 @@
 /* What solid, dashed and short strokes mean. */
-const STROKES = {before: 'before tuning', after: 'after tuning', ceiling: 'identifier’s ceiling'};
+const STROKES = {before: 'before tuning', after: 'after tuning', ceiling: 'identifier’s ceiling', noise: 'English among random tokens'};
 const strokes = (...kinds) => h('div', {class: 'line-key'}, kinds.map(kind => h('span', {}, h('i', {class: `stroke ${kind}`, 'aria-hidden': 'true'}), STROKES[kind])));
 
 /* The probes: lens per language, similarity with its controls, handover, and the loss. */
@@ -29,10 +29,11 @@ function drawLens() {
     const ends = own.filter(one => !one.style).map(one => `${one.name} ends at ${percent(one.curve.y[one.curve.y.length - 1])}`);
     return linePanel({title: languageName(code), code, note: before[code].n_items ? plural(before[code].n_items, 'item') : null, series: own, first: place === 0,
       ceilings: C.ceilings[code] === undefined ? [] : [[code, C.ceilings[code]]],
+      levels: C.noise === null || code === C.pivot ? [] : [[C.noise, '']],
       dots: at === null || at < 0 ? [] : [[crossing, curve.y[at], code, crossing]],
       label: `Asked for ${languageName(code)}: ${ends.join(', ')}${crossing ? `, ${languageName(code)} overtakes English at layer ${crossing}` : ''}. Arrow keys read the layers.`});
   });
-  put(figure, after ? strokes('before', 'after', 'ceiling') : strokes('ceiling'),
+  put(figure, strokes(...(after ? ['before', 'after'] : []), 'ceiling', ...(C.noise === null ? [] : ['noise'])),
     h('div', {class: 'multiples'}, panels), numbers(() => curveTable(targets.flatMap(series), percent)));
 }
 
@@ -119,17 +120,21 @@ function drawLoss() {
   if (!figure || !D.loss) { if (figure) figure.remove(); return; }
   const names = {train_loss: 'training', validation_loss: 'validation'};
   const curves = Object.entries(D.loss);
+  const keptAt = values => Number.isInteger(D.kept_epoch) && typeof values[D.kept_epoch - 1] === 'number' ? D.kept_epoch - 1 : null;
+  const kept = curves.some(([, values]) => keptAt(values) !== null) ? ` The ringed epoch, ${D.kept_epoch}, is the one that was kept.` : '';
+  document.getElementById('kept-epoch').textContent = kept;
   const top = Math.max(...curves.flatMap(([, values]) => values.filter(value => value !== null))) * 1.1;
   const text = curves.map(([key, values]) => `${names[key]} ${values.map(value => value === null ? 'none' : value.toFixed(2)).join(', ')}`).join('; ');
   const host = h('div', {});
   responsive(host, width => {
     const x = (place, count) => 34 + (count > 1 ? place / (count - 1) : 0.5) * (width - 34 - 76);
     const y = value => 10 + (1 - value / top) * 110;
-    return s('svg', {viewBox: `0 0 ${width} 142`, class: 'lines', role: 'img', 'aria-label': `Loss by epoch: ${text}`},
+    return s('svg', {viewBox: `0 0 ${width} 142`, class: 'lines', role: 'img', 'aria-label': `Loss by epoch: ${text}.${kept}`},
       s('g', {class: 'axis'}, [0, top / 1.1].map(value => [s('line', {class: 'grid', x1: 34, x2: width - 76, y1: y(value), y2: y(value)}), s('text', {x: 28, y: y(value) + 4, 'text-anchor': 'end'}, value.toFixed(value ? 2 : 0))])),
       curves.map(([key, values], index) => s('g', {style: {'--c': index ? 'var(--soft)' : 'var(--ink)'}}, s('path', {class: `line ${index ? 'after' : ''}`, d: values.map((value, place) => value === null ? '' : `${place && values[place - 1] !== null ? 'L' : 'M'}${round(x(place, values.length))} ${round(y(value))}`).join('')}),
+        keptAt(values) === null ? null : s('circle', {class: 'kept', cx: x(keptAt(values), values.length), cy: y(values[keptAt(values)]), r: 6}),
         values.length <= 30 ? values.map((value, place) => value === null ? null : s('circle', {class: 'point', cx: x(place, values.length), cy: y(value), r: 2.6})) : null,
-        s('text', {class: 'row-name', x: width - 70, y: y(values[values.length - 1] === null ? 0 : values[values.length - 1]) + (index ? -4 : 8)}, names[key]))));
+        s('text', {class: 'row-name', x: width - 66, y: y(values[values.length - 1] === null ? 0 : values[values.length - 1]) + (index ? -4 : 8)}, names[key]))));
   });
   put(figure, host);
 }

@@ -33,16 +33,17 @@ function gridTip(side, row, column) {
 }
 
 /* Rows run from the last layer at the top, next to the text itself, down to the embedding. */
-function gridTable(prompt, when) {
+function gridTable(prompt, when, from = 0, to = Infinity) {
   const side = prompt[when];
+  const columns = side.tokens.map((_, column) => column).slice(from, to);
   const rows = side.layers.map((_, row) => row).reverse();
   const direction = RIGHT_TO_LEFT.has(prompt.language) ? 'rtl' : 'ltr';
   const late = C.late_start === null ? -1 : side.layers.indexOf(Math.round(C.late_start));
   const table = h('table', {class: 'token-grid', dir: direction}, h('caption', {class: 'unseen'}, `Layers by tokens${GRID_WHENS.length > 1 ? `, ${when} tuning` : ''}`),
-    h('thead', {}, h('tr', {}, h('th', {scope: 'col', class: 'layer'}, 'Text'), side.tokens.map(token => h('th', {scope: 'col', lang: prompt.language}, h('bdi', {}, visible(blankless(token))))))),
+    h('thead', {}, h('tr', {}, h('th', {scope: 'col', class: 'layer'}, 'Text'), columns.map(column => h('th', {scope: 'col', lang: prompt.language}, h('bdi', {}, visible(blankless(side.tokens[column]))))))),
     h('tbody', {}, rows.map(row => h('tr', {class: row === late ? 'late-from' : null},
       h('th', {scope: 'row', class: `layer${C.tuned.includes(side.layers[row]) ? ' tuned-block' : ''}`, title: layerLabel(side.layers[row])}, side.layers[row]),
-      side.tokens.map((_, column) => gridCell(side, row, column))))));
+      columns.map(column => gridCell(side, row, column))))));
   const at = cell => [side, Number(cell.dataset.row), Number(cell.dataset.column)];
   table.addEventListener('pointermove', event => {
     const cell = event.target.closest('td');
@@ -56,7 +57,7 @@ function gridTable(prompt, when) {
 /* One stop for the tab key; arrows move as the eye sees it, also where text runs from the right. */
 function tokenKeys(table, side, rows, direction, at) {
   const cellAt = (row, column) => table.querySelector(`td[data-row="${row}"][data-column="${column}"]`);
-  cellAt(rows[0], 0).tabIndex = 0;
+  table.querySelector('td').tabIndex = 0;
   table.addEventListener('keydown', event => {
     const cell = event.target.closest('td');
     const sideways = direction === 'rtl' ? -1 : 1;
@@ -99,10 +100,25 @@ function gridInWords(side) {
   });
 }
 
+/* Paper does not scroll: while the page is printed, a long text stands in strips below each other. */
+const STRIP = 16;
+function strips(prompt, when) {
+  const n = prompt[when].tokens.length;
+  const width = Math.ceil(n / Math.ceil(n / STRIP));
+  return Array.from({length: Math.ceil(n / width)}, (_, place) => gridTable(prompt, when, place * width, (place + 1) * width));
+}
+addEventListener('beforeprint', () => document.querySelectorAll('.grid-scroll').forEach(host => host.replaceChildren(...host.stripped())));
+addEventListener('afterprint', () => document.querySelectorAll('.grid-scroll').forEach(host => host.replaceChildren(host.whole)));
+
 const positions = side => h('small', {}, plural(side.tokens.length, 'position'));
 function gridBody(prompt, when) {
   const shownWhens = (when === 'both' ? GRID_WHENS : [when]).filter(one => prompt[one]);
-  const hosts = shownWhens.map(one => h('div', {class: 'grid-scroll', tabindex: 0, role: 'region', 'aria-label': `Layers by tokens${GRID_WHENS.length > 1 ? `, ${one} tuning` : ''}; scrolls sideways`, dir: RIGHT_TO_LEFT.has(prompt.language) ? 'rtl' : null}, gridTable(prompt, one)));
+  const hosts = shownWhens.map(one => h('div', {class: 'grid-scroll', tabindex: 0, role: 'region', 'aria-label': `Layers by tokens${GRID_WHENS.length > 1 ? `, ${one} tuning` : ''}; scrolls sideways`, dir: RIGHT_TO_LEFT.has(prompt.language) ? 'rtl' : null}));
+  hosts.forEach((host, place) => {
+    host.whole = gridTable(prompt, shownWhens[place]);
+    host.stripped = () => strips(prompt, shownWhens[place]);
+    host.append(host.whole);
+  });
   const follow = host => {
     host.classList.toggle('more-beside', host.scrollWidth - host.clientWidth - Math.abs(host.scrollLeft) > 4);
     hosts.forEach(other => { if (other !== host && other.scrollLeft !== host.scrollLeft) other.scrollLeft = host.scrollLeft; });
@@ -132,7 +148,7 @@ function drawGrid() {
   };
   const names = G.prompts.map((prompt, place) => [String(place), [languageName(prompt.language), scenarioName(prompt.scenario).toLowerCase(), prompt.kind, prompt.item].join(', ')]);
   put(figure, h('div', {class: 'tools'}, select('Prompt', names, String(state.place), value => { state.place = Number(value); draw(); }),
-    GRID_WHENS.length > 1 ? choice('Which model', [['both', 'Both'], ['before', 'Before tuning'], ['after', 'After tuning']], state.when, value => { state.when = value; draw(); }) : null), body);
+    GRID_WHENS.length > 1 ? choice('Which model', [['both', 'Before and after'], ['before', 'Before tuning'], ['after', 'After tuning']], state.when, value => { state.when = value; draw(); }) : null), body);
   if (G.left_out) figure.append(h('p', {class: 'fine note'}, `${plural(G.left_out, 'more prompt')} did not fit into this page and ${G.left_out === 1 ? 'is' : 'are'} only in probe/grid.json.`));
   draw();
 }

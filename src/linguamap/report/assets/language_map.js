@@ -24,7 +24,7 @@ function mapDrawing(lens, options) {
   const targets = D.languages.map(one => one.code).filter(code => lens[code]);
   return width => {
     const names = options.compact ? 62 : 84;
-    const row = options.compact ? Math.max(12, Math.min(20, Math.floor(160 / targets.length))) : targets.length > 12 ? 18 : 25;
+    const row = options.compact ? Math.max(12, Math.min(options.alone ? 28 : 20, Math.floor((options.alone ? 240 : 160) / targets.length))) : targets.length > 12 ? 18 : 25;
     const top = options.compact ? 5 : 18;
     const step = (width - names - 4) / (L + 1);
     const x = layer => names + (layer + 0.5) * step;
@@ -111,9 +111,10 @@ function mapKey(lenses) {
 
 function drawHero() {
   const figure = figureOf('hero');
-  const {before, after} = C.lens;
+  const {before} = C.lens;
+  const after = D.two_maps ? C.lens.after : null;
   if (!before) return;
-  put(figure, after ? h('div', {class: 'small-head'}, 'Before tuning') : null, languageMap(before, {compact: true, axis: !after, when: after ? 'before tuning' : ''}).host,
+  put(figure, after ? h('div', {class: 'small-head'}, 'Before tuning') : null, languageMap(before, {compact: true, alone: !after, axis: !after, when: after ? 'before tuning' : ''}).host,
     after ? [h('div', {class: 'small-head'}, 'After tuning'), languageMap(after, {compact: true, when: 'after tuning'}).host] : null, mapKey([before, after].filter(Boolean)));
 }
 

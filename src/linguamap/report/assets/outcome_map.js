@@ -3,6 +3,14 @@ const cellKey = (benchmark, scenario, language) => `${benchmark}|${scenario}|${l
 const cellsByKey = new Map(D.cells.map(cell => [cellKey(cell.benchmark, cell.scenario, cell.language), cell]));
 const RATES = [['language', 'In the language'], ['task', 'Right task']];
 
+/* Too few answers for a percentage: a fraction of those that could be judged. */
+const FEW = 5;
+function rateShort(rate) {
+  if (!rate) return '–';
+  return rate[3] < FEW ? `${Math.round(rate[0] * rate[3])}/${rate[3]}` : bare(rate[0]);
+}
+const rateOf = (both, key) => both.map(([, side]) => rateShort(side[key])).join(' → ');
+
 function bar(side, when) {
   const total = side.outcomes.reduce((sum, one) => sum + one, 0) || 1;
   return h('span', {class: `bar ${when}`}, D.outcome_order.map(place => side.outcomes[place] ?
@@ -20,18 +28,16 @@ function cellTip(cell) {
     cell.coincides ? h('div', {class: 'soft'}, `the same text as ${scenarioName(cell.coincides).toLowerCase()}`) : null,
     h('table', {}, both.length > 1 ? h('tr', {}, h('th', {}), both.map(([when]) => h('th', {}, when))) : null,
       D.outcome_order.map(place => h('tr', {}, h('td', {}, h('span', {class: `swatch ${D.outcomes[place].id}`}), D.outcomes[place].name), both.map(([, side]) => h('td', {}, side.outcomes[place])))),
-      RATES.map(([key, name]) => h('tr', {class: 'rate'}, h('td', {}, name), both.map(([, side]) => h('td', {}, side[key] ? [percent(side[key][0]), h('small', {}, range(side[key][1], side[key][2]))] : '–')))))];
+      RATES.map(([key, name]) => h('tr', {class: 'rate'}, h('td', {}, name), both.map(([, side]) => h('td', {}, side[key] ? [percent(side[key][0]), h('small', {}, `${range(side[key][1], side[key][2])}, n = ${side[key][3]}`)] : '–')))))];
 }
 
 function cellButton(cell, rateKey) {
   const both = sides(cell);
-  const figures = both.map(([, side]) => side[rateKey] ? bare(side[rateKey][0]) : '–').join(' → ');
   const label = `${benchmarkName(cell.benchmark)}, ${scenarioName(cell.scenario)}, ${languageName(cell.language)}. ` + both.map(([when, side]) =>
     `${when}: ${D.outcome_order.map(place => `${side.outcomes[place]} ${D.outcomes[place].name.toLowerCase()}`).join(', ')}; ${ratesText(side)}`).join('. ') + '. Show these answers.';
   const button = h('button', {type: 'button', class: `cell-button${cell.coincides ? ' same' : ''}`, tabindex: -1, 'aria-label': label,
     onclick: () => openAnswers({benchmark: cell.benchmark, scenario: cell.scenario, language: cell.language})},
-  both.map(([when, side]) => bar(side, when)), h('span', {class: 'rate', 'data-language': both.map(([, side]) => side.language ? bare(side.language[0]) : '–').join(' → '),
-    'data-task': both.map(([, side]) => side.task ? bare(side.task[0]) : '–').join(' → ')}, cell.coincides ? '=' : figures));
+  both.map(([when, side]) => bar(side, when)), h('span', {class: 'rate', 'data-language': rateOf(both, 'language'), 'data-task': rateOf(both, 'task')}, cell.coincides ? '=' : rateOf(both, rateKey)));
   button.addEventListener('pointermove', event => showTip(event.clientX, event.clientY, ...cellTip(cell).filter(Boolean)));
   button.addEventListener('pointerleave', hideTip);
   button.addEventListener('focus', () => { const box = button.getBoundingClientRect(); if (button.matches(':focus-visible')) showTip(box.right, box.top, ...cellTip(cell).filter(Boolean)); });

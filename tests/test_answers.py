@@ -157,7 +157,7 @@ def test_ordinals_count_beside_a_noun_or_alone(answer: str, value: str | None) -
     assert extract(answer, prompt).value == value
 
 
-@pytest.mark.parametrize("answer", ["3번", "답: 3번", "정답은 3번입니다.", "정답은 3번 45입니다."])
+@pytest.mark.parametrize("answer", ["3번", "답: 3번", "정답은 3번입니다.", "정답은 3번, 45입니다."])
 def test_a_counted_option_is_no_number(answer: str) -> None:
     prompt = make_prompt("choice", "ko", lettered(["12", "3", "45", "60"], "ko"))
     assert extract(answer, prompt).value == "C"

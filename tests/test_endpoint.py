@@ -19,11 +19,13 @@ import pytest
 
 from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 from linguamap import openai_client
-from linguamap.address import check_url
-from linguamap.config import EvaluateConfig, ModelConfig
+from linguamap.address import api_key, check_url
+from linguamap.config import EvaluateConfig, ModelConfig, load_config
 from linguamap.endpoint import answer_over_endpoint
+from linguamap.manifest import write_manifest
+from linguamap.pipeline import Pipeline
 from linguamap.records import Completion, Part, Prompt, UserError
-from linguamap.store import append_rows
+from linguamap.store import append_rows, open_run, read_json, read_rows, write_rows
 
 BASE = ModelConfig(name="tiny", chat="no")
 CHAT = ModelConfig(name="tiny")
@@ -329,8 +331,8 @@ def test_a_missing_or_wrong_key_is_named_by_its_variable(
     server.behave = lambda request: Answer({"error": "no"}, 401)
     with pytest.raises(UserError, match=r"wants a key \(401\).*LINGUAMAP_API_KEY"):
         ask(server, prompts(1))
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with pytest.raises(UserError, match=r"does not accept the key in OPENAI_API_KEY"):
+    monkeypatch.setenv("LINGUAMAP_API_KEY", KEY)
+    with pytest.raises(UserError, match=r"does not accept the key in LINGUAMAP_API_KEY"):
         ask(server, prompts(1))
     assert len(server.requests) == 2
 
@@ -347,7 +349,117 @@ def test_an_unknown_model_gets_the_list_of_known_ones(server: FakeServer) -> Non
 def test_a_chat_refused_hints_at_base_models(server: FakeServer) -> None:
     server.behave = lambda request: Answer({"message": "no chat template"}, 400)
     with pytest.raises(UserError, match=r"no chat template.*model.chat=no"):
-        ask(server, prompts(1), CHAT)
+        ask(server, prompts(1), ModelConfig(name="tiny", chat="yes"))
+
+
+VLLM = (
+    "As of transformers v4.44, default chat template is no longer allowed, so you must provide a "
+    "chat template if the tokenizer does not define one."
+)
+TRANSFORMERS = (
+    "Cannot use chat template functions because tokenizer.chat_template is not set and no template "
+    "argument was passed!"
+)
+
+
+def base_model(refusal: Answer) -> Callable[[Request], Answer]:
+    """A server of a model without a chat template."""
+    return lambda request: refusal if "messages" in request.body else completion(" 42\nQ")
+
+
+@pytest.mark.usefixtures("two_turns")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Answer({"object": "error", "message": VLLM, "code": 400}, 400),
+        Answer({"error": {"message": TRANSFORMERS}}, 422),
+        Answer({"detail": "The model tiny does not have a chat template."}, 404),
+    ],
+)
+def test_a_model_without_a_chat_template_is_asked_for_completions(
+    server: FakeServer, refusal: Answer
+) -> None:
+    """Decided on the first prompt, alone, and told once."""
+    server.behave = base_model(refusal)
+    told: list[str] = []
+    decided: list[bool] = []
+    saved: list[Completion] = []
+    answer_over_endpoint(
+        prompts(6),
+        EvaluateConfig(endpoint=server.url, concurrency=4),
+        CHAT,
+        save=saved.extend,
+        settled=decided.append,
+        progress=lambda label, done, total, note="": None if label else told.append(note),
+    )
+    assert [request.path for request in server.requests] == ["/chat/completions"] + [
+        "/completions"
+    ] * 6
+    assert all(request.body["stop"] == ["\n"] for request in server.requests[1:])
+    assert {one.answer for one in saved} == {"42"}
+    assert len(saved) == 6
+    assert decided == [False]
+    (line,) = told
+    assert "model.chat=no" in line
+
+
+@pytest.mark.usefixtures("two_turns")
+def test_other_refusals_of_a_chat_are_not_taken_for_a_missing_template(server: FakeServer) -> None:
+    for status, words in (
+        (400, "chat_template_kwargs: extra fields are not permitted"),
+        (400, "Chat template error: conversation roles must alternate"),
+        (403, VLLM),
+        (400, "the prompt is too long"),
+    ):
+        server.requests.clear()
+        server.behave = base_model(Answer({"message": words}, status))
+        with pytest.raises(UserError):
+            ask(server, prompts(3), CHAT)
+        assert {request.path for request in server.requests} == {"/chat/completions"}
+
+
+@pytest.mark.usefixtures("two_turns")
+def test_a_server_that_fails_on_the_first_chat_hints_at_base_models(server: FakeServer) -> None:
+    """transformers serve answers 500 without a word where there is no chat template."""
+    server.behave = base_model(Answer(b"Internal Server Error", 500))
+    with pytest.raises(UserError, match=r"answered 500.*model.chat=no"):
+        ask(server, prompts(3), CHAT)
+
+
+def test_a_resumed_run_takes_the_same_decision(server: FakeServer, tmp_path: Path) -> None:
+    """Its server may have got a chat template in between."""
+    settings = [
+        "model.name=tiny", "languages=[fr]", "data.benchmarks=[sums]", "scenarios=[monolingual]",
+        "evaluate.items=3", f"evaluate.endpoint={server.url}", "evaluate.concurrency=1",
+    ]  # fmt: skip
+    server.behave = base_model(Answer({"message": VLLM}, 400))
+    run = open_run(tmp_path / "run", load_config(None, settings))
+    Pipeline(run).before()
+    assert read_json(run.folder / "before" / "endpoint.json") == {"chat": "no"}
+    assert write_manifest(run)["model"]["endpoint"] == {"chat": "no"}
+    rows = read_rows(run.folder / "before" / "answers.jsonl")
+    assert len(rows) == 3
+    write_rows(run.folder / "before" / "answers.jsonl", rows[:1])
+    (run.folder / "stages.json").unlink()
+    server.requests.clear()
+    server.behave = lambda request: (
+        completion(" 7") if "prompt" in request.body else chat({"content": "8"})
+    )
+    Pipeline(open_run(tmp_path / "run", None)).before()
+    assert [request.path for request in server.requests] == ["/completions"] * 2
+    words = read_json(run.folder / "before" / "summary.json")["english_words"]
+    assert words is None or sorted(words) == ["name", "sha256"]
+
+
+def test_a_request_of_the_confusion_benchmark_ends_at_the_next_question(server: FakeServer) -> None:
+    parts = (Part("I", "Q: "), Part("Q", "Why?\n"), Part("I", "A:"))
+    asked = [Prompt("0", name, "open", "en", "monolingual", parts, ()) for name in ("lcb", "mine")]
+    server.behave = lambda request: completion(" One.\nTwo.\nQ: More?")
+    found = ask(server, asked, concurrency=1)
+    assert [request.body["stop"] for request in server.requests] == [["\nQ:"], ["\n"]]
+    assert [one.answer for one in found] == ["One.\nTwo.", "One."]
+    ask(server, asked[:1], stop=["\n"])
+    assert server.requests[-1].body["stop"] == ["\n"]
 
 
 def test_what_was_finished_or_under_way_is_saved_before_the_error(server: FakeServer) -> None:
@@ -451,6 +563,37 @@ def test_the_key_is_in_the_header_only(
     assert "HTTP Request" in caplog.text  # the HTTP library did log
     for text in (*texts, caplog.text, (tmp_path / "answers.jsonl").read_text()):
         assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "keys", "used"),
+    [
+        ("https://api.openai.com/v1", ("OPENAI_API_KEY",), "OPENAI_API_KEY"),
+        ("https://api.openai.com:443/v1", ("OPENAI_API_KEY",), "OPENAI_API_KEY"),
+        ("https://api.openai.com/v1", ("OPENAI_API_KEY", "LINGUAMAP_API_KEY"), "LINGUAMAP_API_KEY"),
+        ("http://api.openai.com/v1", ("OPENAI_API_KEY",), None),
+        ("https://api.openai.com.evil.example/v1", ("OPENAI_API_KEY",), None),
+        ("https://openai.com/v1", ("OPENAI_API_KEY",), None),
+        ("http://localhost:8000/v1", ("OPENAI_API_KEY",), None),
+        ("http://localhost:8000/v1", ("OPENAI_API_KEY", "LINGUAMAP_API_KEY"), "LINGUAMAP_API_KEY"),
+    ],
+)
+def test_the_key_for_openai_goes_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, url: str, keys: tuple[str, ...], used: str | None
+) -> None:
+    for variable in ("OPENAI_API_KEY", "LINGUAMAP_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in keys:
+        monkeypatch.setenv(variable, f"{KEY}-{variable}")
+    assert api_key(url) == (None if used is None else (used, f"{KEY}-{used}"))
+
+
+def test_another_server_never_sees_the_key_for_openai(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    ask(server, prompts(1))
+    assert "authorization" not in server.requests[0].headers
 
 
 def test_a_key_that_no_header_carries_is_refused_without_showing_it(

@@ -13,7 +13,7 @@ from linguamap.generate import Decoder, Encoded, encode, generate, units
 from linguamap.model import LanguageModel, load_model
 from linguamap.prefixes import Beginning, BeginningStates, shared_beginnings
 from linguamap.records import Completion, Part, Prompt, UserError
-from linguamap.thinking import split_thinking
+from linguamap.thinking import MarkedText, cut_at_stop, ends_in_thinking, split_thinking
 from tiny import STATE_SPACE, save_tiny
 
 TEXTS = [
@@ -225,7 +225,97 @@ def test_out_of_memory_halves_the_batch_and_ends_in_one_clear_line(
         ("Hm.</think> Yes.", "Hm.", "Yes."),
         ("<think> no end", "no end", ""),
         (" plain ", None, "plain"),
+        ("[THINK]Hm.[/THINK]Yes.", "Hm.", "Yes."),
+        ("[THINK]no end", "no end", ""),
+        ("<thought>\nHm.\n</thought>\n\nYes.", "Hm.", "Yes."),
+        ("<seed:think>Hm.</seed:think>Yes.", "Hm.", "Yes."),
+        ("<seed:think>no end", "no end", ""),
+        ("<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", "Hm.", "Yes."),
+        ("<|START_THINKING|>no end", "no end", ""),
+        ("<|channel>thought\nHm.<channel|>Yes.", "Hm.", "Yes."),
+        ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>",
+         "Hm.", "Yes."),
+        ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Ye", "Hm.", "Ye"),
+        ("<|channel|>analysis<|message|>no end", "no end", ""),
+        ("<|channel|>final<|message|>Yes.", None, "Yes."),
+        ("Yes.<|end|>", None, "Yes."),
     ],
-)
+)  # fmt: skip
 def test_reasoning_is_split_off(text: str, thinking: str | None, answer: str) -> None:
     assert split_thinking(text) == (thinking, answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "answer"),
+    [
+        ("Hm, the limit cuts th", "Hm, the limit cuts th", ""),
+        ("Hm.</think> Yes.", "Hm.", "Yes."),
+        ("<think>Hm.</think> Yes.", "Hm.", "Yes."),
+        ("Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.", "Hm.", "Yes."),
+    ],
+)
+def test_a_block_that_the_prompt_opened(text: str, thinking: str, answer: str) -> None:
+    """DeepSeek-R1 and Qwen3-Thinking: no opening mark is in the answer."""
+    assert split_thinking(text, opened=True) == (thinking, answer)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "open"),
+    [
+        ("<｜User｜>2 + 2?<｜Assistant｜><think>\n", True),  # DeepSeek-R1
+        ("<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n<think>\n", True),  # Qwen3-Thinking
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", False),  # Qwen3 without thinking
+        ("<|im_start|>user\nWhat is <think>?<|im_end|>\n<|im_start|>assistant\n", False),
+        ("[|assistant|]<thought>\n", True),  # EXAONE Deep
+        ("<|turn>model\n<|channel>thought\n<channel|>", False),  # Gemma 4 without thinking
+        ("", False),
+    ],
+)  # fmt: skip
+def test_whether_a_prompt_opens_the_reasoning(prompt: str, open: bool) -> None:
+    assert ends_in_thinking(prompt) is open
+
+
+def thinker(folder: Path) -> LanguageModel:
+    """A tiny chat model with marks that are special tokens, as Magistral has them."""
+    lm = load(folder, "llama")
+    lm.tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["[THINK]", "[/THINK]", "<|end|>"]}
+    )
+    lm.is_chat = True
+    return lm
+
+
+def test_special_marks_are_split_at_before_they_are_left_out(tmp_path: Path) -> None:
+    lm = thinker(tmp_path)
+    marked = MarkedText(lm.tokenizer)
+    for text in ("[THINK]The cat</s>[/THINK]the mat<|end|>", "The cat sat on the mat."):
+        ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+        shown = marked.decode(ids)
+        assert shown == text.replace("</s>", "")
+        plain = lm.tokenizer.decode(ids, skip_special_tokens=True)
+        assert "[" not in plain  # what was split before
+    prompt = prompts(["x"])[0]
+
+    def answered(text: str, opening: str = "") -> Completion:
+        ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+        config = EvaluateConfig(max_new_tokens=len(ids), stop=[])
+        decoder = Decoder(lm, config, (), 0)
+        asked = lm.tokenizer("The cat" + opening, add_special_tokens=False)["input_ids"]
+        assert decoder._ended(Encoded(prompt, asked), ids)
+        return decoder.answers[prompt.prompt_id]
+
+    found = answered("[THINK]The cat[/THINK]the mat")
+    assert (found.thinking, found.answer, found.finish) == ("The cat", "the mat", "length")
+    assert answered("the mat<|end|>").answer == "the mat"
+    for opening in ("[THINK]", "<think>\n"):
+        cut = answered("The cat sat", opening)
+        assert (cut.thinking, cut.answer) == ("The cat sat", "")
+    lm.is_chat = False
+    assert answered("The cat sat", "<think>\n").answer == "The cat sat"
+
+
+def test_stop_strings_of_words_count_from_the_first_character_on() -> None:
+    """A base model that asks itself the next question at once has answered nothing."""
+    assert cut_at_stop("\n\nQ: next?\nA: no", ("\nQ:",)) == "\n"
+    assert cut_at_stop("\n one\ntwo", ("\n",)) == "\n one"
+    assert cut_at_stop("one\ntwo\nQ: x", ("\nQ:",)) == "one\ntwo"

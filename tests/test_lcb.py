@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import random
 import string
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from linguamap.lcb import (
     COLUMNS,
     average_lcb,
     check_response,
-    default_english_words,
+    english_words_at_hand,
+    english_words_in,
     harmonic_mean,
     read_completions,
     read_english_words,
@@ -74,6 +76,9 @@ def row(
         ("xfr a b house d", "fr", True, None),  # Latin script: no word test
         ("no marker is in here", "fr", False, None),  # unknown is not the language
         ("", "ru", None, None),
+        ("xru a b c d\rxen a b c d", "ru", False, None),  # other line ends are line ends, too
+        ("xru a b c d\r\nxen a b", "ru", True, True),
+        ("xru a b c d\r\nQ: xen what with house here", "ru", True, True),
     ],
 )
 def test_one_response(completion: str, language: str, line: bool | None, word: bool | None) -> None:
@@ -115,6 +120,15 @@ def test_untested_groups_are_one_as_published_and_say_so() -> None:
     failed = score_lcb([row("xen a b c d", "ru")], ByMarker(), ENGLISH_WORDS)[0]
     assert (failed["lpr"], failed["wpr"], failed["lcpr"]) == (0.0, 1.0, 0.0)
     assert "no response passed the line test" in failed["reason"]
+
+
+def test_a_language_outside_the_table_is_not_called_latin() -> None:
+    """Tamil has a script of its own, which the table does not know."""
+    french, tamil = score_lcb(
+        [row("xfr a b c d", "fr"), row("xta a b c d", "ta")], ByMarker(), ENGLISH_WORDS
+    )
+    assert (french["wpr"], french["reason"]) == (None, "Latin script: no WPR")
+    assert (tamil["wpr"], tamil["reason"]) == (None, "script of ta not known: no WPR")
 
 
 def test_averages_are_means_of_means() -> None:
@@ -295,23 +309,63 @@ def test_the_benchmarks_own_word_list_comes_first(
     benchmarks_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINGUAMAP_BENCHMARKS", str(benchmarks_dir))
-    default_english_words.cache_clear()
-    words = default_english_words()
-    default_english_words.cache_clear()
-    assert words == read_english_words(benchmarks_dir / "language_confusion" / "words")
-    assert words is not None
-    assert {"house", "people"} <= words
-    assert not {"cat", "Aachen"} & words
+    english_words_at_hand.cache_clear()
+    found = english_words_at_hand()
+    english_words_at_hand.cache_clear()
+    assert found is not None
+    assert found.words == read_english_words(benchmarks_dir / "language_confusion" / "words")
+    assert found.name == "language_confusion/words"
+    assert {"house", "people"} <= found.words
+    assert not {"cat", "Aachen"} & found.words
+
+
+@pytest.mark.parametrize("inside", ["", "language_confusion", "language_confusion/test_sets"])
+def test_the_word_list_in_the_data_folder_is_the_first_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """It once was looked for only where LINGUAMAP_BENCHMARKS said."""
+    other = tmp_path / "other"
+    for folder in (tmp_path, other):
+        (folder / "language_confusion" / "test_sets").mkdir(parents=True)
+        (folder / "language_confusion" / "words").write_text(f"{folder.name}x\n".lower())
+    monkeypatch.setenv("LINGUAMAP_BENCHMARKS", str(other))
+    (tmp_path / "language_confusion" / "words").write_text("snowfall\n")
+    found = english_words_at_hand(tmp_path / inside)
+    assert found is not None
+    assert found.words == {"snowfall"}
+    digest = hashlib.sha256(b"snowfall\n").hexdigest()[:12]
+    assert found.about == {"name": "language_confusion/words", "sha256": digest}
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = english_words_at_hand(tmp_path / "elsewhere")
+    assert elsewhere == english_words_in(other / "language_confusion" / "words")
 
 
 def test_completions_are_read_as_published(tmp_path: Path) -> None:
     path = tmp_path / "outputs.csv"
-    rows = [row('Zwei\nZeilen, mit "Komma"', "de"), row("نعم\u2028لا", "ar")]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    assert read_completions(path) == rows
+    rows = [
+        row('Zwei\nZeilen, mit "Komma"', "de"),
+        row("نعم\u2028لا", "ar"),
+        row("long " * 40_000, "en"),  # a field of more characters than csv takes by itself
+    ]
+    for encoding in ("utf-8", "utf-8-sig"):
+        with path.open("w", encoding=encoding, newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        assert read_completions(path) == rows
+    assert csv.field_size_limit() == 131_072  # of the program that calls
+
+
+def test_line_ends_within_a_completion_are_read_as_published(tmp_path: Path) -> None:
+    """The published script opens the file with universal newlines."""
+    path = tmp_path / "outputs.csv"
+    path.write_bytes(
+        b"id,model,completion,task,source,language\r\n"
+        b'0,m,"xru a b c d\r\nxen a b c d\rxen a b c d",monolingual,okapi,ru\r\n'
+    )
+    (only,) = rows = read_completions(path)
+    assert only["completion"] == "xru a b c d\nxen a b c d\nxen a b c d"
+    assert score_lcb(rows, ByMarker(), ENGLISH_WORDS)[0]["lpr"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from linguamap.locate import (
     RULE,
     WEIGHTS,
     choose_blocks,
-    expanded_tail,
     locate,
     locate_layers,
 )
 from linguamap.model import LanguageModel, assemble
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_start
 from linguamap.records import UserError
+from linguamap.stats import expanded_tail
 from planted import Planted, lens_table, similarity_table
 
 CONFIG = LocateConfig(bootstrap=200)

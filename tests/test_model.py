@@ -214,7 +214,8 @@ class Forgetful(LlamaForCausalLM):
     """Takes a cache and does not read it: no error, wrong answers."""
 
     def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
-        return super().forward(*args, **{**kwargs, "use_cache": False})
+        mask = kwargs["attention_mask"][:, -kwargs["input_ids"].shape[1] :]
+        return super().forward(*args, **kwargs | {"use_cache": False, "attention_mask": mask})
 
 
 class Strict(LlamaForCausalLM):

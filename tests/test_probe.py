@@ -17,13 +17,13 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, load_config
 from linguamap.curves import CURVES_SCHEMA as LENS_CURVES
 from linguamap.locate import locate
-from linguamap.model import LanguageModel
+from linguamap.model import LanguageModel, verify_model
 from linguamap.probe import change_outside, run_probe
 from linguamap.probe_texts import gold_texts, lens_prompts, lens_texts, parallel_items, pick, twins
 from linguamap.progress import silent
 from linguamap.records import Prompt, UserError
 from linguamap.scenarios import render_all
-from tiny import tiny_lm
+from tiny import STATE_SPACE, tiny_lm
 
 LANGUAGES = ["en", "es", "ar"]
 IDENTIFIER = FakeIdentifier(("en", "es", "ar"), by_script)
@@ -195,6 +195,21 @@ def test_own_answers_can_be_read(lm: LanguageModel, prompts: list[Prompt], tmp_p
     assert facts["lens"]["n_texts"] > 0
     assert "handover" in facts["missing"]
     assert not (tmp_path / "handover.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", STATE_SPACE)
+def test_a_model_without_a_usable_cache_is_probed_but_for_the_handover(
+    kind: str, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    """Regression: the handover ended in a traceback."""
+    lm = tiny_lm(kind)
+    verify_model(lm)
+    few = config("probe.texts=generated", "probe.similarity_items=4", "evaluate.max_new_tokens=2")
+    facts = run_probe(lm, [p for p in prompts if p.kind == "sums"], few, IDENTIFIER, tmp_path)
+    assert facts["lens"]["n_texts"] > 0
+    assert facts["similarity"]["n_items"] == 4
+    assert lm.cache_fault is not None
+    assert lm.cache_fault in facts["missing"]["handover"]
 
 
 def test_parallel_items_are_questions_in_every_language(prompts: list[Prompt]) -> None:

@@ -299,6 +299,20 @@ def test_few_different_questions_are_named() -> None:
     assert "All of it rests on 10 different questions" in in_words(finding.cautions)
 
 
+def test_many_cut_answers_are_a_caution() -> None:
+    def said(before: int, after: int) -> str:
+        sides = [
+            [row(i, True, "hi", finish="length" if i < n else "stop") for i in range(20)]
+            for n in (before, after)
+        ]
+        data = RunData(Path(), {"languages": ["hi"]}, before=sides[0], after=sides[1])
+        return in_words(find(data).cautions)
+
+    expected = "The token limit cut 15% of the answers before tuning and 5% of those after it."
+    assert expected in said(3, 1)
+    assert "token limit" not in said(2, 2)  # a tenth
+
+
 def test_further_measures_carry_intervals_and_n() -> None:
     # Wilson, 95%: 3/4 gives 30-95%, 2/3 gives 21-94%; harmonic mean of 3/4 and 2/3 is 12/17.
     rows = [

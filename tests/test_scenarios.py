@@ -11,6 +11,7 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.offers import near_misses
 from linguamap.records import SCENARIOS, Benchmark, Item, Kind, Option, Part, Prompt, UserError
 from linguamap.scenarios import (
+    answer_ends,
     pick_items,
     render,
     render_all,
@@ -294,10 +295,17 @@ def test_language_confusion_requests_are_sent_as_they_are() -> None:
     prompts = render_all(found, ["fr"], SCENARIOS)
     assert [prompt.scenario for prompt in prompts] == ["monolingual", "code_mixed"]
     assert render_chat(prompts[1]) == [{"role": "user", "content": "Tell me why, in French."}]
-    assert prompts[0].text == (
-        "Tu es un assistant rigoureux.\nRéponds à la demande ci-dessous.\n\n"
-        "Question : Parle-moi des pommes.\nRéponse :"
-    )
+    # The layout of the benchmark's own turns_to_prompt for base models, without examples.
+    assert prompts[0].text == "Q: Parle-moi des pommes.\nA:"
+    assert prompts[1].text == "Q: Tell me why, in French.\nA:"
+    assert render_chat(prompts[0]) == [{"role": "user", "content": "Parle-moi des pommes."}]
+    assert prompts[0].named_parts == (("label", 3), ("question", 22), ("answer_label", 2))
+    assert prompts[0].question == "Parle-moi des pommes."
+    assert [part.role for part in prompts[0].parts] == ["I", "Q", "I"]
+    # Its rule judges line by line up to the next question; elsewhere an answer is one line.
+    assert answer_ends(prompts[0], ("\n",)) == ("\nQ:",)
+    assert answer_ends(prompts[0], ()) == ()
+    assert answer_ends(one(SUMS, "monolingual", "fr"), ("\n",)) == ("\n",)
     with pytest.raises(UserError, match="none of the scenarios bilingual_answer applies"):
         render_all(found, ["fr"], ["bilingual_answer"])
     with pytest.raises(UserError, match="english_distractor does not apply to item open-0"):

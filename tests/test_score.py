@@ -92,6 +92,22 @@ def test_a_failed_completion_is_unscored_not_wrong() -> None:
     assert row["task_correct"] is None
 
 
+def test_an_answer_whose_reasoning_was_cut_is_unscored_and_says_why() -> None:
+    """It once counted as an answer in the wrong language."""
+    row = row_of("", make_prompt(), finish="length", thinking="Nine and nine are")
+    assert (row["outcome"], row["reason"]) == ("unscored", "thinking_cut")
+    assert (row["task_correct"], row["language_correct"]) == (None, None)
+    assert (row["task_reason"], row["language_reason"]) == ("thinking_cut", "thinking_cut")
+    ended = row_of("", make_prompt(), finish="stop", thinking="Nine and nine are eighteen.")
+    assert (ended["outcome"], ended["reason"]) == ("neither", "empty")
+    answered = row_of(FRENCH + "La réponse est : 18.", make_prompt(), finish="length", thinking="")
+    assert answered["outcome"] == "both"
+    found = summarise([row, ended, answered], "m")
+    assert (found["cells"][0]["n_cut"], found["overall"][-1]["n_cut"]) == (2, 2)
+    assert found["cells"][0]["n_scored"] == 2
+    assert found["cells"][0]["reasons"] == {"thinking_cut": 1}
+
+
 def test_open_prompts_score_the_language_only() -> None:
     row = row_of(FRENCH, make_prompt("open", gold=()))
     assert (row["task_correct"], row["language_correct"]) == (None, True)

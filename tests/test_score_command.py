@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -376,6 +377,9 @@ def test_lcb_figures_by_hand(tmp_path: Path, identifier: str) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.exception
     rows = json.loads(result.stdout)["rows"]
+    digest = hashlib.sha256(words.read_bytes()).hexdigest()[:12]
+    listed = {"name": f"{tmp_path.name}/words", "sha256": digest}
+    assert json.loads(result.stdout)["words"] == listed
     found = {
         (r["model"], r["task"], r["source"], r["language"]): (r["n"], r["lpr"], r["wpr"], r["lcpr"])
         for r in rows

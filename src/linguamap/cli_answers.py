@@ -84,9 +84,9 @@ def _score_run(folder: Path, identifier: str | None, settings: list[str], as_jso
 def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None:
     from linguamap.lcb import (
         average_lcb,
-        default_english_words,
+        english_words_at_hand,
+        english_words_in,
         read_completions,
-        read_english_words,
         score_lcb,
     )
     from linguamap.report.terminal_scores import lcb_tables
@@ -95,12 +95,13 @@ def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None
     if not rows:
         raise UserError(f"{path} holds no completions")
     used = _lcb_identifier(name, sorted({row["language"] for row in rows}))
-    english = read_english_words(words) if words is not None else default_english_words()
-    table = score_lcb(rows, used, english)
+    english = english_words_in(words) if words is not None else english_words_at_hand()
+    table = score_lcb(rows, used, english.words if english else None)
     averages = average_lcb(table)
     if as_json:
         about = {"name": used.name, "candidates": list(used.languages)}
-        _print_json({"rows": table, "averages": averages, "identifier": about})
+        listed = english.about if english else None
+        _print_json({"rows": table, "averages": averages, "identifier": about, "words": listed})
         return
     _print(lcb_tables(table, averages))
     notes = [f"Percent; identifier {used.name}."]
@@ -108,6 +109,8 @@ def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None
         notes.append("The benchmark's own figures are made with --identifier fasttext.")
     if english is None:
         notes.append("No list of English words: no WPR; give one with --words.")
+    else:
+        notes.append(f"English words: {english.name}, sha256 {english.sha256}.")
     _print([Text(" ".join(notes), style="dim")])
 
 

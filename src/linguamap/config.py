@@ -41,7 +41,7 @@ class ModelConfig(Section):
     trust_remote_code: bool = False
     """Whether code that comes with the model may run on this machine."""
     chat: Literal["auto", "yes", "no"] = "auto"
-    """Whether prompts go through the chat template; auto: if the tokenizer has one."""
+    """Whether prompts go through the chat template; auto: if the tokenizer, or the server, has one."""
     thinking: Literal["auto", "yes", "no"] = "auto"
     """Whether a chat template's thinking is asked for; auto leaves it to the template."""
 

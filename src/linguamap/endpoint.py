@@ -100,11 +100,11 @@ def answer_over_endpoint(
         elif model_config.chat == "auto":
             first = asker.settle(waiting[0])
             settled(asker.is_chat)
-            if not asker.is_chat:
-                say(progress, NOT_CHAT)
             save([first])
             finished, tokens, waiting = finished + 1, first.n_tokens, waiting[1:]
             progress(label, finished, len(prompts))
+        if model_config.chat == "auto" and not asker.is_chat:
+            say(progress, NOT_CHAT)
         for batch in _as_they_come(asker, waiting, config.concurrency, server.given_up):
             save(sorted(batch, key=lambda completion: places[completion.prompt_id]))
             finished += len(batch)
@@ -143,9 +143,8 @@ class Asker:
     def speak(self, chat: bool) -> None:
         """Ask in turns of a chat, or for the continuation of a text."""
         self.is_chat = chat
-        self.stops = () if chat else LINE_END  # a chat model ends its own turn
-        if self.config.stop is not None:
-            self.stops = tuple(self.config.stop)
+        own_end = () if chat else LINE_END  # a chat model ends its own turn
+        self.stops = own_end if self.config.stop is None else tuple(self.config.stop)
 
     def settle(self, prompt: Prompt) -> Completion:
         """The first answer: in a chat, or, if the server has no chat template, without one."""

@@ -20,11 +20,14 @@ Source: Marchisio et al. 2024 (arXiv:2406.20052) and the project for-ai/language
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.util
 import os
 import string
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,8 @@ MIN_WORDS = 5
 """Shorter lines are not identified."""
 MIN_ENGLISH_LETTERS = 4
 """Shorter words of the English list are not looked for."""
+LONGEST_FIELD = 2**31 - 1
+"""Characters of a field of a CSV file; Python's own limit is 131,072."""
 COLUMNS = ("id", "model", "completion", "task", "source", "language")
 """Columns of a file of completions, as the benchmark publishes them."""
 
@@ -129,7 +134,10 @@ def _group(
     elif not passed and wpr is not None:
         reason = "no response passed the line test: WPR is 1 by definition"
     elif wpr is None:
-        reason = "Latin script: no WPR" if english_words is not None else "no English word list"
+        reason = "no English word list"
+        if english_words is not None:
+            known = language in LANGUAGES
+            reason = f"{'Latin script' if known else f'script of {language} not known'}: no WPR"
     return {
         "n": len(completions),
         "n_tested": len(tested),
@@ -183,8 +191,10 @@ def read_completions(path: Path) -> list[dict[str, str]]:
     Raises:
         UserError: no such file, not UTF-8, columns missing, a row cut short.
     """
+    limit = csv.field_size_limit(LONGEST_FIELD)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Every line end is read as \n, as the published script reads them.
+        with path.open(encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
@@ -197,6 +207,8 @@ def read_completions(path: Path) -> list[dict[str, str]]:
         raise UserError(f"{path} does not exist; give a CSV file of completions") from None
     except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
         raise UserError(f"{path} is not a UTF-8 CSV file ({error})") from None
+    finally:
+        csv.field_size_limit(limit)
     for number, row in enumerate(rows, start=1):
         if any(row[name] is None for name in COLUMNS):
             raise UserError(f"{path}: row {number} (id {row['id']}) has too few columns")
@@ -218,28 +230,69 @@ def read_english_words(path: Path) -> frozenset[str]:
         raise UserError(f"{path} is not a UTF-8 word list ({error})") from None
 
 
+@dataclass(frozen=True)
+class EnglishWords:
+    """A list of English words, and which one it is.
+
+    Attributes:
+        name: the file with its folder, or the package with its version.
+        sha256: the first 12 digits of the hash of the file, or of the sorted words, one a line.
+    """
+
+    words: frozenset[str]
+    name: str
+    sha256: str
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Name and hash, for a file."""
+        return {"name": self.name, "sha256": self.sha256}
+
+
+def english_words_in(path: Path) -> EnglishWords:
+    """The list in a file, see :func:`read_english_words`."""
+    words = read_english_words(path)
+    name = "/".join(path.absolute().parts[-2:])
+    return EnglishWords(words, name, _short_hash(path.read_bytes()))
+
+
 @cache
-def default_english_words() -> frozenset[str] | None:
+def english_words_at_hand(folder: Path | None = None) -> EnglishWords | None:
     """The English words at hand, the first of these that exists.
 
-    1. ``language_confusion/words`` under the folder that LINGUAMAP_BENCHMARKS names: the benchmark's own;
-    2. ``/usr/share/dict/words``, of which that is a copy (Debian's ``wamerican``);
-    3. the English dictionary of the package pyspellchecker (extra ``lcb``), which is larger, so that
+    1. the benchmark's own ``words`` in a folder of benchmarks, or of this one;
+    2. the same in the folder that LINGUAMAP_BENCHMARKS names;
+    3. ``/usr/share/dict/words``, of which that is a copy (Debian's ``wamerican``);
+    4. the English dictionary of the package pyspellchecker (extra ``lcb``), which is larger, so that
        WPR may come out a little lower.
 
     None if there is none of them; the word pass rate is then missing.
+
+    Args:
+        folder: where a run reads its benchmarks (``data.folder``).
     """
-    folder = os.environ.get("LINGUAMAP_BENCHMARKS")
-    files = [Path(folder) / "language_confusion" / "words"] if folder else []
+    named = os.environ.get("LINGUAMAP_BENCHMARKS")
+    files = []
+    for place in (folder, Path(named) if named else None):
+        if place is not None:
+            inside = (place / "language_confusion", place, place.parent)
+            has_tests = [one for one in inside if (one / "test_sets").is_dir()]
+            files += [one / "words" for one in has_tests]
     for path in (*files, Path("/usr/share/dict/words")):
         if path.is_file():
-            return read_english_words(path)
+            return english_words_in(path)
     if importlib.util.find_spec("spellchecker") is None:
         return None
     from spellchecker import SpellChecker
 
     known = SpellChecker(language="en", distance=1).word_frequency.words()
-    return frozenset(w for w in known if w.islower() and len(w) >= MIN_ENGLISH_LETTERS)
+    words = frozenset(w for w in known if w.islower() and len(w) >= MIN_ENGLISH_LETTERS)
+    name = f"pyspellchecker {version('pyspellchecker')}"
+    return EnglishWords(words, name, _short_hash("\n".join(sorted(words)).encode()))
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 @cache
@@ -286,4 +339,5 @@ def _mecab() -> Any:
 
 
 def _lines(completion: str) -> list[str]:
+    completion = completion.replace("\r\n", "\n").replace("\r", "\n")
     return completion.split("\nQ:")[0].strip().translate(_REMOVED).split("\n")

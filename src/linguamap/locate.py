@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
 
 from linguamap.config import LocateConfig
 from linguamap.curves import Array, draws, lens_counts, ratio
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_level, plateau_start
 from linguamap.records import UserError
+from linguamap.stats import expanded_tail
 
 RIVAL = "en"
 WEIGHTS = {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
@@ -207,25 +207,9 @@ def combine(
     usable = samples[:, np.isfinite(samples).all(0)]
     if not usable.size:
         return value, None, None
-    tail = expanded_tail(n_groups)
+    tail = expanded_tail(n_groups, CONFIDENCE)
     low, high = np.quantile(np.median(usable, 0), [tail, 1 - tail])
     return value, [float(low), float(high)], None
-
-
-def expanded_tail(n_groups: int) -> float:
-    """Share of bootstrap draws to leave out on each side of the boundary's interval.
-
-    The bootstrap's spread is too small by sqrt((n - 1) / n), and a normal quantile is too small for
-    a spread that is estimated from n groups; both matter for few groups only.
-
-    Source: Hesterberg 2015, "What teachers should know about the bootstrap", the expanded
-    percentile interval.
-    """
-    tail = (1 - CONFIDENCE) / 2
-    if n_groups < 2:
-        return tail
-    quantile = stats.t.ppf(tail, n_groups - 1) * math.sqrt(n_groups / (n_groups - 1))
-    return float(stats.norm.cdf(quantile))
 
 
 def choose_blocks(

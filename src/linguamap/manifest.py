@@ -51,10 +51,13 @@ def write_manifest(run: Run) -> dict[str, Any]:
 def _model(run: Run) -> dict[str, Any]:
     path = run.folder / "probe" / "probe.json"
     identity = read_json(path).get("model") if path.exists() else None
+    asked = run.folder / "before" / "endpoint.json"
+    server = {"endpoint": read_json(asked)} if asked.exists() else {}
     return {
         "name": run.config.model.name,
         "revision": run.config.model.revision,
         **(identity or {}),
+        **server,
     }
 
 

@@ -21,6 +21,7 @@ from linguamap.config import ScoreConfig
 from linguamap.gold import Gold, gold_from_items
 from linguamap.identifier_check import measured_for_run
 from linguamap.langid import Identifier, make_identifier
+from linguamap.lcb import EnglishWords, english_words_at_hand
 from linguamap.manifest import write_manifest
 from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
@@ -120,10 +121,11 @@ class Pipeline:
         path = self.run.path(where, answers_name(self.processes.rank))
         asked = {p.prompt_id: p for p in self.asked(where) if p.coincides_with is None}
         stored = stored_answers(path.parent, asked)
+        english = self._english_words.words if self._english_words else None
 
         def save(completions: list[Completion]) -> None:
             rows = [
-                judge(done, asked[done.prompt_id], self.identifier, config.score)
+                judge(done, asked[done.prompt_id], self.identifier, config.score, english)
                 for done in completions
             ]
             append_rows(path, rows)
@@ -154,7 +156,12 @@ class Pipeline:
                 )
             from linguamap.endpoint import answer_over_endpoint
 
-            return answer_over_endpoint
+            record = self.run.path("before", "endpoint.json")
+            return functools.partial(
+                answer_over_endpoint,
+                chat=read_json(record)["chat"] == "yes" if record.exists() else None,
+                settled=lambda chat: write_json(record, {"chat": "yes" if chat else "no"}),
+            )
         from linguamap.generate import generate
 
         return functools.partial(generate, model(), share=self.processes.share)
@@ -187,7 +194,14 @@ class Pipeline:
             ),
         )
         summary["benchmarks"] = [describe(benchmark) for benchmark in self.items.test_benchmarks]
+        summary["english_words"] = self._english_words.about if self._english_words else None
         write_json(self.run.path(where, "summary.json"), summary)
+
+    @property
+    def _english_words(self) -> EnglishWords | None:
+        """For the word pass rate."""
+        folder = self.run.config.data.folder
+        return english_words_at_hand(Path(folder) if folder else None)
 
     def _gold(self) -> Gold:
         """The run's own texts of known language, on which its identifier is tried."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from linguamap.config import RunConfig, ScoreConfig, difference, load_config
 from linguamap.langid import Identifier
+from linguamap.lcb import english_words_at_hand
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.score import judge
 from linguamap.store import Run, read_json, read_rows
@@ -57,13 +58,16 @@ def rejudge_run(
         UserError: there are no answers, or the data files changed since they were asked for.
     """
     judged = {}
+    folder = run.config.data.folder
+    english = english_words_at_hand(Path(folder) if folder else None)
     for where in ("before", "after"):
         stored = stored_answers(run.folder / where)
         if not stored:
             continue
         prompts = {prompt.prompt_id: prompt for prompt in asked(where)}
         own = sum(prompt.coincides_with is None for prompt in prompts.values())
-        rows = rejudge(list(stored.values()), prompts, identifier, config)
+        words = english.words if english else None
+        rows = rejudge(list(stored.values()), prompts, identifier, config, words)
         if len(rows) < own and run.is_done(where):
             raise UserError(
                 f"score: {run.folder / where} holds {len(rows)} answers, but the data files give "
@@ -82,6 +86,7 @@ def rejudge(
     prompts: Mapping[str, Prompt],
     identifier: Identifier,
     config: ScoreConfig,
+    english_words: Collection[str] | None = None,
 ) -> dict[str, Row]:
     """Judge stored answers again.
 
@@ -89,6 +94,7 @@ def rejudge(
         rows: of ``answers.jsonl``; those that only repeat another scenario's prompt are skipped, as
             a summary fills them in.
         prompts: what was asked, by prompt id.
+        english_words: as for :func:`linguamap.score.judge`.
     Returns:
         New rows by prompt id.
     Raises:
@@ -112,7 +118,7 @@ def rejudge(
                 n_tokens=row["n_tokens"],
                 error=row.get("error"),
             )
-            judged[prompt.prompt_id] = judge(completion, prompt, identifier, config)
+            judged[prompt.prompt_id] = judge(completion, prompt, identifier, config, english_words)
     return judged
 
 

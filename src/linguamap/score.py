@@ -19,7 +19,7 @@ from linguamap.answers.spans import exact_match, span_f1
 from linguamap.config import ScoreConfig
 from linguamap.langid import Identifier
 from linguamap.languages import normalise_digits
-from linguamap.lcb import check_response, default_english_words, harmonic_mean
+from linguamap.lcb import check_response, english_words_at_hand, harmonic_mean
 from linguamap.records import (
     OUTCOMES,
     SCENARIOS,
@@ -46,17 +46,19 @@ def judge(
     """One row of ``answers.jsonl``: what was answered, and whether task and language are right.
 
     An empty answer (no letter, no digit) is wrong in both: outcome ``neither``, reason ``empty``. A
-    completion that failed is ``unscored`` with reason ``error``. Else what cannot be extracted or
+    completion that failed is ``unscored`` with reason ``error``, and one whose reasoning the token
+    limit cut, so that no answer came, with reason ``thinking_cut``. Else what cannot be extracted or
     identified is None and the outcome ``unscored``; ``reason`` is the task's if it has one, else the
     language's, and both stand beside it. Kind ``open`` has no task (``no_task``), its language
     counts. Thinking is judged apart and changes no outcome.
 
     Args:
         english_words: for the word pass rate; None takes the list of
-            :func:`linguamap.lcb.default_english_words`.
+            :func:`linguamap.lcb.english_words_at_hand`.
     """
     if english_words is None:
-        english_words = default_english_words()
+        at_hand = english_words_at_hand()
+        english_words = at_hand.words if at_hand else None
     extraction, language = _read(completion, prompt, identifier, config)
     empty = extraction.reason == "empty" and completion.finish != "error"
     task_correct: bool | None = False if empty else None
@@ -112,6 +114,9 @@ def _read(
 ) -> tuple[Extraction, Identification]:
     if completion.finish == "error":
         return Extraction(None, "error"), Identification(None, "error")
+    thought = completion.thinking is not None and completion.finish == "length"
+    if thought and is_empty(completion.answer):
+        return Extraction(None, "thinking_cut"), Identification(None, "thinking_cut")
     return (
         extract(completion.answer, prompt),
         answer_language(completion.answer, prompt, identifier, config.min_letters),
@@ -258,6 +263,7 @@ def _figures(rows: Sequence[Row], confidence: float, *, clustered: bool) -> dict
         "n": len(rows),
         "n_scored": len(rows) - outcomes["unscored"],
         "n_coinciding": sum(bool(row.get("coincides_with")) for row in rows),
+        "n_cut": sum(row.get("finish") == "length" for row in rows),
         "task_accuracy": asdict(rate("task_correct")),
         "language_consistency": asdict(rate("language_correct")),
         "f1": _mean(row.get("f1") for row in rows),

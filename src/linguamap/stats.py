@@ -275,7 +275,7 @@ def paired_bootstrap(
     random = np.random.default_rng(seed)
     counts = random.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=draws)
     means = (counts @ totals) / (counts @ sizes)
-    tail = _expanded_tail(n_clusters, confidence)
+    tail = expanded_tail(n_clusters, confidence)
     low, high = np.quantile(means, [tail, 1 - tail])
     value = float(change.mean())
     return Difference(value, float(low), float(high), len(first), n_clusters, "bootstrap")
@@ -295,8 +295,15 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _expanded_tail(n_clusters: int, confidence: float) -> float:
-    """Share of draws to leave out on each side; less than nominal, as few clusters vary too little."""
+def expanded_tail(n_clusters: int, confidence: float = 0.95) -> float:
+    """Share of bootstrap draws to leave out on each side of an interval.
+
+    The bootstrap's spread is too small by sqrt((n - 1) / n), and a normal quantile is too small for
+    a spread that is estimated from n clusters; both matter for few clusters only.
+
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap", the expanded
+    percentile interval.
+    """
     tail = (1 - confidence) / 2
     if n_clusters < 2:
         return tail

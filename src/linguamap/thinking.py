@@ -33,7 +33,9 @@ FRAME = (CHANNEL, MESSAGE, "<|start|>", "<|end|>", "<|return|>", "<|call|>", "<|
 TAIL_TOKENS = 64
 """Of a prompt, so many last tokens are looked at for an open block."""
 
-_CLOSINGS = [mark for mark in BLOCKS.values() if mark != "<|end|>"]  # Phi ends answers with that one
+_CLOSINGS = [
+    mark for mark in BLOCKS.values() if mark != "<|end|>"
+]  # Phi ends answers with that one
 _START = re.compile(r"\s*(?:" + "|".join(map(re.escape, BLOCKS)) + ")")
 _END = re.compile("|".join(map(re.escape, _CLOSINGS)))
 _FRAME = re.compile("|".join(map(re.escape, FRAME)))

@@ -12,7 +12,14 @@ from linguamap.report.change_sentences import change, overall_difference
 from linguamap.report.loading import RunData, Table, object_at
 from linguamap.report.naming import language_name, model_title, number_word, percent
 from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows, rate_of
-from linguamap.report.sentences import Sentence, behaviour, figure, weakest, where
+from linguamap.report.sentences import (
+    Sentence,
+    behaviour,
+    cut_answers,
+    figure,
+    weakest,
+    where,
+)
 
 SMALL_N = 30
 """Below this many answers the text warns that the figure is rough."""
@@ -125,6 +132,7 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
              "only the answers that could be judged for it; the outcome map shows the others as "
              "unscored. Were they mostly right or mostly wrong, the rates would shift."]
         )  # fmt: skip
+    cautions += cut_answers(data)
     cautions += languages_without_items(data)
     cautions += _identifier_cautions(data)
     if any(row.get("coincides_with") for row in data.before):

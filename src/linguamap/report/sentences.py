@@ -25,6 +25,9 @@ from linguamap.report.naming import (
 )
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
 
+MANY_CUT = 0.1
+"""From more cut answers than this share on the text says so."""
+
 MOST_NAMED = 6
 """More languages than this are counted instead of named."""
 
@@ -103,6 +106,22 @@ def _prompts_asked(rows: Table) -> str:
 def share_of_all(rows: Table, outcome: str) -> Rate:
     """Share of all answers with an outcome; those that could not be judged do not have it."""
     return share([{**row, "found": row.get("outcome") == outcome} for row in rows], "found")
+
+
+def cut_answers(data: RunData) -> list[Sentence]:
+    """How many answers the token limit cut, where they are many."""
+    shares = []
+    for rows in (own_rows(data.before), own_rows(data.after)):
+        cut = sum(row.get("finish") == "length" for row in rows)
+        shares.append(cut / len(rows) if rows else 0.0)
+    if max(shares) <= MANY_CUT:
+        return []
+    text = f"The token limit cut {percent(shares[0])} of the answers before tuning"
+    text += f" and {percent(shares[1])} of those after it" if data.after else ""
+    return [
+        [f"{text}. They are judged by what stands there, and not at all where only reasoning does; "
+         "with a higher evaluate.max_new_tokens the rates may be others."]
+    ]  # fmt: skip
 
 
 def weakest(found: list[Case], after: bool = False) -> Case | None:

@@ -130,3 +130,12 @@ def test_values_are_shown_with_their_units() -> None:
         for value, unit in [(65.5242e9, "B"), (0.02977, "share"), (90, "s"), (600, "s"), (3, "")]
     ]
     assert shows == ["65.52 GB", "2.98 %", "90.0 s", "10 min", "3"]
+
+
+@pytest.mark.parametrize("kind", ["mamba", "qwen3_next", "rwkv"])
+def test_a_model_without_keys_and_values_is_refused(kind: str, tmp_path: Path) -> None:
+    model = tiny_model(kind)
+    model.config.save_pretrained(tmp_path)
+    result = CliRunner().invoke(app, ["plan", str(tmp_path)])
+    assert isinstance(result.exception, UserError), result.output
+    assert "only transformers are planned for" in str(result.exception)

@@ -323,6 +323,9 @@ def _shortened(config: Any, n_blocks: int) -> Any:
     return type(config)(**{**values, name: n_blocks, "pad_token_id": None})
 
 
+NO_KEYS = "plan: the last block keeps no keys and values; only transformers are planned for"
+
+
 def _blocks(model: nn.Module) -> nn.ModuleList:
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     if not lists:
@@ -358,13 +361,19 @@ def _watch_blocks(model: Any, tokens: int) -> tuple[int, int, int]:
     counter: Any = FlopCounterMode(display=False)
     with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         # An all-ones mask would be looked at, and there is nothing in it to look at.
-        cache = model(input_ids=ids, use_cache=True).past_key_values
+        try:
+            cache = getattr(model(input_ids=ids, use_cache=True), "past_key_values", None)
+        except ValueError as error:  # hybrids whose shortened copy has no attention
+            raise UserError(f"{NO_KEYS} ({error})") from None
     for handle in handles:
         handle.remove()
     counts = counter.get_flop_counts()
     name = next(name for name in counts if name.endswith(path))
-    layer = cache.layers[-1]
-    keys = sum(one.numel() * one.element_size() for one in (layer.keys, layer.values))
+    layers = getattr(cache, "layers", [])
+    kept_states = [getattr(layers[-1], name, None) for name in ("keys", "values")] if layers else []
+    if not kept_states or any(one is None for one in kept_states):
+        raise UserError(NO_KEYS)
+    keys = sum(one.numel() * one.element_size() for one in kept_states)
     return sum(counts[name].values()), sum(kept.values()), keys // tokens
 
 

@@ -370,10 +370,11 @@ def _watch_blocks(model: Any, tokens: int) -> tuple[int, int, int]:
     counts = counter.get_flop_counts()
     name = next(name for name in counts if name.endswith(path))
     layers = getattr(cache, "layers", [])
-    kept_states = [getattr(layers[-1], name, None) for name in ("keys", "values")] if layers else []
-    if not kept_states or any(one is None for one in kept_states):
+    states = [getattr(layers[-1], name, None) for name in ("keys", "values")] if layers else []
+    held = [one.numel() * one.element_size() for one in states if one is not None]
+    if len(held) < 2:
         raise UserError(NO_KEYS)
-    keys = sum(one.numel() * one.element_size() for one in kept_states)
+    keys = sum(held)
     return sum(counts[name].values()), sum(kept.values()), keys // tokens
 
 

@@ -5,11 +5,13 @@ python examples/before_after.py --run runs/starter --out before_after.png
 
 # %% What is read: the cells of two files of the run folder; no model is needed
 import argparse
+import sys
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from linguamap.records import UserError
 from linguamap.report.colours import language_inks
 from linguamap.stats import wilson
 from linguamap.store import read_json
@@ -86,4 +88,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)

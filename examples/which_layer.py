@@ -5,6 +5,7 @@ python examples/which_layer.py --model starter --languages es,hi --out which_lay
 
 # %% What is read: starter items with worked answers, which carry their language with certainty
 import argparse
+import sys
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from linguamap.config import ModelConfig
 from linguamap.langid import make_identifier
 from linguamap.lens import LensText, identifier_ceiling, language_lens, lens_curves
 from linguamap.model import load_model
+from linguamap.records import UserError
 from linguamap.report.colours import language_inks
 from linguamap.scenarios import render_all
 
@@ -92,4 +94,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from linguamap import cli
 from linguamap.config import load_config
 from linguamap.pipeline import Pipeline
+from linguamap.store import open_run
 from tiny import save_tiny
 
 
@@ -36,6 +37,8 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--set", "tune.epoch=1"], ["did you mean 'epochs'"]),
         (["--data", "no/such/folder", "--benchmarks", "mgsm"], ["no/such/folder"]),
         (["--config", "missing.yaml"], ["missing.yaml"]),
+        (["--method", "full", "--layers", "last:1"], ["full takes no blocks", "last:1"]),
+        (["--model", "/no/such/model"], ["the folder /no/such/model does not exist"]),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
@@ -57,6 +60,31 @@ def test_stages_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
         assert done.returncode == 2, stage
         assert "is not a run" in done.stderr
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_commands_that_go_on_with_a_run_start_none(tmp_path: Path) -> None:
+    for stage in ("locate", "after", "report"):
+        done = call(stage, "--out", str(tmp_path / "typo"))
+        assert done.returncode == 2, stage
+        assert "holds no run" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path) -> None:
+    kept = open_run(tmp_path / "r", load_config()).path("before", "answers.jsonl")
+    kept.write_text("{}")
+    for mistake in (["--model", "/no/such/model"], ["--languages", "xx"], ["--benchmarks", "mgms"]):
+        assert call("run", "--out", str(tmp_path / "r"), "--fresh", *mistake).returncode == 2
+    assert kept.read_text() == "{}"
+
+
+def test_a_path_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file" / "x", tmp_path / ("long" * 100)):
+        done = call("evaluate", "--out", str(out))
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "check the path and its rights" in done.stderr
 
 
 def test_misaligned_data_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -93,3 +93,25 @@ def test_a_choice_of_blocks_is_a_method(method: str) -> None:
         load_config(None, [f"tune.method={method}", "tune.layers='4'"])
     with pytest.raises(UserError, match=r"tune.method: Input should be 'selective', "):
         load_config(None, ["tune.method=first"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("languages=[en, es, es]", "languages: es is named twice"),
+        ("languages=[]", "languages: "),
+        ("data.benchmarks=[]", "data.benchmarks: "),
+        ("seed=-1", "seed: "),
+        ("tune.learning_rate=.inf", "tune.learning_rate: "),
+        ("tune=3", "tune: is a section; give tune.KEY=value"),
+    ],
+)
+def test_values_that_would_fail_later_are_refused_at_once(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(None, [override])
+    assert words in str(caught.value)
+
+
+def test_a_bare_yes_or_no_is_a_word() -> None:
+    config = load_config(None, ["model.chat=no", "model.thinking=yes", "tune.train_head=no"])
+    assert (config.model.chat, config.model.thinking, config.tune.train_head) == ("no", "yes", "no")

@@ -65,3 +65,22 @@ def test_before_after_pools_the_counts_of_a_scenario(
     assert (value, n) == (pytest.approx(4 / 6), 6)
     assert (low, high) == pytest.approx((expected.low, expected.high))
     assert found["consistency"](cells, "hi") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("before_after.py", "--run"), ("which_layer.py", "--model")]
+)
+def test_what_is_not_there_is_one_line(
+    name: str,
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    with pytest.raises(SystemExit) as left:
+        run(name, option, str(tmp_path / "none"), monkeypatch=monkeypatch)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ")
+    assert said.count("\n") == 1

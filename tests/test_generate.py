@@ -319,3 +319,21 @@ def test_stop_strings_of_words_count_from_the_first_character_on() -> None:
     assert cut_at_stop("\n\nQ: next?\nA: no", ("\nQ:",)) == "\n"
     assert cut_at_stop("\n one\ntwo", ("\n",)) == "\n one"
     assert cut_at_stop("one\ntwo\nQ: x", ("\nQ:",)) == "one\ntwo"
+
+
+def test_a_prompt_past_the_last_position_is_refused_by_name(tmp_path: Path) -> None:
+    """It ended in an IndexError of the position table (256 rows here)."""
+    lm = load(tmp_path, "gpt2")
+    long = "A" * 250
+    tokens = len(encode(lm, prompts(["A", long]))[1].token_ids)
+    room = EvaluateConfig(max_new_tokens=256 - tokens, stop=[])
+    generate(lm, prompts(["A", long]), room, save=lambda found: None)
+    with pytest.raises(
+        UserError, match=rf"1 takes 257 tokens \({tokens} and {257 - tokens} for its"
+    ):
+        generate(
+            lm,
+            prompts(["A", long]),
+            EvaluateConfig(max_new_tokens=257 - tokens, stop=[]),
+            save=lambda found: None,
+        )

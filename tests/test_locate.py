@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from fake_identifier import FakeIdentifier
 from linguamap.config import LocateConfig, ModelConfig
+from linguamap.curves import read_table
 from linguamap.lens import LensText, language_lens
 from linguamap.locate import (
     RULE,
@@ -22,6 +23,7 @@ from linguamap.locate import (
     choose_blocks,
     locate,
     locate_layers,
+    read_layers,
 )
 from linguamap.model import LanguageModel, assemble
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_start
@@ -291,3 +293,14 @@ def test_a_model_whose_last_block_writes_the_language_is_located_there() -> None
     assert result["phases"]["late_start"] == 4
     assert result["late_start_interval"] == [4, 4]
     assert result["tune_layers"] == [4]
+
+
+def test_broken_files_of_a_run_are_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "lens_items.parquet"
+    table.write_bytes(b"PAR1 torn")
+    with pytest.raises(UserError, match=r"lens_items.parquet is broken; delete it and run the st"):
+        read_table(table)
+    layers = tmp_path / "layers.json"
+    layers.write_text('{"tune_layers": [3]}')
+    with pytest.raises(UserError, match=rf"delete it and run: linguamap locate --out {tmp_path}"):
+        read_layers(layers)

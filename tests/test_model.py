@@ -348,3 +348,12 @@ def _small() -> dict[str, Any]:
         "num_attention_heads": 2,
         "intermediate_size": 16,
     }
+
+
+def test_a_gpu_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    config = ModelConfig(name=str(save_tiny(tmp_path / "m", "llama")), device_map="cuda")
+    with pytest.raises(UserError, match="device_map=cuda needs CUDA, and PyTorch finds none"):
+        load_model(config)

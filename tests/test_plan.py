@@ -139,3 +139,30 @@ def test_a_model_without_keys_and_values_is_refused(kind: str, tmp_path: Path) -
     result = CliRunner().invoke(app, ["plan", str(tmp_path)])
     assert isinstance(result.exception, UserError), result.output
     assert "only transformers are planned for" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1], "it is no JSON object"),
+        ({"model_type": "t5"}, r"\(t5\) is an encoder-decoder; only causal"),
+        ({"model_type": "vit"}, "makes no model"),
+        ({"model_type": "gpt2", "n_layer": 0}, "no list of blocks"),
+        ({"model_type": "llama", "num_attention_heads": 0}, "no config for"),
+        ({"model_type": "llama", "hidden_size": "a"}, "expected int, got str"),
+    ],
+)
+def test_a_config_of_no_decoder_is_one_line(values: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match=message) as caught:
+        measure(read_config(str(path)), "x", 8)
+    assert "\n" not in str(caught.value)
+
+
+def test_starter_is_the_starter_models_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 3}))
+    monkeypatch.setattr("linguamap.starter.starter_folder", lambda: tmp_path)
+    assert read_config("starter").n_layer == 3

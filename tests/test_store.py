@@ -140,3 +140,43 @@ def test_broken_and_missing_json_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(UserError, match="delete it"):
         read_json(tmp_path / "x.json")
+
+
+def test_fresh_deletes_only_what_a_run_wrote(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    write_json(run.path("before", "summary.json"), {})
+    run.path("thesis.tex").write_text("mine")
+    open_run(tmp_path / "r", load_config(None, ["seed=1"]), fresh=True)
+    assert (tmp_path / "r" / "thesis.tex").read_text() == "mine"
+    assert not (tmp_path / "r" / "before").exists()
+
+
+def test_fresh_refuses_a_folder_whose_config_is_another_programs(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("db: x")
+    with pytest.raises(UserError, match="unknown key"):
+        open_run(tmp_path, load_config(), fresh=True)
+    assert (tmp_path / "config.yaml").read_text() == "db: x"
+
+
+def test_settings_of_locating_forget_what_was_located(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    for stage in ("probe", "locate"):
+        run.run_stage(stage, [stage], lambda s=stage: write_json(run.path(s), 1))  # type: ignore[misc]
+    run = open_run(tmp_path / "r", load_config(None, ["locate.max_trainable_share=0.9"]))
+    assert (run.is_done("probe"), run.is_done("locate")) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"before": 3}', '{"zzz": {}}', '{"before": {}}'])
+def test_broken_stages_are_one_line(tmp_path: Path, text: str) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.path("stages.json").write_text(text)
+    with pytest.raises(UserError, match=r"stages\.json is broken; delete it"):
+        run.stages()
+
+
+def test_other_weights_between_stages_are_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.check_model({"name": "m", "weights_sha256": "a" * 64})
+    run.check_model({"name": "m", "weights_sha256": "a" * 64})
+    with pytest.raises(UserError, match="of weights aaaaaaaa, but the model now has bbbbbbbb"):
+        run.check_model({"name": "m", "weights_sha256": "b" * 64})

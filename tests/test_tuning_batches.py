@@ -19,7 +19,7 @@ from linguamap.tuning.check import Checker, best_tokens, make_checker
 from linguamap.tuning.layers import choose_parameters
 from linguamap.tuning.parallel import Parallel, divide
 from linguamap.tuning.precision import Masters, Precision
-from linguamap.tuning.tracking import check_tracker
+from linguamap.tuning.tracking import check_tracker, open_tracker
 from linguamap.tuning.trainer import Data, Trainer
 from tuning_cases import some_examples, spoken_examples, tiny_lm
 
@@ -262,3 +262,18 @@ def test_a_missing_tracker_is_said_before_training(
             tiny_lm(tmp_path / "m", "llama"), some_examples(8), config, (4,), tmp_path / "t", seed=0
         )
     assert not (tmp_path / "t" / "delta.safetensors").exists()
+
+
+def test_a_tracker_that_cannot_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoLogin:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise RuntimeError("api_key not configured (no-tty).\ncall wandb.login()")
+
+    monkeypatch.setattr("linguamap.tuning.tracking.check_tracker", lambda name: None)
+    monkeypatch.setattr("accelerate.tracking.WandBTracker", NoLogin)
+    with pytest.raises(
+        UserError, match=r"cannot start \(api_key not .*\); run wandb login, or set"
+    ):
+        open_tracker("wandb", tmp_path, {}, 0)

@@ -12,7 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from linguamap.config import ModelConfig, TuneConfig
 from linguamap.model import load_model
 from linguamap.records import UserError
+from linguamap.store import write_json
 from linguamap.tuning import apply_delta, merge, tune
+from linguamap.tuning.delta import Delta, read_delta, save_delta
 from tiny import save_tiny
 from tuning_cases import some_examples, tiny_lm
 
@@ -110,3 +112,29 @@ def test_a_half_precision_base_gets_a_half_precision_delta(tmp_path: Path) -> No
     assert result["precision"] == "bfloat16"
     assert result["train_loss"][-1] < result["train_loss"][0]
     load_model(config, delta=tmp_path / "t" / "delta.safetensors")
+
+
+def test_damaged_bytes_are_refused_by_everyone_who_reads_a_delta(tmp_path: Path) -> None:
+    """A flipped bit was once merged in silence: safetensors has no checksum."""
+    delta = _tuned(tmp_path, "llama")
+    raw = bytearray(delta.read_bytes())
+    raw[-1] ^= 0x40
+    delta.write_bytes(raw)
+    base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
+    with pytest.raises(
+        UserError, match=r"its SHA-256 is not the one in tuning\.json\); tune again"
+    ):
+        merge(base, delta, tmp_path / "merged")
+    with pytest.raises(UserError, match="its SHA-256 is not the one"):
+        load_model(base, delta=delta)
+
+
+def test_without_a_noted_sha256_only_finite_values_pass(tmp_path: Path) -> None:
+    delta = tmp_path / "delta.safetensors"
+    whole = Delta({"a": torch.ones(2, 3)}, {"name": "m"}, "selective", (1,))
+    save_delta(delta, whole)
+    write_json(tmp_path / "tuning.json", {"layers": [1]})
+    assert torch.equal(read_delta(delta).tensors["a"], torch.ones(2, 3))
+    save_delta(delta, Delta({"a": torch.tensor([1.0, torch.nan])}, {}, "selective", (1,)))
+    with pytest.raises(UserError, match=r"damaged \(a holds values that are not finite\)"):
+        read_delta(delta)

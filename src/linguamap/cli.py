@@ -84,6 +84,10 @@ CacheGB = Annotated[
 
 DEFAULT_OUT = Path("runs/starter")
 GRACE_SECONDS = 5.0
+PATH_FAULTS = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What is wrong with a path that the user gave."""
 
 
 def _open(
@@ -99,6 +103,7 @@ def _open(
     Of several processes the first one makes the folder, and the others open it after that.
     """
     from linguamap.pipeline import Pipeline
+    from linguamap.run_items import check_names
     from linguamap.store import open_run
 
     several = processes or _alone()
@@ -116,6 +121,7 @@ def _open(
         for url in (asked.evaluate.endpoint, asked.tune.teacher):
             if url:
                 check_url(url)
+        check_names(asked)
     _quiet()
     if left_alone():
         errors.print(
@@ -128,6 +134,13 @@ def _open(
         return Pipeline(run, trimming(silent), several)
     several.wait()
     return Pipeline(run, trimming(Bars(errors)), several)
+
+
+def _existing(out: Path) -> None:
+    """Refuse a folder without a run, for commands that only go on with one."""
+    from linguamap.store import open_run
+
+    open_run(out, None)
 
 
 def _alone() -> Processes:
@@ -276,6 +289,7 @@ def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
     """Find the boundary of the late phase and the blocks to tune."""
     from linguamap.report.terminal import show_layers
 
+    _existing(out)
     pipeline = _open(out, None, settings)
     pipeline.probe()
     pipeline.locate()
@@ -335,6 +349,7 @@ def tune(
 @app.command()
 def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
     """Evaluate and probe the tuned model on the same items, and compare."""
+    _existing(out)
     pipeline = _open(out, None, settings)
     pipeline.all()
     _show(pipeline.run.folder)
@@ -343,6 +358,7 @@ def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
 @app.command()
 def report(out: Out = DEFAULT_OUT) -> None:
     """Draw report.html and the figures again from the run folder; needs no model."""
+    _existing(out)
     pipeline = _open(out, None, None)
     pipeline.run.forget("report")
     pipeline.report()
@@ -421,9 +437,12 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), 2)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            _fail(f"the disk is full; free some space and start {_same_command()} again", 2)
+        if error.errno not in PATH_FAULTS or not error.filename:
             raise
-        _fail("the disk is full; free some space and start the same command again", 2)
+        what = str(error.strerror).lower()
+        _fail(f"{error.filename}: {what}; check the path and its rights, or name another", 2)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -433,7 +452,11 @@ def main() -> None:
             2,
         )
     except Stopped:
-        _fail("stopped; the same command goes on from here", 130)
+        _fail(f"stopped; {_same_command()} goes on from here", 130)
+
+
+def _same_command() -> str:
+    return "the same command" + (" without --fresh" if "--fresh" in sys.argv else "")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -24,7 +24,7 @@ def sweep(
         str | None,
         typer.Option(
             "--variants",
-            help="[language:][METHOD:]BLOCKS[*DRAWS][@RATE], with commas: last:1..4, chosen, 17+18, "
+            help=r"\[language:]\[METHOD:]BLOCKS\[*DRAWS]\[@RATE], with commas: last:1..4, chosen, 17+18, "
             "full@2e-5, random:2*3, lora:all@1e-3, steer, few_shot; language:last:2 trains without "
             "tasks. Default: all of these kinds but the last.",
         ),

@@ -17,7 +17,19 @@ from linguamap.records import SCENARIOS, Scenario, UserError
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, values are checked on assignment."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+
+def _yes_or_no(value: Any) -> Any:
+    """YAML reads a bare ``yes`` or ``no`` as true or false."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _different(values: list[str]) -> list[str]:
+    twice = [one for one in dict.fromkeys(values) if values.count(one) > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is named twice; name each once")
+    return values
 
 
 def _absolute(value: str | None) -> str | None:
@@ -46,13 +58,14 @@ class ModelConfig(Section):
     """Whether a chat template's thinking is asked for; auto leaves it to the template."""
 
     _name_absolute = field_validator("name")(_absolute)
+    _bare = field_validator("chat", "thinking", mode="before")(_yes_or_no)
 
 
 class DataConfig(Section):
     """Which items. ``folder`` is a local folder of benchmark files; None takes the hub or the
     package's own starter items."""
 
-    benchmarks: list[str] = ["sums", "choice", "passage"]
+    benchmarks: list[str] = Field(["sums", "choice", "passage"], min_length=1)
     folder: str | None = None
     revision: str | dict[str, str] | None = None
     """On the hub: one for every data set, or by data set (``{mgsm: REV, xquad: REV}``; of MMLU
@@ -66,6 +79,7 @@ class DataConfig(Section):
     """Whether the prompt says which language is wanted or only implies it."""
 
     _folder_absolute = field_validator("folder")(_absolute)
+    _benchmarks_differ = field_validator("benchmarks")(_different)
 
     @field_validator("benchmarks")
     @classmethod
@@ -182,13 +196,14 @@ class TuneConfig(Section):
     """Budget for the frozen blocks' states, in 1e9 bytes; 0 keeps none."""
     cache_on: Literal["disk", "memory"] = "disk"
     """Disk: a file mapped into memory, which outlasts a killed run."""
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0)
     """Of validation split, order and adapters; None takes the run's, which also draws the items."""
     lora_rank: int = Field(8, ge=1)
     train_norm: bool = False
     train_head: Literal["no", "untied"] = "no"
 
     _data_absolute = field_validator("data")(_absolute)
+    _bare = field_validator("train_head", mode="before")(_yes_or_no)
 
     @field_validator("method", mode="before")
     @classmethod
@@ -214,11 +229,11 @@ class RunConfig(Section):
     """Everything that a run folder was asked to do."""
 
     model: ModelConfig = ModelConfig()
-    languages: list[str] = ["en", "fr", "es", "ar", "hi", "ja"]
+    languages: list[str] = Field(["en", "fr", "es", "ar", "hi", "ja"], min_length=1)
     """Languages that answers are asked for in, as ISO 639-1 codes."""
-    scenarios: list[Scenario] = list(SCENARIOS)
+    scenarios: list[Scenario] = Field(list(SCENARIOS), min_length=1)
     """Some of the four, see docs/methods.md."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Of every random choice."""
     data: DataConfig = DataConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -226,6 +241,8 @@ class RunConfig(Section):
     probe: ProbeConfig = ProbeConfig()
     locate: LocateConfig = LocateConfig()
     tune: TuneConfig = TuneConfig()
+
+    _lists_differ = field_validator("languages", "scenarios")(_different)
 
 
 def load_config(path: Path | None = None, overrides: list[str] | None = None) -> RunConfig:
@@ -305,10 +322,13 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         known = _keys_at(location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         return f"{name}: unknown key{hint} Known here: {', '.join(known)}"
     found = fault.get("input")
-    return f"{name}: {fault['msg']} (found {found!r})"
+    if fault["type"] == "model_type":
+        return f"{name}: is a section; give {name}.KEY=value (found {found!r})"
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{name}: {text}" + ("" if isinstance(found, dict) else f" (found {found!r})")
 
 
 def _keys_at(location: list[str]) -> list[str]:

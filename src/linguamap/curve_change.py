@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from linguamap.curves import read_table
 from linguamap.records import UserError
 
 
@@ -34,8 +34,8 @@ def change_outside(before: Path, after: Path, tune_layers: Sequence[int]) -> dic
     }
     curves = {
         name: _change(
-            pq.read_table(before / f"{name}.parquet"),
-            pq.read_table(after / f"{name}.parquet"),
+            read_table(before / f"{name}.parquet"),
+            read_table(after / f"{name}.parquet"),
             columns,
             value,
             sorted(tune_layers),

@@ -7,11 +7,15 @@ language, so that bands of different curves may be compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from linguamap.records import UserError
 
 Array = npt.NDArray[np.float64]
 
@@ -35,6 +39,20 @@ class Band(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table of a run folder.
+
+    Raises:
+        UserError: the file is torn or no Parquet.
+    """
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError):  # pages that cannot be read are an OSError
+        raise UserError(f"{path} is broken; delete it and run the stage again") from None
 
 
 @dataclass(frozen=True)

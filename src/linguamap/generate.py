@@ -23,7 +23,16 @@ from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.scenarios import render_chat, without_system
 
-__all__ = ["Decoder", "Encoded", "encode", "end_token_ids", "generate", "stop_strings", "units"]
+__all__ = [
+    "Decoder",
+    "Encoded",
+    "check_length",
+    "encode",
+    "end_token_ids",
+    "generate",
+    "stop_strings",
+    "units",
+]
 
 UNITS = 6
 """A job is cut into about this many units, so that several processes can share them ..."""
@@ -110,6 +119,31 @@ def units(
     return [batches[start : start + size] for start in range(0, len(batches), size)]
 
 
+def check_length(
+    lm: LanguageModel,
+    encoded: Sequence[Encoded],
+    max_new_tokens: int,
+    *,
+    advice: str = "lower evaluate.max_new_tokens, leave the item out, or take a model that reads more",
+    stage: str = "generate",
+) -> None:
+    """Refuse the longest prompt that would run past the model's last position with its answer.
+
+    Raises:
+        UserError: it names the prompt, what it takes and what the model reads.
+    """
+    limit = lm.max_positions
+    if limit is None or not encoded:
+        return
+    longest = max(encoded, key=lambda one: len(one.token_ids))
+    tokens = len(longest.token_ids)
+    if tokens + max_new_tokens > limit:
+        raise UserError(
+            f"{stage}: {longest.prompt.prompt_id} takes {tokens + max_new_tokens} tokens ({tokens} "
+            f"and {max_new_tokens} for its answer), the model reads {limit}; {advice}"
+        )
+
+
 def generate(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
@@ -133,11 +167,14 @@ def generate(
             their seeds are those of a single process, and so are the answers.
         save: receives the completions of each finished unit, in the unit's order.
     Raises:
-        UserError: out of memory even for a single prompt.
+        UserError: a prompt with its answer is longer than the model reads, or out of memory even
+            for a single prompt.
     """
     rank, count = share
     beginnings = BeginningStates(lm)
-    cut = list(enumerate(units(encode(lm, prompts, model_config), config, beginnings)))[rank::count]
+    encoded = encode(lm, prompts, model_config)
+    check_length(lm, encoded, config.max_new_tokens)
+    cut = list(enumerate(units(encoded, config, beginnings)))[rank::count]
     meter = _Meter(progress, label, sum(len(batch) for _, unit in cut for batch in unit))
     meter.note = "" if lm.cache_fault is None else ", slowly: no cache"
     stops = stop_strings(lm, config)

@@ -15,7 +15,7 @@ from linguamap.config import ModelConfig
 from linguamap.records import UserError
 
 
-def _source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     """Where the weights are, and what else ``from_pretrained`` needs to be told."""
     if config.name == "starter":
         from linguamap.starter import starter_folder
@@ -43,7 +43,7 @@ def load_weights(config: ModelConfig) -> tuple[Any, Any]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    source, options = _source(config)
+    source, options = weights_source(config)
     common = {**options, "trust_remote_code": config.trust_remote_code}
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -84,6 +84,11 @@ def _weight_options(config: ModelConfig) -> dict[str, Any]:
         options["use_safetensors"] = True
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if config.device_map is not None:
+        if config.device_map.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(
+                f"model: model.device_map={config.device_map} needs CUDA, and PyTorch finds none "
+                "here; leave it out, or set model.device_map=cpu"
+            )
         options["device_map"] = config.device_map
         device = "cpu" if config.device_map == "cpu" else device
     elif device == "cuda":

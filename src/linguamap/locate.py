@@ -6,7 +6,6 @@ Pure computation on the probes' tables; no model is needed. The rule and its rea
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from linguamap.config import LocateConfig
-from linguamap.curves import Array, draws, lens_counts, ratio
+from linguamap.curves import Array, draws, lens_counts, ratio, read_table
 from linguamap.phases import half_fall, half_rise, last_crossing, plateau_level, plateau_start
 from linguamap.records import UserError
 from linguamap.stats import expanded_tail
+from linguamap.store import read_json
 
 RIVAL = "en"
 WEIGHTS = {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
@@ -86,21 +85,36 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
         What ``layers.json`` holds; ``tune_layers`` is empty, and ``evidence.reason`` says why,
         where there is no late phase or one block is above the cap.
     Raises:
-        UserError: a file is missing.
+        UserError: a file is missing or broken.
     """
     missing = [n for n in ("lens_items.parquet", "probe.json") if not (folder / n).is_file()]
     if missing:
         raise UserError(f"locate: {folder} has no {missing[0]}; run `linguamap probe` first")
-    facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
+    facts = read_json(folder / "probe.json")
     path = folder / "similarity_items.parquet"
     return locate_layers(
-        pq.read_table(folder / "lens_items.parquet"),
-        pq.read_table(path) if path.is_file() else None,
+        read_table(folder / "lens_items.parquet"),
+        read_table(path) if path.is_file() else None,
         block_parameters=facts["block_parameters"],
         total_parameters=facts["total_parameters"],
         config=config,
         seed=seed,
         noise=facts.get("noise", {}).get("shares", {}).get(RIVAL, 0.0),
+    )
+
+
+def read_layers(path: Path) -> dict[str, Any]:
+    """What ``layers.json`` holds, with all that tuning asks of it.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    layers = read_json(path)
+    kinds = {"tune_layers": list, "fallback_layers": list, "n_layers": int, "evidence": dict}
+    if isinstance(layers, dict) and all(isinstance(layers.get(k), v) for k, v in kinds.items()):
+        return layers
+    raise UserError(
+        f"layers.json is broken; delete it and run: linguamap locate --out {path.parent}"
     )
 
 

@@ -87,6 +87,13 @@ class LanguageModel:
         head: Any = self.structure.head
         return int(head.weight.shape[0])
 
+    @property
+    def max_positions(self) -> int | None:
+        """Tokens that the config says the model reads at most; None if it states no limit."""
+        text = self.model.config.get_text_config()
+        found = (getattr(text, key, None) for key in ("max_position_embeddings", "n_positions"))
+        return next((int(limit) for limit in found if limit is not None), None)
+
     @torch.no_grad()
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., vocab) of residual states (..., d_model), exactly as the model makes them:

@@ -303,10 +303,11 @@ class Pipeline:
 
     def _blocks_to_tune(self) -> tuple[tuple[int, ...], str]:
         """The blocks, and why these: named in the config, located, or the last ones instead."""
+        from linguamap.locate import read_layers
         from linguamap.tuning import parse_layers
 
         config = self.run.config
-        located = read_json(self.run.path("layers.json"))
+        located = read_layers(self.run.path("layers.json"))
         if config.tune.layers:
             seed = config.seed if config.tune.seed is None else config.tune.seed
             avoid = located["tune_layers"] or located["fallback_layers"]
@@ -398,7 +399,10 @@ class Pipeline:
         """The model as it is."""
         from linguamap.model import load_model
 
-        return load_model(self.run.config.model)
+        lm = load_model(self.run.config.model)
+        if self.processes.rank == 0:
+            self.run.check_model(lm.identity)
+        return lm
 
     @cached_property
     def _tuned_model(self) -> LanguageModel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ GRADIENT_BYTES = SINGLE + HALF
 """The float32 sum, and what a backward pass has just made, before it is added."""
 SHARE_USED = 0.9
 """Of a device's memory; the rest is for the library's buffers and holes."""
+DECODERS = "only causal (decoder-only) language models are planned for"
+LINE = 160
+"""Characters of another library's error that are shown; some list all that they know."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +141,31 @@ def measure(config: Any, name: str, tokens: int) -> Size:
 
 
 def read_config(name: str, revision: str | None = None) -> Any:
-    """A Transformers config from a hub name, a model folder or a ``config.json``.
+    """A Transformers config of ``starter``, a hub name, a model folder or a ``config.json``.
 
     Raises:
         UserError: not found, not understood, or no causal language model's.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
+    if name == "starter":
+        from linguamap.starter import starter_folder
+
+        name = str(starter_folder())
     path = Path(name).expanduser()
     try:
         if path.suffix == ".json":
             values = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("it is no JSON object")
             return AutoConfig.for_model(values.pop("model_type"), **values)
         return AutoConfig.from_pretrained(name, **({"revision": revision} if revision else {}))
-    except (OSError, ValueError, KeyError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (
+        OSError, ValueError, KeyError, TypeError, ZeroDivisionError, StrictDataclassError,
+    ) as error:  # fmt: skip
         raise UserError(
-            f"plan: no config for {name} ({line}); give a hub name, a model folder or a config.json"
+            f"plan: no config for {name} ({_line(error)}); give a hub name, a model folder or a config.json"
         ) from None
 
 
@@ -306,17 +318,31 @@ def _build(config: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     build: Any = AutoModelForCausalLM.from_config
-    with torch.device("meta"):
-        model: Any = build(config, dtype=torch.bfloat16)
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(f"plan: the model ({config.model_type}) is an encoder-decoder; {DECODERS}")
+    try:
+        with torch.device("meta"):
+            model: Any = build(config, dtype=torch.bfloat16)
+    except (ValueError, RuntimeError) as error:  # a class without a head, sizes that do not fit
+        raise UserError(f"plan: the config makes no model ({_line(error)}); {DECODERS}") from None
     model.tie_weights()
     return model.eval()
+
+
+def _line(error: Exception) -> str:
+    """What another library says, on one line; its second one where the first only announces it."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return textwrap.shorten(text.rstrip(". "), LINE, placeholder=" ...")
 
 
 def _shortened(config: Any, n_blocks: int) -> Any:
     """The same config with fewer blocks."""
     values = config.to_dict()
     names = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-    name = next(name for name in names if name in values)
+    name = next((name for name in names if name in values), None)
+    if name is None:
+        raise UserError(f"plan: the config ({config.model_type}) gives no blocks; {DECODERS}")
     if isinstance(values.get("layer_types"), list):
         values["layer_types"] = values["layer_types"][:n_blocks]
     # With a padding token some models look for padding, and there are no numbers to look at.
@@ -327,7 +353,7 @@ NO_KEYS = "plan: the last block keeps no keys and values; only transformers are 
 
 
 def _blocks(model: nn.Module) -> nn.ModuleList:
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    lists = [one for one in model.modules() if isinstance(one, nn.ModuleList) and len(one)]
     if not lists:
         raise UserError("plan: the model has no list of blocks; only transformers are planned for")
     return max(lists, key=lambda found: sum(p.numel() for p in found.parameters()))

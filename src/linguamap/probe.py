@@ -19,7 +19,7 @@ from torch import Tensor
 from linguamap import lens, mass
 from linguamap.config import RunConfig
 from linguamap.curve_change import change_outside
-from linguamap.curves import Array
+from linguamap.curves import Array, read_table
 from linguamap.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.handover import handover_batches, handover_curves, supports_handover
 from linguamap.headscan import BLOCK_ROWS, scan_head, state_bytes
@@ -268,7 +268,7 @@ class _Probe:
             pq.write_table(table, temporary)
 
     def _table(self, name: str) -> pa.Table:
-        return pq.read_table(self.folder / f"{name}.parquet")
+        return read_table(self.folder / f"{name}.parquet")
 
 
 def _head_seconds(lm: LanguageModel) -> float:

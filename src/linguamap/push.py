@@ -48,12 +48,12 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
     card = write_card(run.folder, run.config, repo, merged)
     folder = run.folder / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
+    tuning = read_json(run.folder / "tuned" / "tuning.json")
     if merged:
         merge(run.config.model, path, folder)
     else:
         folder.mkdir(parents=True)
-        save_delta(folder / "delta.safetensors", _without_path(run, delta))
-    tuning = read_json(run.folder / "tuned" / "tuning.json")
+        tuning |= save_delta(folder / "delta.safetensors", _without_path(run, delta))
     write_json(folder / "tuning.json", {k: v for k, v in tuning.items() if k != "data"})
     write_text(folder / "README.md", card)
     return folder

@@ -8,11 +8,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from linguamap.benchmarks import load_benchmark
+from linguamap.benchmarks import check_name, load_benchmark
 from linguamap.config import RunConfig
 from linguamap.languages import get_language
-from linguamap.records import Benchmark, Prompt, Split
+from linguamap.loading import weights_source
+from linguamap.records import Benchmark, Prompt, Split, UserError
 from linguamap.scenarios import render_all
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse what can be known to be wrong before anything is loaded, written or deleted.
+
+    Raises:
+        UserError: an unknown language or benchmark, a model folder or file of training texts that does
+            not exist, or blocks for a method that takes none.
+    """
+    for code in config.languages:
+        get_language(code)
+    for name in config.data.benchmarks:
+        check_name(name)
+    if config.model.name != "starter" and config.evaluate.endpoint is None:
+        weights_source(config.model)
+    tune = config.tune
+    if tune.data is not None and tune.data.endswith(".jsonl") and not Path(tune.data).is_file():
+        raise UserError(f"tune.data: the file {tune.data} does not exist")
+    if tune.layers is not None and tune.method in ("full", "few_shot"):
+        raise UserError(
+            f"tune.layers: {tune.method} takes no blocks (found '{tune.layers}'); leave it out, or take "
+            "selective, lora or steer"
+        )
 
 
 @dataclass

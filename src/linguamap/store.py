@@ -13,7 +13,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from typing import Any
 from linguamap.config import (
     RunConfig,
     ScoreConfig,
-    TuneConfig,
     difference,
     dump_config,
     load_config,
@@ -31,6 +30,16 @@ from linguamap.records import UserError
 STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
 SUMMING_UP = ("compare", "report")
 """Stages that are made from judged answers and need no model."""
+OWN = (
+    "before", "after", "probe", "probe_after", "tuned", "figures", "sweep", "config.yaml", "stages.json",
+    "manifest.json", "model.json", "identifier.json", "layers.json", "comparison.json", "change.json",
+    "report.html",
+)  # fmt: skip
+"""What a run folder holds of a run, and all that ``fresh`` deletes."""
+
+
+ENTRY = {"inputs", "outputs", "finished"}
+"""What :meth:`Run.stages` holds of each stage at least."""
 
 
 class Run:
@@ -49,7 +58,11 @@ class Run:
     def stages(self) -> dict[str, dict[str, Any]]:
         """What ``stages.json`` says: stage -> inputs, outputs, seconds, peak memory."""
         path = self.folder / "stages.json"
-        return read_json(path) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
+        sound = isinstance(found, dict) and found.keys() <= set(STAGES)
+        if not sound or not all(isinstance(o, dict) and o.keys() >= ENTRY for o in found.values()):
+            raise UserError(f"run folder: {path} is broken; delete it and run the stages again")
+        return found  # type: ignore[no-any-return]
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage's results are there, made from the inputs that are there now."""
@@ -87,6 +100,23 @@ class Run:
         kept = {name: entry for name, entry in self.stages().items() if name not in later}
         write_json(self.folder / "stages.json", kept)
 
+    def check_model(self, identity: Mapping[str, str]) -> None:
+        """Note which weights a run is of, in ``model.json``.
+
+        Raises:
+            UserError: an earlier stage of the run had other weights.
+        """
+        path = self.folder / "model.json"
+        if not path.exists():
+            write_json(path, dict(identity))
+            return
+        before, now = (one.get("weights_sha256", "") for one in (read_json(path), identity))
+        if before != now:
+            raise UserError(
+                f"run folder: {self.folder} is of weights {before[:8]}, but the model now has "
+                f"{now[:8]}; put the old weights back, or use another --out"
+            )
+
     def adopt(self, other: Run, stages: Iterable[str]) -> None:
         """Count stages as done that another run did; their files must be here already."""
         theirs = other.stages()
@@ -111,19 +141,22 @@ class Run:
         write_text(self.folder / "config.yaml", dump_config(changed.config))
         self.config = changed.config
 
-    def change_tune(self, tune: TuneConfig) -> None:
-        """Take other settings of tuning into the config of a run that is not tuned.
+    def change_settings(self, config: RunConfig) -> None:
+        """Take other settings of locating and tuning into the config of a run that is not tuned.
 
         What was done before stays done; it does not depend on them.
         """
-        changed = Run(self.folder, self.config.model_copy(update={"tune": tune}))
+        changed = Run(self.folder, config)
         stages = self.stages()
-        for name, entry in stages.items():
-            if self.is_done(name) or changed.is_done(name):
+        located = config.locate == self.config.locate
+        for name, entry in list(stages.items()):
+            if not located and STAGES.index(name) >= STAGES.index("locate"):
+                del stages[name]
+            elif self.is_done(name) or changed.is_done(name):
                 stages[name] = {**entry, "inputs": changed._inputs(name)}
         write_json(self.folder / "stages.json", stages)
-        write_text(self.folder / "config.yaml", dump_config(changed.config))
-        self.config = changed.config
+        write_text(self.folder / "config.yaml", dump_config(config))
+        self.config = config
 
     def _has_tuned(self) -> bool:
         return "tune" in self.stages() or (self.folder / "tuned" / "tuning.json").exists()
@@ -151,20 +184,20 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         config: what is asked; None takes the folder's own config.
         fresh: delete what the folder holds of an earlier run first.
     Raises:
-        UserError: the folder is not a run, or was made with another config. Settings of tuning may
-            change until it is done, and all of them while the folder holds nothing else.
+        UserError: the folder is not a run, or was made with another config. Settings of locating and
+            tuning may change until it is tuned, and all of them while the folder holds nothing else.
     """
     stored_path = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"run folder: {folder} is a file; name a folder")
     if folder.exists() and any(folder.iterdir()) and not stored_path.exists():
-        raise UserError(
-            f"run folder: {folder} is not a run (it has no config.yaml); name a new or empty folder"
-        )
-    if fresh and stored_path.exists():
-        config = config or load_config(stored_path)
-        shutil.rmtree(folder)
-    if not stored_path.exists():
+        name = "the folder of a run" if config is None else "a new or empty folder"
+        raise UserError(f"run folder: {folder} is not a run (it has no config.yaml); name {name}")
+    stored = load_config(stored_path) if stored_path.exists() else None
+    if fresh and stored is not None:
+        config, stored = config or stored, None
+        _clear(folder)
+    if stored is None:
         if config is None:
             raise UserError(
                 f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}"
@@ -173,20 +206,29 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         folder.mkdir(parents=True, exist_ok=True)
         write_text(stored_path, dump_config(config))
         return Run(folder, config)
-    stored = load_config(stored_path)
-    if config is not None and (changes := difference(stored, config)):
-        run = Run(folder, stored)
-        if not run._has_results():
-            write_text(stored_path, dump_config(config))
-            return Run(folder, config)
-        if all(change.startswith("tune.") for change in changes) and not run._has_tuned():
-            run.change_tune(config.tune)
-            return run
-        raise UserError(
-            f"run folder: {folder} was made with another config ({'; '.join(changes)}); "
-            "use another --out, or --fresh to start over"
-        )
-    return Run(folder, stored)
+    run = Run(folder, stored)
+    if config is None or not (changes := difference(stored, config)):
+        return run
+    if not run._has_results():
+        write_text(stored_path, dump_config(config))
+        return Run(folder, config)
+    if all(one.startswith(("tune.", "locate.")) for one in changes) and not run._has_tuned():
+        run.change_settings(config)
+        return run
+    raise UserError(
+        f"run folder: {folder} was made with another config ({'; '.join(changes)}); "
+        "use another --out, or --fresh to start over"
+    )
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a run wrote; whatever else lies there is not ours."""
+    for name in OWN:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def check_room(folder: Path, need_bytes: int = 200_000_000) -> None:

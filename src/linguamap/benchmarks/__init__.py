@@ -79,7 +79,7 @@ def load_benchmark(
     """
     for code in languages:
         get_language(code)
-    _check_name(name)
+    check_name(name)
     if name.endswith(".jsonl"):
         kind, sources = own_items(Path(name), split, languages)
         benchmark = align(Path(name).stem, kind, split, languages, sources)
@@ -185,7 +185,8 @@ def _with_exemplars(half: Benchmark, exemplars: Benchmark) -> Benchmark:
     )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a benchmark that there is not, or a .jsonl file that does not exist."""
     base = name.partition(":")[0]
     variants: tuple[str, ...] = ()
     if base == "mmlu":

@@ -9,6 +9,7 @@ ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from linguamap.records import UserError
 from linguamap.steering import Steering
+from linguamap.store import read_json
 from linguamap.tuning.checkpoint import load_tensors, save_tensors
 from linguamap.tuning.layers import is_tied, untie_head
 
@@ -64,8 +66,12 @@ class Delta:
         return {(int(key[1]), key[2]): self.tensors[name] for name, key in keys.items()}
 
 
-def save_delta(path: Path, delta: Delta) -> int:
-    """Write a delta atomically; returns the file's size in bytes."""
+def save_delta(path: Path, delta: Delta) -> dict[str, Any]:
+    """Write a delta atomically.
+
+    Returns:
+        ``delta_bytes`` and ``delta_sha256`` of the file, to be kept in ``tuning.json`` beside it.
+    """
     facts = {
         "format": FORMAT,
         "base": json.dumps(delta.base),
@@ -76,23 +82,32 @@ def save_delta(path: Path, delta: Delta) -> int:
         "strength": json.dumps(delta.strength),
     }
     save_tensors(path, {name: t.contiguous() for name, t in delta.tensors.items()}, facts)
-    return path.stat().st_size
+    return {"delta_bytes": path.stat().st_size, "delta_sha256": _sha256(path)}
 
 
 def read_delta(path: Path) -> Delta:
-    """Read a delta.
+    """Read a delta whose bytes are those that ``tuning.json`` beside it vouches for.
+
+    Where it does not (of an older version, or not there), at least all values must be finite.
 
     Raises:
-        UserError: the file is missing, broken, or no delta.
+        UserError: the file is missing, damaged, broken, or no delta.
     """
     try:
-        tensors, facts = load_tensors(Path(path))
+        noted = _noted_sha256(path)
+        if noted is not None and _sha256(path) != noted:
+            raise UserError(
+                f"delta: {path} is damaged (its SHA-256 is not the one in tuning.json); tune again"
+            )
+        tensors, facts = load_tensors(path)
         if facts.get("format") != FORMAT:
             raise UserError(
                 f"delta: {path} is a safetensors file, but no delta of this version "
                 f"(format {facts.get('format')!r}, wanted {FORMAT!r}); use a run's "
                 "tuned/delta.safetensors"
             )
+        if noted is None:
+            _check_finite(tensors, path)
         return Delta(
             tensors=tensors,
             base=json.loads(facts["base"]),
@@ -176,6 +191,28 @@ def new_weights(delta: Delta, parameters: Mapping[str, nn.Parameter]) -> dict[st
             )
         weights[base] = value.to(parameter.dtype)
     return weights
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _noted_sha256(path: Path) -> str | None:
+    """What ``tuning.json`` says of the run's delta in its folder, if it does."""
+    beside = path.with_name("tuning.json")
+    if path.name != "delta.safetensors" or not beside.is_file():
+        return None
+    tuning = read_json(beside)
+    return tuning.get("delta_sha256") if isinstance(tuning, dict) else None
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(
+                f"delta: {path} is damaged ({name} holds values that are not finite); tune again"
+            )
 
 
 def _title(identity: Mapping[str, Any]) -> str:

@@ -170,7 +170,7 @@ def check_examples(examples: Sequence[TrainingExample], lm: LanguageModel) -> No
     Raises:
         UserError: the first few such examples.
     """
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
+    limit = lm.max_positions
     empty = [e.example_id for e in examples if not any(e.loss_mask[1:])]
     if empty:
         raise UserError(f"tune: no token to train on in {_some(empty)}; give them an answer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +153,8 @@ def tune(
         trainable.untied,
         trainable.lora_scale,
     )
-    size = save_delta(out / "delta.safetensors", delta)
-    tuning = _tuning(config, trainable, trainer, size, seed) | {
+    written = save_delta(out / "delta.safetensors", delta)
+    tuning = _tuning(config, trainable, trainer, written, seed) | {
         "precision": precision.name,
         "build_seconds": build_seconds,
         **_cache_facts(cache),
@@ -262,7 +262,11 @@ def _facts(
 
 
 def _tuning(
-    config: TuneConfig, trainable: Trainable, trainer: Trainer, size: int, seed: int
+    config: TuneConfig,
+    trainable: Trainable,
+    trainer: Trainer,
+    written: Mapping[str, Any],
+    seed: int,
 ) -> dict[str, Any]:
     state, data = trainer.state, trainer.data
     counted = sum(data.examples[index].n_counted for index in data.training)
@@ -279,7 +283,7 @@ def _tuning(
         "validation_loss": state.validation_loss,
         "best_epoch": state.best_epoch,
         "stopped": state.stopped,
-        "delta_bytes": size,
+        **written,
         "seed": seed,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size * config.accumulation,

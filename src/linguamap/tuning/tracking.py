@@ -52,7 +52,7 @@ def open_tracker(name: TrackerName, out: Path, config: Mapping[str, Any], step: 
         config: settings to keep with the curves.
         step: finished steps; what a killed training noted after it is hidden again.
     Raises:
-        UserError: the library is not installed.
+        UserError: the library is not installed, or the tracker cannot start.
     """
     if name == "none":
         return Tracker()
@@ -63,10 +63,16 @@ def open_tracker(name: TrackerName, out: Path, config: Mapping[str, Any], step: 
     PartialState()  # the trackers ask it which process they are in
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     made: Any
-    if name == "tensorboard":
-        made = TensorBoardTracker("tensorboard", out, purge_step=step + 1)
+    try:
+        if name == "tensorboard":
+            made = TensorBoardTracker("tensorboard", out, purge_step=step + 1)
+        else:
+            made = WandBTracker("linguamap", dir=str(out), config=dict(config))
         made.start()
-    else:
-        made = WandBTracker("linguamap", dir=str(out), config=dict(config))
-        made.start()
+    except Exception as error:  # no login, no network, no room: the libraries' own classes
+        line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        advice = "run wandb login, or " if name == "wandb" else ""
+        raise UserError(
+            f"tune: tracker {name} cannot start ({line}); {advice}set tune.tracker=none"
+        ) from error
     return Tracker(made)

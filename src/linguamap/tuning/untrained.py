@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from linguamap.config import RunConfig, TuneConfig
-from linguamap.generate import encode
+from linguamap.generate import check_length, encode
 from linguamap.model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
@@ -66,8 +66,8 @@ def steer(
         chosen,
         strength=strength,
     )
-    size = save_delta(out / "delta.safetensors", delta)
-    return _common(lm, config, chosen, out, size, seed) | {
+    written = save_delta(out / "delta.safetensors", delta)
+    return _common(lm, config, chosen, out, written, seed) | {
         "strength": strength,
         "strength_source": source,
         "strength_losses": losses or None,
@@ -88,19 +88,20 @@ def few_shot(
     Raises:
         UserError: a prompt with its examples is longer than the model reads.
     """
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(encode(lm, prompts, config.model), key=lambda one: len(one.token_ids))
-    need = len(longest.token_ids) + config.evaluate.max_new_tokens
-    if limit is not None and need > limit:
-        raise UserError(
-            f"few_shot: {longest.prompt.prompt_id} with {len(longest.prompt.shots)} examples takes "
-            f"{need} tokens with its answer, the model reads {limit}; lower tune.shots"
-        )
-    size = save_delta(
+    encoded = encode(lm, prompts, config.model)
+    longest = max(encoded, key=lambda one: len(one.token_ids))
+    check_length(
+        lm,
+        [longest],
+        config.evaluate.max_new_tokens,
+        advice=f"it holds {len(longest.prompt.shots)} examples: lower tune.shots",
+        stage="few_shot",
+    )
+    written = save_delta(
         out / "delta.safetensors", Delta({}, dict(lm.identity), "few_shot", layers=())
     )
     write_text(out / "sample.txt", longest.prompt.text + "\n")
-    return _common(lm, config.tune, (), out, size, config.seed) | {
+    return _common(lm, config.tune, (), out, written, config.seed) | {
         "shots": config.tune.shots,
         "fewest_shots": min(len(prompt.shots) for prompt in prompts),
         "longest_prompt_tokens": len(longest.token_ids),
@@ -112,7 +113,7 @@ def _common(
     config: TuneConfig,
     layers: tuple[int, ...],
     out: Path,
-    size: int,
+    written: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
     """The fields of ``tuning.json`` that every method has, and an empty log."""
@@ -130,6 +131,6 @@ def _common(
         "validation_loss": [],
         "best_epoch": None,
         "stopped": None,
-        "delta_bytes": size,
+        **written,
         "seed": seed,
     }

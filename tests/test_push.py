@@ -228,7 +228,8 @@ def test_what_cannot_be_published_is_refused(run: Run) -> None:
     (run.folder / "after" / "summary.json").unlink()
     with pytest.raises(UserError, match="has no answers after tuning"):
         write_upload(run, REPO)
-    save_delta(path, Delta({}, delta.base, "few_shot", ()))
+    written = save_delta(path, Delta({}, delta.base, "few_shot", ()))
+    put(path.with_name("tuning.json"), written)
     with pytest.raises(UserError, match="few_shot changes nothing in the model"):
         write_upload(run, REPO)
     path.unlink()

@@ -11,7 +11,6 @@ from typing import Any
 from linguamap.benchmarks import check_name, load_benchmark
 from linguamap.config import RunConfig
 from linguamap.languages import get_language
-from linguamap.loading import weights_source
 from linguamap.records import Benchmark, Prompt, Split, UserError
 from linguamap.scenarios import render_all
 
@@ -23,6 +22,8 @@ def check_names(config: RunConfig) -> None:
         UserError: an unknown language or benchmark, a model folder or file of training texts that does
             not exist, or blocks for a method that takes none.
     """
+    from linguamap.loading import weights_source  # here, since it loads torch
+
     for code in config.languages:
         get_language(code)
     for name in config.data.benchmarks:

@@ -203,6 +203,7 @@ def test_a_model_without_a_usable_cache_is_probed_but_for_the_handover(
 ) -> None:
     """Regression: the handover ended in a traceback."""
     lm = tiny_lm(kind)
+    lm.model.config.max_position_embeddings = 1024  # none of them has learned positions
     verify_model(lm)
     few = config("probe.texts=generated", "probe.similarity_items=4", "evaluate.max_new_tokens=2")
     facts = run_probe(lm, [p for p in prompts if p.kind == "sums"], few, IDENTIFIER, tmp_path)

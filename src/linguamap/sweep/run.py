@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from linguamap.config import TuneConfig
-from linguamap.locate import read_layers
 from linguamap.progress import Progress
 from linguamap.records import UserError
-from linguamap.store import Run
+from linguamap.store import Run, read_json
 from linguamap.sweep.child import run_stages
 from linguamap.sweep.folders import (
     BASE_STAGES,
@@ -59,7 +58,7 @@ def run_sweep(base: Run, request: SweepRequest, progress: Progress) -> dict[str,
     """
     if not all(base.is_done(stage) for stage in BASE_STAGES):
         run_stages(base.folder, BASE_STAGES, None, progress)
-    located = read_layers(base.folder / "layers.json")
+    located = read_json(base.folder / "layers.json")
     tune = request.tune
     seed = base.config.seed if tune.seed is None else tune.seed
     variants = expand(

@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
 def _prompts(options: argparse.Namespace) -> list[str]:
     """MGSM's questions in linguamap's words, as many of each language."""
     from linguamap.benchmarks import load_benchmark
-    from linguamap.scenarios import render_all
+    from linguamap.prompts.scenarios import render_all
 
     languages = options.languages.split(",")
     benchmark = load_benchmark("mgsm", languages, "test", Path(options.data))
@@ -120,8 +120,8 @@ def _child(options: argparse.Namespace) -> None:
 def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:
     started = time.perf_counter()
     from linguamap.config import EvaluateConfig, ModelConfig
-    from linguamap.generate import generate
-    from linguamap.model import load_model
+    from linguamap.generation.local import generate
+    from linguamap.models.language_model import load_model
     from linguamap.records import Completion, Part, Prompt
 
     lm = load_model(ModelConfig(name=options.model, dtype=options.dtypes, chat="no"))
@@ -163,7 +163,7 @@ def _lm_eval(options: argparse.Namespace, prompts: list[str]) -> Row:
 
     name = options.model
     if name == "starter":
-        from linguamap.starter import starter_folder
+        from linguamap.models.starter import starter_folder
 
         name = str(starter_folder())
     device = "cuda" if torch.cuda.is_available() else "cpu"

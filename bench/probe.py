@@ -103,9 +103,9 @@ def _texts(options: argparse.Namespace, length: int) -> list[Row]:
     from transformers import AutoTokenizer
 
     from linguamap.benchmarks import load_benchmark
-    from linguamap.lens_text import LensText, encode_texts
-    from linguamap.probe_texts import lens_prompts
-    from linguamap.scenarios import render_all
+    from linguamap.probes.lens_text import LensText, encode_texts
+    from linguamap.probes.texts import lens_prompts
+    from linguamap.prompts.scenarios import render_all
 
     languages = options.languages.split(",")
     kinds = [load_benchmark(name, languages, "train") for name in ("sums", "choice", "passage")]
@@ -138,7 +138,7 @@ def _source(options: argparse.Namespace) -> str:
     """What Transformers calls the model."""
     if options.model != "starter":
         return str(options.model)
-    from linguamap.starter import starter_folder
+    from linguamap.models.starter import starter_folder
 
     return str(starter_folder())
 
@@ -188,10 +188,10 @@ def _linguamap(options: argparse.Namespace, texts: list[Row]) -> Row:
     import pyarrow as pa
 
     from linguamap.config import ModelConfig
-    from linguamap.headscan import TopTokens, state_bytes
-    from linguamap.layer_reading import read_texts
-    from linguamap.lens_text import EncodedText, LensText
-    from linguamap.model import load_model
+    from linguamap.models.language_model import load_model
+    from linguamap.probes.layer_reading import read_texts
+    from linguamap.probes.lens_text import EncodedText, LensText
+    from linguamap.probes.logit_scan import TopTokens, state_bytes
 
     class Ids:
         """Keeps what was read, by text and layer."""
@@ -240,8 +240,8 @@ def _floor(options: argparse.Namespace, lm: Any, texts: list[Row], n_layers: int
     """Seconds of the head products alone, in full blocks, and of the blocks' forward passes."""
     import torch
 
-    from linguamap.headscan import BLOCK_ROWS, scan_head
-    from linguamap.lens_text import right_padded
+    from linguamap.probes.lens_text import right_padded
+    from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head
 
     rows = torch.randn((BLOCK_ROWS, lm.d_model), device=lm.device).to(lm.dtype)
     best = min(_seconds(lambda: scan_head(lm.structure, rows, [])) for _ in range(5))
@@ -261,8 +261,8 @@ def _identifier_seconds(
     options: argparse.Namespace, lm: Any, by_text: list[list[list[int]]]
 ) -> float:
     """Seconds to cut the arg-max texts into words and to identify each different word."""
-    from linguamap.langid import make_identifier
     from linguamap.languages import words
+    from linguamap.scoring.language_id import make_identifier
 
     identifier = make_identifier("lingua", options.languages.split(","))
     identifier.identify_words(["warm"])

@@ -108,7 +108,7 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_linguamap(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from linguamap.config import ModelConfig, TuneConfig
-    from linguamap.model import load_model
+    from linguamap.models.language_model import load_model
     from linguamap.tuning import parse_layers, tune
     from linguamap.tuning.batches import TrainingExample
 
@@ -261,7 +261,7 @@ def model_folder(name: str, scratch: Path) -> Path:
     """A folder with weights and tokenizer: the starter, a random 30-block Llama, or as given."""
     if name not in ("starter", "llama30"):
         return Path(name)
-    from linguamap.starter import starter_folder
+    from linguamap.models.starter import starter_folder
 
     starter = starter_folder()
     if name == "starter":
@@ -359,7 +359,7 @@ def peak_memory() -> int:
 
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
-    from linguamap.store import peak_memory_bytes
+    from linguamap.run.folder import peak_memory_bytes
 
     return peak_memory_bytes()
 

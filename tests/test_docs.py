@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from linguamap.cli import app
+from linguamap.cli.main import app
 from linguamap.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,7 +89,7 @@ def test_formulas_are_drawn_without_a_script(site: Path) -> None:
 
 def test_docstrings_come_with_their_sections(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
-    start = text.index('id="linguamap.lens.language_lens"')
+    start = text.index('id="linguamap.probes.lens.language_lens"')
     entry = text[start : text.index("<h4", start)]
     assert all(f"{section}:" in entry for section in ("Parameters", "Returns", "Raises"))
     returned = entry[entry.index("Returns:") : entry.index("Raises:")]

@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from docs_blocks import (
     PAGES,
     ROOT,
@@ -37,10 +36,11 @@ from docs_blocks import (
     words_of,
 )
 from fake_server import chat, completion, fake_server
+from tiny import save_tiny
+
 from linguamap.benchmarks.own import Row
 from linguamap.config import RunConfig, load_config
 from linguamap.languages import load_languages
-from tiny import save_tiny
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 KINDS = {

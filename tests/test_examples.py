@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy.stats import binomtest
-
 from fake_run import write_fake_run
+from scipy.stats import binomtest
 from tiny import save_tiny
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

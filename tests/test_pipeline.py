@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from linguamap.store import STAGES, read_rows
 from tiny import save_tiny
+
+from linguamap.run.folder import STAGES, read_rows
 
 pytestmark = pytest.mark.slow
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import save_tiny
 
 from linguamap.report import write_report
-from linguamap.store import STAGES, read_rows
+from linguamap.run.folder import STAGES, read_rows
 from test_pipeline import call, command, load, settings
-from tiny import save_tiny
 
 pytestmark = pytest.mark.slow
 

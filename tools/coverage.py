@@ -1,9 +1,9 @@
 """How often does the boundary's interval cover the truth? A simulation on planted curves.
 
-    PYTHONPATH=src:tests python tools/coverage.py                 # all settings, 400 runs each
-    PYTHONPATH=src:tests python tools/coverage.py --runs 20       # a short try
+    PYTHONPATH=src:tests/support python tools/coverage.py                 # all settings, 400 runs each
+    PYTHONPATH=src:tests/support python tools/coverage.py --runs 20       # a short try
 
-Curves with a known turn are drawn item by item (``tests/planted.py``), :func:`locate_layers` is run on
+Curves with a known turn are drawn item by item (``tests/support/planted.py``), :func:`locate_layers` is run on
 each draw, and the share of intervals that hold the truth is printed as rows of a Markdown table, with
 its Wilson interval. The truth is where the rule puts the boundary on the planted curves without noise:
 a turn that is sharper than the layers' grid lies somewhere between two layers, and the rule
@@ -18,12 +18,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from planted import Planted, lens_table, similarity_table
 
 from linguamap.config import LocateConfig
-from linguamap.locate import WEIGHTS, locate_layers
-from linguamap.phases import half_fall, last_crossing, plateau_start
-from linguamap.stats import wilson
-from planted import Planted, lens_table, similarity_table
+from linguamap.probes.change_points import half_fall, last_crossing, plateau_start
+from linguamap.probes.locate import WEIGHTS, locate_layers
+from linguamap.scoring.stats import wilson
 
 BLOCK_PARAMETERS, TOTAL_PARAMETERS = 2, 100
 

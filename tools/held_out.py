@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from linguamap.compare import compare_answers
-from linguamap.store import read_rows
+from linguamap.run.folder import read_rows
+from linguamap.scoring.compare import compare_answers
 
 Row = dict[str, Any]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linguamap.stats import (
+from linguamap.scoring.stats import (
     Difference,
     mcnemar,
     paired_bootstrap,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from linguamap.plan import Machine, Work, measure, plan, shown
+from linguamap.share.plan import Machine, Work, measure, plan, shown
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 CONFIGS = {

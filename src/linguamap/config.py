@@ -154,11 +154,11 @@ class TuneConfig(Section):
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
     data: str | None = None
     """Training examples; None takes the run's training items. ``gsm_symbolic`` (in ``data.folder``), a
-    folder in its form, or a .jsonl file in one of the two forms of :mod:`linguamap.tuning.userdata`."""
+    folder in its form, or a .jsonl file in one of the two forms of :mod:`linguamap.tuning.data.user_texts`."""
     examples: int | None = Field(800, ge=1)
     tasks: bool = True
     """False leaves out every example with a task to solve, so that only the language is trained; of
-    the run's own items their texts are then continued, see :mod:`linguamap.tuning.language_only`."""
+    the run's own items their texts are then continued, see :mod:`linguamap.tuning.data.language_only`."""
     teacher: str | None = None
     """URL of an OpenAI-compatible server whose model writes the reasoning of the training items."""
     teacher_model: str | None = None

@@ -18,18 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.config import ScoreConfig
-from linguamap.gold import Gold, gold_from_items
-from linguamap.identifier_check import measured_for_run
-from linguamap.langid import Identifier, make_identifier
-from linguamap.lcb import EnglishWords, english_words_at_hand
-from linguamap.manifest import write_manifest
-from linguamap.processes import Processes
 from linguamap.progress import Progress, silent
+from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.rescore import answers_name, rejudge_run, shards, stored_answers
-from linguamap.run_items import RunItems, describe
-from linguamap.score import judge, summarise
-from linguamap.store import (
+from linguamap.run.folder import (
     Run,
     append_rows,
     read_json,
@@ -37,10 +29,18 @@ from linguamap.store import (
     write_json,
     write_rows,
 )
+from linguamap.run.manifest import write_manifest
+from linguamap.run.processes import Processes
+from linguamap.scoring.identifier_accuracy import measured_for_run
+from linguamap.scoring.labelled_texts import Gold, gold_from_items
+from linguamap.scoring.language_id import Identifier, make_identifier
+from linguamap.scoring.lcb import EnglishWords, english_words_at_hand
+from linguamap.scoring.rescore import answers_name, rejudge_run, shards, stored_answers
+from linguamap.scoring.score import judge, summarise
 
 if TYPE_CHECKING:
-    from linguamap.model import LanguageModel
-    from linguamap.tuning.data import TuningData
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.tuning.data.gather import TuningData
 
 UNTRAINED = ("steer", "few_shot")
 """Methods that change no weight, so that there is nothing to probe again."""
@@ -154,7 +154,7 @@ class Pipeline:
                     "evaluate: a server answers many requests at once; start one process, and "
                     "raise evaluate.concurrency instead"
                 )
-            from linguamap.endpoint import answer_over_endpoint
+            from linguamap.generation.endpoint import answer_over_endpoint
 
             record = self.run.path("before", "endpoint.json")
             return functools.partial(
@@ -162,7 +162,7 @@ class Pipeline:
                 chat=read_json(record)["chat"] == "yes" if record.exists() else None,
                 settled=lambda chat: write_json(record, {"chat": "yes" if chat else "no"}),
             )
-        from linguamap.generate import generate
+        from linguamap.generation.local import generate
 
         return functools.partial(generate, model(), share=self.processes.share)
 
@@ -234,8 +234,8 @@ class Pipeline:
             self.report()
 
     def _probe(self) -> None:
-        from linguamap.grid import write_grids
-        from linguamap.probe import run_probe
+        from linguamap.probes.run_probes import run_probe
+        from linguamap.probes.token_grid import write_grids
 
         run_probe(
             self.model,
@@ -258,7 +258,7 @@ class Pipeline:
         )
 
     def _locate(self) -> None:
-        from linguamap.locate import locate
+        from linguamap.probes.locate import locate
 
         layers = locate(self.run.folder / "probe", self.run.config.locate, self.run.config.seed)
         write_json(self.run.path("layers.json"), layers)
@@ -303,7 +303,7 @@ class Pipeline:
 
     def _blocks_to_tune(self) -> tuple[tuple[int, ...], str]:
         """The blocks, and why these: named in the config, located, or the last ones instead."""
-        from linguamap.locate import read_layers
+        from linguamap.probes.locate import read_layers
         from linguamap.tuning import parse_layers
 
         config = self.run.config
@@ -318,8 +318,8 @@ class Pipeline:
         return tuple(located["fallback_layers"]), f"fallback: {reason}"
 
     def _probe_after(self) -> None:
-        from linguamap.grid import write_grids
-        from linguamap.probe import change_outside, run_probe
+        from linguamap.probes.run_probes import change_outside, run_probe
+        from linguamap.probes.token_grid import write_grids
 
         identifier = self._probing_identifier()
         run_probe(
@@ -366,7 +366,7 @@ class Pipeline:
         )
 
     def _compare(self) -> None:
-        from linguamap.compare import compare_answers
+        from linguamap.scoring.compare import compare_answers
 
         comparison = compare_answers(
             read_rows(self.run.folder / "before" / "answers.jsonl"),
@@ -397,7 +397,7 @@ class Pipeline:
     @cached_property
     def model(self) -> LanguageModel:
         """The model as it is."""
-        from linguamap.model import load_model
+        from linguamap.models.language_model import load_model
 
         lm = load_model(self.run.config.model)
         if self.processes.rank == 0:
@@ -406,7 +406,7 @@ class Pipeline:
 
     @cached_property
     def _tuned_model(self) -> LanguageModel:
-        from linguamap.model import load_model
+        from linguamap.models.language_model import load_model
 
         return load_model(
             self.run.config.model, delta=self.run.folder / "tuned" / "delta.safetensors"
@@ -433,7 +433,7 @@ class Pipeline:
 
     @cached_property
     def _prompts_with_shots(self) -> list[Prompt]:
-        from linguamap.fewshot import with_shots
+        from linguamap.prompts.few_shot import with_shots
 
         config = self.run.config
         examples = self.tuning_data.prompts
@@ -442,7 +442,7 @@ class Pipeline:
     @cached_property
     def tuning_data(self) -> TuningData:
         """Examples with worked answers for tuning, spread over kinds, scenarios and languages."""
-        from linguamap.tuning.data import gather
+        from linguamap.tuning.data.gather import gather
 
         return gather(
             self.run.config,

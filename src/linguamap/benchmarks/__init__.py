@@ -23,7 +23,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from linguamap import draw
+from linguamap import seeding
 from linguamap.benchmarks import hub, local
 from linguamap.benchmarks.align import Sources, align, describe_use
 from linguamap.benchmarks.mmlu import FAMILIES, load_mmlu
@@ -161,7 +161,7 @@ def _half(
         return tuple(
             dataclasses.replace(item, split=split)
             for item in items
-            if (draw.number("half", item.group or item.item_id) % 2 == 0) == (split == "train")
+            if (seeding.number("half", item.group or item.item_id) % 2 == 0) == (split == "train")
         )
 
     half = dataclasses.replace(

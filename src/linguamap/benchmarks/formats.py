@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from linguamap.benchmarks.files import csv_rows, json_rows, lines, parquet_rows
+from linguamap.benchmarks.reading import csv_rows, json_rows, lines, parquet_rows
 from linguamap.benchmarks.rows import (
     Origin,
     Reading,

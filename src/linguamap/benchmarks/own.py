@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from linguamap.benchmarks.align import Sources
-from linguamap.benchmarks.files import json_rows
 from linguamap.benchmarks.formats import first_fault
+from linguamap.benchmarks.reading import json_rows
 from linguamap.benchmarks.rows import (
     Origin,
     Reading,

@@ -11,15 +11,15 @@ import torch
 from linguamap.config import RunConfig
 from linguamap.explore.items import ENGLISH
 from linguamap.explore.variants import Variants, When
-from linguamap.generate import encode, generate
-from linguamap.grid import TokenGrid, token_grid
-from linguamap.handover import NextTokens, Twins, handover, next_tokens, supports_handover
-from linguamap.langid import Identifier
-from linguamap.lens_text import LensText
-from linguamap.model import LanguageModel
-from linguamap.probe_texts import with_answer
+from linguamap.generation.local import encode, generate
+from linguamap.models.language_model import LanguageModel
+from linguamap.probes.handover import NextTokens, Twins, handover, next_tokens, supports_handover
+from linguamap.probes.lens_text import LensText
+from linguamap.probes.texts import with_answer
+from linguamap.probes.token_grid import TokenGrid, token_grid
 from linguamap.records import Completion, Part, Prompt, UserError
-from linguamap.score import judge
+from linguamap.scoring.language_id import Identifier
+from linguamap.scoring.score import judge
 
 MAX_CHARACTERS = 40_000
 MAX_TOKENS = 4096
@@ -50,7 +50,7 @@ class Reading:
 
     Attributes:
         row: the judged answer, as a line of ``answers.jsonl``.
-        handover: rows of :data:`linguamap.handover.ITEMS_SCHEMA`.
+        handover: rows of :data:`linguamap.probes.handover.ITEMS_SCHEMA`.
         next_tokens: the handover to the English twin as a curve; None where it cannot tell.
         missing: part -> why it will not come.
     """

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from linguamap.model import LanguageModel
-from linguamap.steering import Steering
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.steering import Steering
 from linguamap.tuning.delta import check_base, new_weights, read_delta
 from linguamap.tuning.layers import is_tied, untie_head
 

@@ -3,6 +3,6 @@
 Everything here is drawn from the files of a run folder alone; no model is loaded.
 """
 
-from linguamap.report.page import write_report
+from linguamap.report.run_page import write_report
 
 __all__ = ["write_report"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from linguamap.records import OUTCOMES, PartName
-from linguamap.report.loading import Json, RunData, Table
+from linguamap.report.run_values import Json, RunData, Table
 
 BUDGET_BYTES = 6_000_000
 """Room for the answers; the rest of the page stays well below 2 MB."""

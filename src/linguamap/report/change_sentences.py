@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from linguamap.report.loading import Json, RunData, list_at, object_at
 from linguamap.report.naming import (
     SCENARIO_PHRASES,
     change_figures,
@@ -18,8 +17,9 @@ from linguamap.report.naming import (
     spans,
 )
 from linguamap.report.rates import Case, is_number, own_rows
+from linguamap.report.run_values import Json, RunData, list_at, object_at
 from linguamap.report.sentences import MOST_NAMED, Number, Piece, Sentence, figure, weakest
-from linguamap.stats import paired_bootstrap
+from linguamap.scoring.stats import paired_bootstrap
 
 
 def change(data: RunData, found: list[Case]) -> list[Sentence]:

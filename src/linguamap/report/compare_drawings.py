@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from linguamap.records import OUTCOMES, Rate
 from linguamap.report.curve_data import late_start, lens_curves, n_layers
-from linguamap.report.loading import Json, RunData
 from linguamap.report.naming import (
     OUTCOME_NAMES,
     language_name,
@@ -19,6 +18,7 @@ from linguamap.report.naming import (
     scenario_name,
 )
 from linguamap.report.rates import Case, cases
+from linguamap.report.run_values import Json, RunData
 from linguamap.report.svg import el
 
 ROW = 11

@@ -21,7 +21,6 @@ from linguamap.report.compare_words import cautions, sentences, title
 from linguamap.report.curve_data import n_layers
 from linguamap.report.frame import digest, environment, script_of, style_of
 from linguamap.report.lens_words import texts_read
-from linguamap.report.loading import Json, RunData, read_run
 from linguamap.report.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
@@ -35,8 +34,9 @@ from linguamap.report.naming import (
 )
 from linguamap.report.rates import headline_rates, is_number
 from linguamap.report.repeat import commands
+from linguamap.report.run_values import Json, RunData, read_run
 from linguamap.report.sentences import Number, figure
-from linguamap.store import replacing
+from linguamap.run.folder import replacing
 
 SCRIPTS = ("frame.js", "compare.js")
 STYLES = ("style.css", "figures.css", "compare.css")
@@ -51,7 +51,7 @@ def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path
 
     Args:
         folders: the run folders, in the order of the comparison, its reference first.
-        comparison: what :func:`linguamap.compare_runs.compare_runs` gives for them.
+        comparison: what :func:`linguamap.scoring.compare_runs.compare_runs` gives for them.
         path: the file to write.
     Returns:
         ``path``.

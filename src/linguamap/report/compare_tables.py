@@ -7,9 +7,9 @@ from typing import Any
 
 from linguamap.config import RunConfig
 from linguamap.report.compare_drawings import RunView
-from linguamap.report.loading import Json
 from linguamap.report.naming import STAGE_NAMES, duration, size
 from linguamap.report.rates import is_number
+from linguamap.report.run_values import Json
 
 NO_FIGURE = "\N{EN DASH}"
 

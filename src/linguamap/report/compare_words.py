@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linguamap.report.compare_drawings import RunView
-from linguamap.report.loading import Json
 from linguamap.report.naming import change_figures, count, joined, p_value, points
 from linguamap.report.rates import is_number
+from linguamap.report.run_values import Json
 from linguamap.report.sentences import Number, Sentence
 
 MEASURES = (("language_consistency", "language consistency"), ("task_accuracy", "task accuracy"))

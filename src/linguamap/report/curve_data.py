@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from linguamap.report.curve_readings import overtakings
-from linguamap.report.loading import Json, RunData, Table, object_at
 from linguamap.report.rates import is_number
+from linguamap.report.run_values import Json, RunData, Table, object_at
 
 MAX_PAIRS = 28
 """Language pairs above which only those with English (or the first language) are embedded."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linguamap.report.loading import Table
+from linguamap.report.run_values import Table
 
 MIN_PROMPTS = 8
 """Below this many prompts a language, a share of one half says too little to be put into words."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
-from linguamap.report.loading import RunData, read_run
-from linguamap.store import replacing
+from linguamap.report.run_values import RunData, read_run
+from linguamap.run.folder import replacing
 
 if TYPE_CHECKING:
     from linguamap.report.plotting import Drawing, Style

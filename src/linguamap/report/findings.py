@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from linguamap.report.benchmark_rows import languages_without_items
 from linguamap.report.change_sentences import change, overall_difference
-from linguamap.report.loading import RunData, Table, object_at
 from linguamap.report.naming import language_name, model_title, number_word, percent
 from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows, rate_of
+from linguamap.report.run_values import RunData, Table, object_at
 from linguamap.report.sentences import (
     Sentence,
     behaviour,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from linguamap.report.answer_table import embed_json
-from linguamap.report.loading import Json, RunData, list_at
 from linguamap.report.rates import is_number
+from linguamap.report.run_values import Json, RunData, list_at
 
 BUDGET_BYTES = 1_200_000
 """Room for the grids of all prompts; those that do not fit are left out and counted."""

@@ -16,9 +16,9 @@ from matplotlib.patches import Patch, Rectangle
 from linguamap.report.colours import language_inks
 from linguamap.report.curve_data import late_start
 from linguamap.report.grid_data import CELL, grid_data
-from linguamap.report.loading import Json, RunData
 from linguamap.report.naming import language_name
 from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style, fonts, glyphs
+from linguamap.report.run_values import Json, RunData
 
 PLAIN_SCRIPTS = (
     "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "CJK", "HIRAGANA", "KATAKANA", "HANGUL",

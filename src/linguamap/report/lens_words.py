@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from linguamap.report.loading import RunData, object_at
 from linguamap.report.naming import count
 from linguamap.report.rates import is_number
+from linguamap.report.run_values import RunData, object_at
 
 SAME_TO_THE_EYE = 0.10
 """Maps before and after whose shares nowhere differ by more than this are not drawn twice at the top."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from linguamap.lcb import harmonic_mean
 from linguamap.records import Rate
-from linguamap.report.loading import RunData, Table
 from linguamap.report.naming import language_name, percent, percent_range
 from linguamap.report.rates import is_number, own_rows, share
-from linguamap.stats import paired_bootstrap
+from linguamap.report.run_values import RunData, Table
+from linguamap.scoring.lcb import harmonic_mean
+from linguamap.scoring.stats import paired_bootstrap
 
 NO_FIGURE = "\N{EN DASH}"
 

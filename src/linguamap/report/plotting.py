@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from linguamap.report.colours import Ink
-from linguamap.report.loading import Json
+from linguamap.report.run_values import Json
 
 INK = "#22262b"
 GREY = "#8a8f94"

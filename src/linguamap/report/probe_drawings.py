@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from linguamap.report.colours import language_inks
 from linguamap.report.curve_data import curve_data
-from linguamap.report.loading import Json, RunData
 from linguamap.report.naming import language_name
 from linguamap.report.plotting import (
     DASHED,
@@ -28,6 +27,7 @@ from linguamap.report.plotting import (
     points_of,
     tuned_marks,
 )
+from linguamap.report.run_values import Json, RunData
 
 
 def lens(data: RunData, style: Style) -> Drawing | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from linguamap.records import OUTCOMES, Rate
-from linguamap.report.loading import Json, RunData, Table
-from linguamap.stats import clustered_rate, wilson
+from linguamap.report.run_values import Json, RunData, Table
+from linguamap.scoring.stats import clustered_rate, wilson
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linguamap.report.loading import RunData
+from linguamap.report.run_values import RunData
 
 
 def commands(data: RunData, config: str = "config.yaml", to: str = "again") -> list[str]:

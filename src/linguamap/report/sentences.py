@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from linguamap.records import Rate
 from linguamap.report.curve_data import handover_rows
 from linguamap.report.curve_readings import commitment, overtakings
-from linguamap.report.loading import RunData, Table, object_at
 from linguamap.report.naming import (
     EN_DASH,
     SCENARIO_PHRASES,
@@ -24,6 +23,7 @@ from linguamap.report.naming import (
     percent_range,
 )
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
+from linguamap.report.run_values import RunData, Table, object_at
 
 MANY_CUT = 0.1
 """From more cut answers than this share on the text says so."""

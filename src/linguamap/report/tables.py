@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from linguamap.records import OUTCOMES, Rate
-from linguamap.report.loading import Json, RunData, Table, list_at, object_at
 from linguamap.report.naming import (
     STAGE_NAMES,
     benchmark_name,
@@ -22,6 +21,7 @@ from linguamap.report.naming import (
     spans,
 )
 from linguamap.report.rates import cases, grouped, is_number, rate_of, tally
+from linguamap.report.run_values import Json, RunData, Table, list_at, object_at
 
 
 @dataclass(frozen=True)

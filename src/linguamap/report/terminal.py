@@ -12,7 +12,6 @@ from rich.text import Text
 from linguamap.records import Rate
 from linguamap.report.curve_readings import overtakings
 from linguamap.report.findings import find
-from linguamap.report.loading import Json, RunData, list_at, object_at, read_run
 from linguamap.report.naming import (
     EN_DASH,
     benchmark_name,
@@ -26,6 +25,7 @@ from linguamap.report.naming import (
     spans,
 )
 from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
+from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
 from linguamap.report.tables import evidence_rows, stage_rows
 
 NOTHING = EN_DASH

@@ -16,7 +16,7 @@ from typing import Any
 
 from linguamap.progress import Progress
 from linguamap.records import UserError
-from linguamap.store import open_run
+from linguamap.run.folder import open_run
 
 GRACE_SECONDS = 60.0
 """For a child that was asked to end: a training saves a checkpoint first."""
@@ -76,8 +76,8 @@ def _end(status: int) -> str:
 
 def _work(folder: Path, stages: Sequence[str], shared_cache: Path | None, send: Connection) -> None:
     """What the child does."""
-    from linguamap.heap import trimming
     from linguamap.pipeline import Pipeline
+    from linguamap.run.memory import trimming
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()

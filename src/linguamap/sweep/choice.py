@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from linguamap.compare import MEASURES
-from linguamap.stats import paired_difference, paired_test
+from linguamap.scoring.compare import MEASURES
+from linguamap.scoring.stats import paired_difference, paired_test
 
 Row = dict[str, Any]
 

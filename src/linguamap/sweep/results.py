@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from linguamap.compare import MEASURES
-from linguamap.store import Run, read_json, read_rows, write_json, write_text
+from linguamap.run.folder import Run, read_json, read_rows, write_json, write_text
+from linguamap.scoring.compare import MEASURES
 from linguamap.sweep.choice import RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
 from linguamap.sweep.table import markdown
@@ -146,7 +146,7 @@ def _write_picture(folder: Path, results: Row) -> None:
     for suffix in ("svg", "pdf", "png"):
         (folder / f"sweep.{suffix}").unlink(missing_ok=True)
     try:
-        from linguamap.sweep.drawing import write_picture
+        from linguamap.sweep.chart import write_picture
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from linguamap.compare import MEASURES
+from linguamap.scoring.compare import MEASURES
 
 Row = dict[str, Any]
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linguamap.langid import Identifier, make_identifier
 from linguamap.languages import LANGUAGES, words
+from linguamap.models.structure import Structure
 from linguamap.records import UserError
-from linguamap.structure import Structure
+from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.tuning.batches import TrainingExample
 
 POSITION_BLOCK = 128

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from linguamap.file_modes import take_usual_mode
-from linguamap.store import replacing
+from linguamap.run.file_modes import take_usual_mode
+from linguamap.run.folder import replacing
 from linguamap.tuning.precision import Masters
 from linguamap.tuning.slices import slice_like, whole
 

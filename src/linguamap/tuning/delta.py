@@ -20,14 +20,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from linguamap.models.steering import Steering
 from linguamap.records import UserError
-from linguamap.steering import Steering
-from linguamap.store import read_json
+from linguamap.run.folder import read_json
 from linguamap.tuning.checkpoint import load_tensors, save_tensors
 from linguamap.tuning.layers import is_tied, untie_head
 
 if TYPE_CHECKING:
-    from linguamap.model import LanguageModel
+    from linguamap.models.language_model import LanguageModel
 
 FORMAT = "linguamap-delta-1"
 UNTRAINED = ("steer", "few_shot")

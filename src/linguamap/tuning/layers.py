@@ -15,7 +15,7 @@ from torch import nn
 from linguamap.records import UserError
 
 if TYPE_CHECKING:
-    from linguamap.model import LanguageModel
+    from linguamap.models.language_model import LanguageModel
 
 FORMS = "all, last:2, first:2, middle:2, random:2 or block numbers like 17,18"
 

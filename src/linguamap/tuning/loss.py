@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linguamap.structure import Structure
+from linguamap.models.structure import Structure
 
 POSITION_BLOCK = 512
 VOCAB_TILE = {"cpu": 4096, "cuda": 32768}

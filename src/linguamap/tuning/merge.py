@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from linguamap.config import ModelConfig
-from linguamap.file_modes import take_usual_mode
-from linguamap.model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel, load_model
 from linguamap.records import UserError
+from linguamap.run.file_modes import take_usual_mode
 from linguamap.tuning.delta import UNTRAINED, apply_delta, read_delta
 
 

@@ -20,7 +20,7 @@ from linguamap.records import UserError
 from linguamap.tuning.batches import forward_passes
 
 if TYPE_CHECKING:
-    from linguamap.processes import Processes
+    from linguamap.run.processes import Processes
 
 BUCKET_NUMBERS = 2**24
 """Gradients sent together: fewer messages, and a buffer of 64 MiB."""

@@ -11,7 +11,7 @@ from linguamap.records import UserError
 from linguamap.tuning.layers import Trainable, check_layers, count_parameters
 
 if TYPE_CHECKING:
-    from linguamap.model import LanguageModel
+    from linguamap.models.language_model import LanguageModel
 
 LORA_SCALE = 2.0
 """alpha / rank: what B @ A is multiplied by."""

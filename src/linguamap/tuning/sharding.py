@@ -20,8 +20,8 @@ from linguamap.tuning.precision import Precision
 from linguamap.tuning.slices import is_slice
 
 if TYPE_CHECKING:
-    from linguamap.tuning.boundary import SplitModel
-    from linguamap.tuning.prefix import PrefixCache
+    from linguamap.tuning.activation_cache import PrefixCache
+    from linguamap.tuning.split_model import SplitModel
 
 
 def is_asked() -> bool:

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from linguamap.model import LanguageModel
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.steering import Steering
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
-from linguamap.steering import Steering
 from linguamap.tuning.batches import TrainingExample, batches_by_length, collate
 
 STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)

@@ -19,9 +19,9 @@ from torch import Tensor
 from linguamap.config import TuneConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
-from linguamap.store import append_rows, read_rows, write_rows
+from linguamap.run.folder import append_rows, read_rows, write_rows
+from linguamap.tuning.activation_cache import PrefixCache
 from linguamap.tuning.batches import Batch, TrainingExample, collate, epoch_order
-from linguamap.tuning.boundary import SplitModel
 from linguamap.tuning.check import Checker, best_tokens
 from linguamap.tuning.checkpoint import (
     TrainingState,
@@ -34,9 +34,9 @@ from linguamap.tuning.checkpoint import (
 from linguamap.tuning.loss import frozen_head, head_loss
 from linguamap.tuning.parallel import Division, Parallel, Pass, divide
 from linguamap.tuning.precision import Masters, Precision
-from linguamap.tuning.prefix import PrefixCache
 from linguamap.tuning.schedule import learning_rates
 from linguamap.tuning.slices import whole
+from linguamap.tuning.split_model import SplitModel
 from linguamap.tuning.stopping import catch_sigterm
 from linguamap.tuning.tracking import open_tracker
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from linguamap.config import RunConfig, TuneConfig
-from linguamap.generate import check_length, encode
-from linguamap.model import LanguageModel
+from linguamap.generation.local import check_length, encode
+from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
-from linguamap.store import peak_memory_bytes, write_text
+from linguamap.run.folder import peak_memory_bytes, write_text
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import check_layers, count_parameters
 from linguamap.tuning.steer import STRENGTHS, beginnings, language_vectors, steered_loss

@@ -1,0 +1,254 @@
+"""The commands on answers that are there already: score, identifiers, compare. None needs a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from linguamap.cli.progress_bars import Bars
+from linguamap.records import UserError
+
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def score(
+    target: Annotated[Path, typer.Argument(help="A run folder, or a CSV file of completions.")],
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", help="run or lcb; a folder is a run, a file is lcb."),
+    ] = None,
+    identifier: Annotated[
+        str | None, typer.Option("--identifier", help="lingua, langdetect or fasttext.")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option("--words", help="lcb: English words for WPR, one a line.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="run: score.b=value; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge stored answers again, of a run or (Language Confusion Benchmark) of any program."""
+    if format_name not in (None, "run", "lcb"):
+        raise UserError(f"score: --format {format_name} is unknown; known: run, lcb")
+    if identifier is not None:
+        _check_identifier(identifier)
+    if not target.exists():
+        raise UserError(
+            f"score: {target} does not exist; give a run folder or a CSV file of completions"
+        )
+    kind = format_name or ("run" if target.is_dir() else "lcb")
+    if kind == "run":
+        if words is not None:
+            raise UserError("score: --words is for --format lcb; a run takes the usual word list")
+        _score_run(target, identifier, settings or [], as_json)
+    else:
+        if settings:
+            raise UserError("score: --set is for runs; a CSV file has no config")
+        _score_lcb(target, identifier or "lingua", words, as_json)
+
+
+def _score_run(folder: Path, identifier: str | None, settings: list[str], as_json: bool) -> None:
+    from linguamap.pipeline import Pipeline
+    from linguamap.report.terminal import terminal_summary
+    from linguamap.run.folder import open_run
+    from linguamap.scoring.rescore import asked_score, lcb_rows
+
+    run = open_run(folder, None)
+    was = run.config.score
+    changes = [f"score.identifier={identifier}"] if identifier else []
+    asked = asked_score(folder, [*changes, *settings])
+    pipeline = Pipeline(run, Bars(errors))
+    pipeline.rescore(asked)
+    if as_json:
+        _print_json({"rows": lcb_rows(folder), "score": asked.model_dump()})
+        return
+    _print(terminal_summary(folder))
+    console = _console()
+    console.print(f"Judged with {asked.identifier}; min_letters {asked.min_letters}.")
+    if was.identifier != asked.identifier and (folder / "probe" / "lens.parquet").exists():
+        console.print(
+            f"The curves in {folder / 'probe'} are still those read with {was.identifier}."
+        )
+
+
+def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None:
+    from linguamap.report.terminal_scores import lcb_tables
+    from linguamap.scoring.lcb import (
+        average_lcb,
+        english_words_at_hand,
+        english_words_in,
+        read_completions,
+        score_lcb,
+    )
+
+    rows = read_completions(path)
+    if not rows:
+        raise UserError(f"{path} holds no completions")
+    used = _lcb_identifier(name, sorted({row["language"] for row in rows}))
+    english = english_words_in(words) if words is not None else english_words_at_hand()
+    table = score_lcb(rows, used, english.words if english else None)
+    averages = average_lcb(table)
+    if as_json:
+        about = {"name": used.name, "candidates": list(used.languages)}
+        listed = english.about if english else None
+        _print_json({"rows": table, "averages": averages, "identifier": about, "words": listed})
+        return
+    _print(lcb_tables(table, averages))
+    notes = [f"Percent; identifier {used.name}."]
+    if used.name != "fasttext":
+        notes.append("The benchmark's own figures are made with --identifier fasttext.")
+    if english is None:
+        notes.append("No list of English words: no WPR; give one with --words.")
+    else:
+        notes.append(f"English words: {english.name}, sha256 {english.sha256}.")
+    _print([Text(" ".join(notes), style="dim")])
+
+
+def _lcb_identifier(name: str, languages: list[str]) -> Any:
+    """An identifier that chooses among all languages, as the benchmark's own does.
+
+    lingua chooses among the table's languages and those asked for; langdetect and fastText among all
+    that they know.
+    """
+    from linguamap.languages import LANGUAGES
+    from linguamap.scoring.language_id import make_identifier
+
+    known_name = _check_identifier(name)
+    if known_name == "lingua":
+        return make_identifier("lingua", [*LANGUAGES, *languages])
+    if known_name == "langdetect":
+        make_identifier("langdetect", languages)  # refuses those that it does not know
+    return make_identifier(known_name, [])
+
+
+def identifiers(
+    languages: Annotated[
+        str | None, typer.Option("--languages", help="Codes, e.g. en,fr,hi; all by default.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with lingua_testdata; else the starter items."),
+    ] = None,
+    items: Annotated[
+        int, typer.Option("--items", min=1, help="At most so many sentences and words a language.")
+    ] = 200,
+    as_json: Json = False,
+) -> None:
+    """How often does each identifier name the language of gold sentences and words rightly?"""
+    from linguamap.report.terminal_scores import identifier_tables
+    from linguamap.scoring.identifier_accuracy import contest
+    from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
+
+    codes = [part.strip() for part in (languages or "").split(",") if part.strip()] or None
+    gold = gold_from_starter(codes) if data is None else gold_from_folder(data, codes)
+    result = contest(gold.drawn(items, items), progress=Bars(errors))
+    if as_json:
+        _print_json(
+            {
+                "rows": result.rows,
+                "missing": result.missing,
+                "candidates": result.candidates,
+                "gold": gold.source,
+            }
+        )
+        return
+    _print(identifier_tables(result.rows))
+    _print([Text(f"Percent with 95% Wilson intervals; gold: {gold.source}.", style="dim")])
+    _print(
+        Text(f"Not tried: {name}. {why}", style="yellow") for name, why in result.missing.items()
+    )
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is compared with.")],
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where", help="before or after tuning; after by default if all runs have it."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The page; compare.html by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Runs on the same prompts: a page side by side, paired differences, exact tests, Holm over cells.
+
+    With --json a page is drawn only where --to names it.
+    """
+    from linguamap.report.compare_page import write_compare
+    from linguamap.report.terminal_scores import comparison_tables
+    from linguamap.run.folder import write_json
+    from linguamap.scoring.compare_runs import Where, compare_runs, latest_answers
+
+    if where is None:
+        where = latest_answers(runs)
+    if where not in get_args(Where):
+        raise UserError(f"compare: --where {where} is unknown; known: before, after")
+    if out is not None and out.is_dir():
+        raise UserError(f"compare: {out} is a folder; name a file for --out")
+    result = compare_runs(runs, cast(Where, where))
+    if out is not None:
+        write_json(out, result)
+    page = to or (None if as_json else Path("compare.html"))
+    if page is not None:
+        write_compare(runs, result, page)
+    if as_json:
+        _print_json(result)
+        return
+    for one in result["comparisons"]:
+        _print(comparison_tables(result["reference"], one["run"], one, where))
+    if out is not None:
+        _print([Text(f"Written: {out}")])
+    _print([Text(f"Page: {page}")])
+
+
+def figures(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    style: Annotated[
+        str, typer.Option("--style", help="paper (column 3.3 in, page 6.9 in) or slides (wide).")
+    ] = "paper",
+) -> None:
+    """Draw each figure as SVG, PDF and PNG, with its numbers as CSV, into the run's figures/."""
+    from linguamap.report.figures import FORMATS, write_figures
+
+    written = write_figures(run, style)
+    names = list(dict.fromkeys(path.stem for path in written))
+    kinds = ", ".join([*FORMATS, "csv"])
+    _print([Text(f"Figures in {written[0].parent} ({kinds}): {', '.join(names)}")])
+
+
+def _check_identifier(name: str) -> Any:
+    """The name, if there is such an identifier."""
+    from linguamap.scoring.language_id import IdentifierName
+
+    known = get_args(IdentifierName)
+    if name not in known:
+        raise UserError(f"score: --identifier {name} is unknown; known: {', '.join(known)}")
+    return name
+
+
+def _print(parts: Iterable[RenderableType]) -> None:
+    console = _console()
+    for part in parts:
+        console.print(part)
+
+
+def _console() -> Console:
+    """Tables are not cut off where there is no terminal to be as wide as."""
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, allow_nan=False))

@@ -1,0 +1,126 @@
+"""The command ``sweep``: many ways of tuning one model, in one table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from linguamap.cli.progress_bars import Bars
+from linguamap.config import RunConfig, TuneConfig, load_config
+from linguamap.records import UserError
+from linguamap.run.memory import trimming
+
+errors = Console(stderr=True)
+
+
+def sweep(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder, made if missing.")],
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            "--variants",
+            help=r"\[language:]\[METHOD:]BLOCKS\[*DRAWS]\[@RATE], with commas: last:1..4, chosen, 17+18, "
+            "full@2e-5, random:2*3, lora:all@1e-3, steer, few_shot; language:last:2 trains without "
+            "tasks. Default: all of these kinds but the last.",
+        ),
+    ] = None,
+    epochs: Annotated[str | None, typer.Option("--epochs", help="E.g. 1,2.")] = None,
+    rates: Annotated[str | None, typer.Option("--learning-rates", help="E.g. 1e-4,2e-4.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Of tuning, e.g. 0,1,2.")] = None,
+    cache_gb: Annotated[
+        float | None,
+        typer.Option("--cache-gb", help="Budget for the frozen blocks' states; 0 keeps none."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="tune.b=value for all variants; other settings for a new run folder."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A YAML file, for a new run folder.")
+    ] = None,
+    keep_cache: Annotated[
+        bool, typer.Option("--keep-cache", help="Keep the boundary states when done.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the sweep's earlier variants, not the run.")
+    ] = False,
+) -> None:
+    """Which method, blocks, epochs, learning rate and seed? One table, one picture, one choice."""
+    from linguamap.cli.main import _alone, _quiet
+    from linguamap.run.folder import open_run
+    from linguamap.sweep import DEFAULT, SweepRequest, run_sweep
+    from linguamap.sweep.table import terminal_table
+
+    _alone()
+    _quiet()
+    tuning = [one for one in settings or [] if one.strip().startswith("tune.")]
+    if cache_gb is not None:
+        tuning.append(f"tune.cache_gb={cache_gb}")
+    base = open_run(out, _base_config(out, config, settings or []))
+    request = SweepRequest(
+        tune=_tuning(base.config, tuning),
+        variants=variants or DEFAULT,
+        epochs=tuple(int(value) for value in _numbers("--epochs", epochs, whole=True)),
+        learning_rates=_numbers("--learning-rates", rates),
+        seeds=tuple(int(value) for value in _numbers("--seeds", seeds, whole=True, least=0)),
+        keep_cache=keep_cache,
+    )
+    if fresh:
+        shutil.rmtree(base.folder / "sweep", ignore_errors=True)
+    results = run_sweep(base, request, trimming(Bars(errors)))
+    screen = Console(width=None if sys.stdout.isatty() else 240)
+    for part in terminal_table(results):
+        screen.print(part)
+    picture = " and sweep.svg" if (base.folder / "sweep" / "sweep.svg").exists() else ""
+    screen.print(f"Written: {base.folder / 'sweep'}/results.md, .json, .csv{picture}")
+    reasons = {row["name"]: row["reason"] for row in results["rows"]}
+    if all(reasons[name] for name in results["asked"]):
+        raise UserError(f"sweep: no variant could be done ({reasons[results['asked'][0]]})")
+
+
+def _base_config(out: Path, config: Path | None, settings: list[str]) -> RunConfig | None:
+    """A new folder takes all settings; an old one must agree with those that are not of tuning."""
+    stored = out / "config.yaml"
+    if not stored.exists():
+        return load_config(config, settings)
+    others = [one for one in settings if not one.strip().startswith("tune.")]
+    if config is None and not others:
+        return None
+    return load_config(config or stored, others)
+
+
+def _tuning(base: RunConfig, settings: list[str]) -> TuneConfig:
+    """The base run's settings of tuning with those that the sweep changes."""
+    asked = load_config(None, settings).tune.model_dump()
+    named = {one.partition("=")[0].strip().removeprefix("tune.") for one in settings}
+    for name in sorted(named & {"method", "layers"}):
+        raise UserError(f"sweep: tune.{name} is what is swept over; use --variants")
+    changes = {name: asked[name] for name in named}
+    return TuneConfig.model_validate({**base.tune.model_dump(), **changes})
+
+
+def _numbers(
+    name: str, text: str | None, *, whole: bool = False, least: int | None = None
+) -> tuple[float, ...]:
+    """A list of numbers with commas, above 0 unless ``least`` says otherwise."""
+    found: list[float] = []
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        try:
+            value = float(int(part)) if whole else float(part)
+        except ValueError:
+            value = float("nan")
+        if not (value > 0 if least is None else value >= least) or value == float("inf"):
+            kind = "whole numbers" if whole else "numbers"
+            bound = "above 0" if least is None else f"from {least}"
+            raise UserError(f"sweep: {name} has '{part.strip()}'; give {kind} {bound} with commas")
+        found.append(value)
+    return tuple(dict.fromkeys(found))

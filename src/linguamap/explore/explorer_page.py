@@ -1,0 +1,267 @@
+"""The explorer's page: a form, a button and a result, served to this machine by Gradio.
+
+Nothing typed is kept: no flagging, no history, no cache. The page asks no other machine for anything:
+system fonts, no analytics, no share link. All text is shown by :mod:`linguamap.explore.explorer_charts`.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from linguamap.config import RunConfig
+from linguamap.explore.explorer_charts import colours_css, draw_readings
+from linguamap.explore.items import ENGLISH, Items
+from linguamap.explore.reading import Question, context_limit, read_question, typed
+from linguamap.explore.variants import Variants
+from linguamap.records import Prompt, UserError
+from linguamap.report.naming import benchmark_name, language_name, model_title, scenario_name
+from linguamap.scoring.language_id import Identifier
+
+LONGEST_ANSWER = 96
+Picked = tuple[str | None, str | None, str | None]
+"""Benchmark, scenario and item id, each None if nothing is picked."""
+
+
+@dataclass
+class Explorer:
+    """What the page works with.
+
+    Attributes:
+        note: a remark for the head of the page, e.g. why no item can be picked; may be empty.
+    """
+
+    variants: Variants
+    config: RunConfig
+    identifier: Identifier
+    items: Items
+    note: str = ""
+
+    def question(self, picked: Picked, text: str, english: str, language: str) -> Question:
+        """The question on the page: the item as long as its text is as it was, else what is typed.
+
+        Args:
+            picked: what the lists say.
+        """
+        prompt = self.items.find(*picked, language)
+        twin = self.items.twin(prompt) if prompt else None
+        asked = typed(text, language)
+        english_asked = typed(english, ENGLISH) if english.strip() else None
+        if prompt is not None and not text.strip():  # picked, and looked at before it was filled in
+            return Question(prompt, twin, picked=True)
+        if prompt is None or prompt.text.strip() != text.strip():
+            return Question(asked, english_asked)
+        if twin is None or twin.text.strip() != english.strip():
+            return Question(prompt, english_asked, picked=True)
+        return Question(prompt, twin, picked=True)
+
+    def texts(self, picked: Picked, language: str) -> tuple[str, str] | None:
+        """The picked prompt's text and its English twin's (empty without one); None if not there."""
+        prompt: Prompt | None = self.items.find(*picked, language)
+        if prompt is None:
+            return None
+        twin = self.items.twin(prompt)
+        return prompt.text, twin.text if twin else ""
+
+    def results(
+        self,
+        question: Question,
+        max_new_tokens: int,
+        with_handover: bool,
+        say: Any = lambda share, what: None,
+    ) -> Iterator[str]:
+        """HTML of more and more of the result.
+
+        Raises:
+            UserError: the prompt is empty or too long.
+        """
+        found = read_question(
+            self.variants,
+            self.config,
+            self.identifier,
+            question,
+            max_new_tokens=max_new_tokens,
+            with_handover=with_handover,
+            say=say,
+        )
+        language = question.prompt.language
+        for readings in found:
+            yield draw_readings(
+                readings,
+                self.config.languages,
+                language,
+                question.picked,
+                self.variants.note or "",
+            )
+
+
+def load_gradio() -> Any:
+    """Gradio, told to keep to itself."""
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "GRADIO_SHARE"):
+        os.environ[name] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import gradio
+
+    return gradio
+
+
+def build(explorer: Explorer) -> Any:
+    """The page, as Gradio Blocks that are not served yet."""
+    gr = load_gradio()
+    with gr.Blocks(title="linguamap explore", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(_head(explorer), apply_default_css=False)
+        picked = _pickers(gr, explorer)
+        with gr.Row():
+            prompt = gr.Textbox(
+                label="Prompt", lines=7, max_lines=16, elem_id="prompt", info=_advice(explorer)
+            )
+            with gr.Column():
+                language = gr.Dropdown(
+                    [(language_name(code), code) for code in explorer.config.languages],
+                    value=_first_language(explorer),
+                    label="Language the answer should be in",
+                    elem_id="language",
+                )
+                longest = gr.Slider(
+                    4, LONGEST_ANSWER, min(explorer.config.evaluate.max_new_tokens, 48), step=4,
+                    label="Longest answer, in tokens",
+                )  # fmt: skip
+                handing = gr.Checkbox(True, label="Handover", info=_cost(explorer))
+        with gr.Accordion("English twin of the prompt, for the handover", open=False):
+            english = gr.Textbox(
+                label="English twin", show_label=False, lines=4, max_lines=12, elem_id="english",
+                placeholder="The same prompt in English; optional",
+            )  # fmt: skip
+        button = gr.Button("Look inside", variant="primary", elem_id="look")
+        result = gr.HTML("", elem_id="result", apply_default_css=False)
+
+        def run(
+            benchmark: Any, scenario: Any, item: Any, text: str, twin: str, code: str, n: float,
+            hand: bool, progress: Any = gr.Progress(),  # noqa: B008, how Gradio hands it in
+        ) -> Iterator[str]:  # fmt: skip
+            question = explorer.question((benchmark, scenario, item), text or "", twin or "", code)
+            try:
+                yield from explorer.results(
+                    question, int(n), hand, lambda share, what: progress(share, desc=what)
+                )
+            except UserError as error:
+                raise gr.Error(html.escape(str(error)), print_exception=False) from None
+
+        button.click(
+            run, [*picked, prompt, english, language, longest, handing], result,
+            api_visibility="private", concurrency_limit=1, scroll_to_output=True,
+        )  # fmt: skip
+        _wire_pickers(gr, explorer, picked, [prompt, english], language)
+    return page
+
+
+def serve(page: Any, explorer: Explorer, host: str, port: int) -> None:
+    """Start serving in the background; ``page.close()`` ends it."""
+    gr = load_gradio()
+    css = resources.files("linguamap.explore").joinpath("page.css").read_text(encoding="utf-8")
+    fonts = ["system-ui", "sans-serif"]
+    options: dict[str, Any] = {
+        "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
+        "css": colours_css(explorer.config.languages) + css,
+        "footer_links": [],
+        "run_history": False,
+    }
+    known = inspect.signature(page.launch).parameters  # older versions keep no history
+    page.queue(max_size=16, api_open=False).launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        show_error=False,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        **{name: value for name, value in options.items() if name in known},
+    )
+
+
+def _head(explorer: Explorer) -> str:
+    title = html.escape(model_title(explorer.variants.lm.name))
+    lm = explorer.variants.lm
+    tuned = ", before and after tuning" if "after" in explorer.variants.names else ""
+    note = f'<p class="lm-note">{html.escape(explorer.note)}</p>' if explorer.note else ""
+    return (
+        f'<div class="lm"><h1>Which language does each layer speak?</h1><p class="lm-soft">{title}{tuned}: '
+        f"{lm.n_layers} blocks, {context_limit(lm):,} tokens at most. Type a prompt"
+        f"{' or pick an item' if explorer.items else ''}, and look at every layer. Nothing typed here "
+        f"is stored.</p>{note}</div>"
+    )
+
+
+def _advice(explorer: Explorer) -> str:
+    if explorer.variants.lm.is_chat:
+        return "Sent as one turn of a chat."
+    return "This model continues text: end a question with “Answer:” in its language."
+
+
+def _cost(explorer: Explorer) -> str:
+    rows = 3 * (explorer.variants.lm.n_layers + 2)
+    models = " a model" if "after" in explorer.variants.names else ""
+    return f"Adds {rows} short continuations{models}; needs the English twin."
+
+
+def _first_language(explorer: Explorer) -> str:
+    codes = explorer.config.languages
+    return next((code for code in codes if code != ENGLISH), codes[0])
+
+
+def _pickers(gr: Any, explorer: Explorer) -> list[Any]:
+    """Three lists for benchmark, scenario and item; hidden where there is nothing to pick."""
+    items = explorer.items
+    benchmark = next(iter(items.benchmarks()), None)
+    scenarios = items.scenarios(benchmark or "")
+    scenario = next(iter(scenarios), None)
+    choices = items.choices(benchmark or "", scenario or "", _first_language(explorer))
+    with gr.Row(visible=bool(items)):
+        return [
+            gr.Dropdown(
+                [(benchmark_name(name), name) for name in items.benchmarks()], value=benchmark,
+                label="Benchmark", elem_id="benchmark", min_width=120,
+            ),
+            gr.Dropdown(
+                [(scenario_name(name), name) for name in scenarios], value=scenario,
+                label="Scenario", elem_id="scenario", min_width=120,
+            ),
+            gr.Dropdown(
+                choices, value=None, label="Item (fills in the prompt)", elem_id="item", scale=3,
+            ),
+        ]  # fmt: skip
+
+
+def _wire_pickers(
+    gr: Any, explorer: Explorer, picked: list[Any], texts: list[Any], language: Any
+) -> None:
+    """Each list narrows the next one; an item, or another language for it, fills in the prompt."""
+    items = explorer.items
+
+    def fill(benchmark: Any, scenario: Any, item: Any, code: str) -> tuple[Any, ...]:
+        scenarios = items.scenarios(benchmark or "")
+        if scenario not in scenarios:
+            scenario = next(iter(scenarios), None)
+        choices = items.choices(benchmark or "", scenario or "", code)
+        if item not in [name for _, name in choices]:
+            item = None
+        found = explorer.texts((benchmark, scenario, item), code)
+        return (
+            gr.update(choices=[(scenario_name(n), n) for n in scenarios], value=scenario),
+            gr.update(choices=choices, value=item),
+            *(found or (gr.update(), gr.update())),
+        )
+
+    for control in (*picked, language):
+        control.input(
+            fill, [*picked, language], [*picked[1:], *texts],
+            api_visibility="private", show_progress="hidden",
+        )  # fmt: skip

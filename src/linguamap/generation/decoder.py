@@ -1,0 +1,260 @@
+"""The decoding loop: a unit of prompts in, answers out, with as few wasted products as possible.
+
+Three things keep it fast. Tokens that prompts share at their beginning are read once
+(:mod:`linguamap.generation.shared_prefix`). A row leaves the batch when its answer ends. And when only a few rows of a
+batch are left they wait, and are finished together with what is left of the unit's other batches.
+
+A model whose cache failed the self-check gets none of this: each of its answers is written alone, and
+every token from a pass over the whole text.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from linguamap.config import EvaluateConfig
+from linguamap.generation.kv_cache import Rows, begun, has_plain_rows, join, new_cache
+from linguamap.generation.shared_prefix import Beginning, BeginningStates
+from linguamap.generation.thinking import MarkedText, cut_at_stop, split_thinking
+from linguamap.models.language_model import LanguageModel
+from linguamap.prompts.scenarios import answer_ends
+from linguamap.records import Completion, Prompt
+
+TAIL_SHARE = 1 / 8
+"""Rows of a batch, at most this share of it, that wait for those of the unit's other batches."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt ready for the model.
+
+    Attributes:
+        token_ids: starting with the tokens that open a text.
+        beginning: its first tokens, where other prompts have them too.
+    """
+
+    prompt: Prompt
+    token_ids: list[int]
+    beginning: Beginning | None = None
+
+
+class Decoder:
+    """Writes the answers of one unit.
+
+    Attributes:
+        answers: completions so far, by prompt id; still there after a failure.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        config: EvaluateConfig,
+        stops: tuple[str, ...],
+        seed: int,
+        beginnings: BeginningStates | None = None,
+        ended: Callable[[Completion], None] = lambda completion: None,
+    ) -> None:
+        """Set up for one unit.
+
+        Args:
+            stops: strings that end an answer.
+            beginnings: states of shared beginnings; None reads every prompt whole.
+            ended: called with each answer as it ends.
+        """
+        self.lm, self.config, self.stops = lm, config, stops
+        self.beginnings, self.ended = beginnings, ended
+        self.ends = end_token_ids(lm)
+        self.marked = MarkedText(lm.tokenizer)
+        self.random = torch.Generator(device=lm.device).manual_seed(seed)
+        accepted = inspect.signature(lm.model.forward).parameters
+        self.takes_positions = "position_ids" in accepted
+        self.takes_cache = "use_cache" in accepted
+        self.takes_keep = "logits_to_keep" in accepted
+        self.answers: dict[str, Completion] = {}
+
+    @torch.inference_mode()
+    def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
+        """Answers in the order of the batches' prompts."""
+        prompts = [one for batch in batches for one in batch]
+        if self.lm.cache_fault is not None:
+            for one in prompts:
+                self._write_alone(one)
+            return [self.answers[one.prompt.prompt_id] for one in prompts]
+        written: list[list[int]] = [[] for _ in prompts]
+        waiting: list[Rows] = []
+        start = 0
+        for batch in batches:
+            rows, logits = self.read(batch, start)
+            rows.newest = self._choose(logits)
+            start += len(batch)
+            joinable = len(batches) > 1 and has_plain_rows(rows.cache)
+            self._take(rows, prompts, written)
+            self._write(rows, prompts, written, self._tail_rows if joinable else 0)
+            if rows.places:
+                rows.trim()
+                waiting.append(rows)
+        if waiting:
+            self._write(join(waiting), prompts, written, 0)
+        return [self.answers[one.prompt.prompt_id] for one in prompts]
+
+    @property
+    def _tail_rows(self) -> int:
+        return int(self.config.batch_size * TAIL_SHARE)
+
+    def read(self, batch: Sequence[Encoded], start: int) -> tuple[Rows, Tensor]:
+        """One forward pass over what no beginning has covered.
+
+        Every row reads its last n tokens, with one n for the batch, and takes the tokens before them
+        from its beginning. So no padding stands inside a text.
+
+        Args:
+            start: place of the batch's first prompt in its unit.
+        Returns:
+            The rows, whose newest tokens are yet to be chosen, and the logits (row, vocabulary) of
+            those.
+        """
+        known = [self._n_known(one) for one in batch]
+        n = max(len(one.token_ids) - k for one, k in zip(batch, known, strict=True))
+        kept = [max(len(one.token_ids) - n, 0) for one in batch]
+        width = max(kept)
+        pad = self.lm.tokenizer.pad_token_id or 0
+        ids = torch.full((len(batch), n), pad)
+        mask = torch.zeros((len(batch), width + n), dtype=torch.long)
+        for row, one in enumerate(batch):
+            own = one.token_ids[kept[row] :]
+            ids[row, n - len(own) :] = torch.tensor(own)
+            mask[row, width + n - len(one.token_ids) :] = 1
+        cache = new_cache(self.lm)
+        if width and self.beginnings is not None:
+            # A row that takes nothing from a beginning still needs padding of the right shape.
+            spare = next(one.beginning for one, k in zip(batch, kept, strict=True) if k)
+            assert spare is not None
+            parts = [
+                (self.beginnings[one.beginning if k and one.beginning else spare], k)
+                for one, k in zip(batch, kept, strict=True)
+            ]
+            begun(cache, parts, width)
+        places = list(range(start, start + len(batch)))
+        mask = mask.to(self.lm.device)
+        languages = [one.prompt.language for one in batch]
+        logits = self._logits(ids.to(self.lm.device), mask, cache, languages)
+        return Rows(places, cache, _with_column(mask), mask.new_zeros(len(batch))), logits
+
+    def _n_known(self, one: Encoded) -> int:
+        """Tokens whose states come from a beginning; none where vectors depend on the language."""
+        if self.beginnings is None or self.lm.steering is not None:
+            return 0
+        return self.beginnings.n_tokens(one.beginning)
+
+    def _write(
+        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
+    ) -> None:
+        """Go on until at most ``until`` rows are left."""
+        while len(rows.places) > until:
+            rows.newest = self._choose(self.step(rows, prompts))
+            self._take(rows, prompts, written)
+
+    def step(self, rows: Rows, prompts: Sequence[Encoded]) -> Tensor:
+        """Read each row's newest token; the logits (row, vocabulary) of the next one."""
+        languages = [prompts[place].prompt.language for place in rows.places]
+        logits = self._logits(rows.newest[:, None], rows.mask, rows.cache, languages)
+        rows.mask = _with_column(rows.mask)
+        return logits
+
+    def _write_alone(self, one: Encoded) -> None:
+        """Answer one prompt without a cache and without padding."""
+        written: list[int] = []
+        while not written or not self._ended(one, written):
+            ids = torch.tensor([[*one.token_ids, *written]], device=self.lm.device)
+            logits = self._logits(ids, torch.ones_like(ids), None, [one.prompt.language])
+            written.append(int(self._choose(logits)))
+
+    def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
+        """Write each row's newest token down; rows whose answers end with it leave."""
+        keep: list[int] = []
+        for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
+            written[place].append(token)
+            if not self._ended(prompts[place], written[place]):
+                keep.append(row)
+        if len(keep) < len(rows.places):
+            rows.keep(keep)
+
+    def _logits(
+        self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str]
+    ) -> Tensor:
+        """One forward pass; the logits (row, vocabulary) after the last token of each row."""
+        if self.lm.steering is not None:
+            self.lm.steering.set_rows(languages)
+        options: dict[str, Any] = {}
+        if self.takes_positions:
+            options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        if self.takes_keep:
+            options["logits_to_keep"] = 1
+        if cache is not None:
+            options |= {"past_key_values": cache, "use_cache": True}
+        elif self.takes_cache:
+            options["use_cache"] = False
+        logits: Tensor = self.lm.model(input_ids=ids, attention_mask=mask, **options).logits[:, -1]
+        return logits
+
+    def _choose(self, logits: Tensor) -> Tensor:
+        """The next token of each row (row,)."""
+        if self.config.temperature == 0:
+            return logits.argmax(-1)
+        chances = torch.softmax(logits.float() / self.config.temperature, dim=-1)
+        return torch.multinomial(chances, 1, generator=self.random)[:, 0]
+
+    def _ended(self, one: Encoded, token_ids: list[int]) -> bool:
+        """Whether this answer is complete; then it is among the answers."""
+        default = self.config.stop is None
+        stops = answer_ends(one.prompt, self.stops) if default else self.stops
+        stopped = token_ids[-1] in self.ends or self._stopped(token_ids, stops)
+        if not stopped and len(token_ids) < self.config.max_new_tokens:
+            return False
+        text = self.marked.decode(token_ids)
+        cut = cut_at_stop(text, stops)
+        opened = self.lm.is_chat and self.marked.ends_in_thinking(one.token_ids)
+        thinking, answer = split_thinking(text if cut is None else cut, opened)
+        completion = Completion(
+            prompt_id=one.prompt.prompt_id,
+            answer=answer,
+            thinking=thinking,
+            finish="stop" if stopped else "length",
+            n_tokens=len(token_ids),
+        )
+        self.answers[completion.prompt_id] = completion
+        self.ended(completion)
+        return True
+
+    def _stopped(self, token_ids: list[int], stops: tuple[str, ...]) -> bool:
+        """Whether a stop string ends the text, see :func:`linguamap.generation.thinking.cut_at_stop`."""
+        if not stops:
+            return False
+        # Only the new token can complete a stop string; a few tokens before it give it context.
+        tail = self.lm.tokenizer.decode(token_ids[-8:], skip_special_tokens=True)
+        if not any(stop in tail for stop in stops):
+            return False
+        return cut_at_stop(self.marked.decode(token_ids), stops) is not None
+
+
+def end_token_ids(lm: LanguageModel) -> frozenset[int]:
+    """All tokens that end a text: the tokenizer's and the generation config's."""
+    ends: set[int] = set()
+    generation = getattr(lm.model, "generation_config", None)
+    for value in (lm.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
+        if isinstance(value, int):
+            ends.add(value)
+        elif value is not None:
+            ends.update(int(one) for one in value)
+    return frozenset(ends)
+
+
+def _with_column(mask: Tensor) -> Tensor:
+    return torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)

@@ -1,0 +1,148 @@
+"""Rows of a key-value cache: taken out, joined, and begun from a text that several prompts share.
+
+All caches here are left-padded: the columns of a row are those of its mask, its tokens stand at the
+right end without gaps. A sliding-window layer keeps only the last columns; the others keep all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from linguamap.models.language_model import LanguageModel
+
+
+def new_cache(lm: LanguageModel) -> DynamicCache:
+    """An empty cache with the layers that the model's config asks for."""
+    return DynamicCache(config=lm.model.config.get_text_config())
+
+
+def _layers(cache: DynamicCache) -> list[Any]:
+    return list(cache.layers)
+
+
+def has_plain_rows(cache: DynamicCache) -> bool:
+    """Whether every layer keeps keys and values by position, so that rows can be cut and joined."""
+    return bool(cache.layers) and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
+    )
+
+
+def window(cache: DynamicCache) -> int | None:
+    """Columns of the narrowest sliding window; None if all layers look back without limit."""
+    return min((one.sliding_window for one in _layers(cache) if one.is_sliding), default=None)
+
+
+@dataclass
+class Rows:
+    """Answers being written, a cache row each.
+
+    Attributes:
+        places: (row,), which prompt of the unit a row answers.
+        cache: keys and values of all columns but the newest.
+        mask: (row, column), 1 for tokens, 0 for padding, the newest token's column included.
+        newest: (row,), the last token of each row, not in the cache yet.
+    """
+
+    places: list[int]
+    cache: DynamicCache
+    mask: Tensor
+    newest: Tensor
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Only these rows, in this order."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
+        self.cache.batch_select_indices(index)
+        self.mask, self.newest = self.mask[index], self.newest[index]
+        self.places = [self.places[row] for row in rows]
+
+    def trim(self) -> None:
+        """Drop the leading columns that are padding in every row."""
+        n = int(self.mask.argmax(dim=1).min())
+        if n:
+            self.mask = self.mask[:, n:]
+            for layer in _layers(self.cache):
+                _drop_columns(layer, n)
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """All rows of several caches in the first one's, padded on the left to the widest."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.mask.shape[1] for part in parts)
+    first = parts[0].cache
+    for number, layer in enumerate(_layers(first)):
+        if not layer.is_initialized:
+            continue
+        layers = [_layers(part.cache)[number] for part in parts]
+        stored = width - 1  # the mask counts the newest token, which is not in the cache yet
+        if layer.is_sliding:
+            stored = min(stored, layer.sliding_window - 1)
+            layer.cumulative_length = width - 1
+        layer.keys = torch.cat([_widened(one.keys, stored) for one in layers])
+        layer.values = torch.cat([_widened(one.values, stored) for one in layers])
+    return Rows(
+        [place for part in parts for place in part.places],
+        first,
+        torch.cat([_padded(part.mask, width) for part in parts]),
+        torch.cat([part.newest for part in parts]),
+    )
+
+
+def cache_bytes(cache: DynamicCache) -> int:
+    """Memory of its keys and values."""
+    held = [layer for layer in _layers(cache) if layer.is_initialized]
+    return sum(layer.keys.nbytes + layer.values.nbytes for layer in held)
+
+
+def begun(empty: DynamicCache, parts: Sequence[tuple[DynamicCache, int]], width: int) -> None:
+    """Fill an empty cache with the first tokens of texts that were read alone before.
+
+    Args:
+        empty: receives one row a part.
+        parts: the cache (one row, from the text's first token on) and how many of its tokens.
+        width: columns; shorter rows are padded on the left.
+    """
+    for number, layer in enumerate(_layers(empty)):
+        sources = [(_layers(cache)[number], length) for cache, length in parts]
+        if not all(source.is_initialized for source, _ in sources):
+            continue
+        keys, values = (
+            torch.cat(
+                [
+                    _widened(getattr(source, name)[..., :length, :], width)
+                    for source, length in sources
+                ]
+            )
+            for name in ("keys", "values")
+        )
+        layer.update(keys, values)
+
+
+def _drop_columns(layer: Any, n: int) -> None:
+    if not layer.is_initialized:
+        return
+    left = layer.get_seq_length() - n
+    if layer.is_sliding:
+        layer.cumulative_length = left
+    # A full window keeps its last columns, which the dropped ones were not among.
+    layer.keys = layer.keys[..., -left:, :]
+    layer.values = layer.values[..., -left:, :]
+
+
+def _widened(states: Tensor, width: int) -> Tensor:
+    """(batch, head, column, d_head) padded on the left to, or cut to the last, ``width`` columns."""
+    missing = width - states.shape[-2]
+    if missing <= 0:
+        return states[..., -width:, :] if width else states[..., :0, :]
+    return torch.nn.functional.pad(states, (0, 0, missing, 0))
+
+
+def _padded(mask: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(mask, (width - mask.shape[1], 0))

@@ -1,0 +1,159 @@
+"""Getting weights and tokenizer through Transformers, and its faults into one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from linguamap.config import ModelConfig
+from linguamap.records import UserError
+
+
+def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """Where the weights are, and what else ``from_pretrained`` needs to be told."""
+    if config.name == "starter":
+        from linguamap.models.starter import starter_folder
+
+        return str(starter_folder()), {}
+    path = Path(config.name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"model: the GGUF file {path} does not exist")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"model: the folder {path} has no config.json; give a model folder")
+        return str(path), {}
+    if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
+        raise UserError(f"model: the folder {path} does not exist")
+    return config.name, {"revision": config.revision} if config.revision else {}
+
+
+def load_weights(config: ModelConfig) -> tuple[Any, Any]:
+    """Model and tokenizer, as Transformers loads them; nothing is unpickled.
+
+    Raises:
+        UserError: not found, not understood, broken, incomplete, an encoder-decoder, or too large.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source, options = weights_source(config)
+    common = {**options, "trust_remote_code": config.trust_remote_code}
+    load: Any = AutoModelForCausalLM.from_pretrained
+    try:
+        found = AutoConfig.from_pretrained(source, **common)
+        if getattr(found, "is_encoder_decoder", False):
+            raise UserError(
+                f"model: {config.name} ({found.model_type}) is an encoder-decoder; use a causal "
+                "(decoder-only) language model"
+            )
+        if "gguf_file" in options:  # reading a large vocabulary out of GGUF takes long
+            common["config"] = found
+        model, info = load(source, **common, **_weight_options(config), output_loading_info=True)
+        common.pop("config", None)
+        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"model: {config.name} does not fit into memory; set model.dtype=bfloat16, "
+            "model.quantization=4bit or model.device_map=auto"
+        ) from None
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"model: {config.name} cannot be loaded ({_first_line(error)}); give 'starter', a hub "
+            "name (with --revision), a model folder or a .gguf file"
+        ) from error
+    if info.get("missing_keys"):
+        names = sorted(info["missing_keys"])
+        raise UserError(
+            f"model: {config.name} has no weights for {names[0]}"
+            + (f" and {len(names) - 1} more tensors" if len(names) > 1 else "")
+            + "; it is no complete causal language model"
+        )
+    return model, tokenizer
+
+
+def _weight_options(config: ModelConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if not config.name.endswith(".gguf"):
+        options["use_safetensors"] = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device_map is not None:
+        if config.device_map.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(
+                f"model: model.device_map={config.device_map} needs CUDA, and PyTorch finds none "
+                "here; leave it out, or set model.device_map=cpu"
+            )
+        options["device_map"] = config.device_map
+        device = "cpu" if config.device_map == "cpu" else device
+    elif device == "cuda":
+        options["device_map"] = {"": torch.cuda.current_device()}
+    if config.dtype == "auto":
+        options["dtype"] = default_dtype(device)
+    else:
+        options["dtype"] = getattr(torch, config.dtype)
+    if config.attention is not None:
+        options["attn_implementation"] = config.attention
+    if config.quantization is not None:
+        import transformers
+
+        quantized: Any = transformers.BitsAndBytesConfig
+        options["quantization_config"] = quantized(**{f"load_in_{config.quantization}": True})
+    return options
+
+
+def prepare_tokenizer(tokenizer: Any) -> Any:
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        spare = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        if spare is None:
+            raise UserError("model: the tokenizer has no pad, end, unknown or start token")
+        tokenizer.pad_token = spare
+    return tokenizer
+
+
+def default_dtype(device: str) -> torch.dtype | str:
+    """bfloat16 on a CPU that computes in it, else float32; elsewhere the checkpoint's own."""
+    if device != "cpu":
+        return "auto"
+    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if asked is not None and asked():
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(". ")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Transformers' bars and warnings off the screen; faults are raised, not printed."""
+    from transformers.utils import logging
+
+    hf_logging: Any = logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # GGUF's bar asks nobody
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,188 @@
+"""From per-item values to curves over layers with bootstrap bands over item groups.
+
+Items of one group (a passage, a template) are drawn together, the same draw for every layer and
+language, so that bands of different curves may be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from linguamap.records import UserError
+
+Array = npt.NDArray[np.float64]
+
+CURVES_SCHEMA = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("target_language", pa.string()),
+        ("word_language", pa.string()),
+        ("share", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n_items", pa.int32()),
+        ("n_words", pa.int64()),
+    ]
+)
+
+
+class Band(NamedTuple):
+    """A value with its percentile interval; None where there is no data or only one group."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table of a run folder.
+
+    Raises:
+        UserError: the file is torn or no Parquet.
+    """
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError):  # pages that cannot be read are an OSError
+        raise UserError(f"{path} is broken; delete it and run the stage again") from None
+
+
+@dataclass(frozen=True)
+class LensCounts:
+    """The lens's word counts of one target language, summed within groups.
+
+    Attributes:
+        word_languages: axis 1 of ``counts``; the last entry, None, is "not placed".
+        counts: (layer, word language, group) words.
+        totals: (layer, group) words.
+        n_items: items read.
+    """
+
+    word_languages: list[str | None]
+    groups: list[str]
+    counts: Array
+    totals: Array
+    n_items: int
+
+
+def draws(n_groups: int, n_draws: int, seed: int) -> Array:
+    """(draw, group) how often each group is drawn, with replacement, in each bootstrap sample."""
+    chances = np.full(n_groups, 1.0 / n_groups)
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.multinomial(n_groups, chances, size=n_draws), dtype=np.float64)
+
+
+def ratio(numerators: Array, totals: Array) -> Array:
+    """``numerators / totals``, NaN where a total is 0; shapes broadcast."""
+    numerators, totals = np.broadcast_arrays(numerators, totals)
+    out: Array = np.full(numerators.shape, np.nan)
+    np.divide(numerators, totals, out=out, where=totals > 0)
+    return out
+
+
+def ratio_bands(
+    numerators: Array, totals: Array, n_draws: int, seed: int, confidence: float
+) -> list[Band]:
+    """Pooled ratios with their percentile bootstrap over groups.
+
+    Args:
+        numerators: (curve, group) sums of what is counted.
+        totals: (group,) or (curve, group) sums of what it is counted among.
+    """
+    totals = np.broadcast_to(totals, numerators.shape)
+    values = ratio(numerators.sum(-1), totals.sum(-1))
+    n_groups = numerators.shape[-1]
+    if n_groups < 2:
+        return [Band(_number(value), None, None) for value in values]
+    weights = draws(n_groups, n_draws, seed)
+    samples = ratio(weights @ numerators.T, weights @ totals.T)
+    return bands(values, samples, confidence)
+
+
+def bands(values: Array, samples: Array, confidence: float) -> list[Band]:
+    """Percentile intervals: values (curve,), samples (draw, curve); NaN samples are left out."""
+    tail = (1.0 - confidence) / 2
+    usable: npt.NDArray[np.bool_] = np.asarray(np.isfinite(samples).any(0))
+    filled = np.where(usable, samples, 0.0)
+    low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
+    return [
+        Band(_number(v), float(lo) if ok else None, float(hi) if ok else None)
+        for v, lo, hi, ok in zip(values, low, high, usable, strict=True)
+    ]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def lens_counts(
+    table: pa.Table, target: str, groups: list[str] | None = None, kind: str | None = None
+) -> LensCounts:
+    """Sum the lens's per-item table of one target language within groups.
+
+    Args:
+        table: columns of ``lens.ITEMS_SCHEMA``.
+        groups: the order of groups; None takes those that occur, sorted.
+        kind: only items of this kind.
+    """
+    columns = {name: np.array(table[name].to_pylist(), dtype=object) for name in table.column_names}
+    keep = columns["target_language"] == target
+    if kind is not None:
+        keep &= columns["kind"] == kind
+    columns = {name: values[keep] for name, values in columns.items()}
+    names: list[str | None] = sorted({n for n in columns["word_language"] if n is not None})
+    names.append(None)
+    groups = sorted(set(columns["group"])) if groups is None else groups
+    place = {group: i for i, group in enumerate(groups)}
+    index = {name: i for i, name in enumerate(names)}
+    n_layers = int(columns["layer"].max()) + 1 if keep.any() else 0
+    counts = np.zeros((n_layers, len(names), len(groups)))
+    totals = np.zeros((n_layers, len(groups)))
+    layer = columns["layer"].astype(int)
+    group = np.array([place[g] for g in columns["group"]], dtype=int)
+    word = np.array([index[n] for n in columns["word_language"]], dtype=int)
+    np.add.at(counts, (layer, word, group), columns["n"].astype(float))
+    np.add.at(totals, (layer, group), columns["n"].astype(float))
+    items = set(zip(columns["item_id"], columns["scenario"], columns["kind"], strict=True))
+    return LensCounts(names, groups, counts, totals, len(items))
+
+
+def lens_curves(
+    table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> pa.Table:
+    """Share of words per language at each layer with a bootstrap band over item groups.
+
+    Args:
+        table: as :func:`linguamap.probes.lens.language_lens` returns it.
+    Returns:
+        Columns of :data:`CURVES_SCHEMA`: share is words in that language (null: not placed) among
+        all words, pooled over items. Share and band are null where no word was read; the band also
+        where there is only one group.
+    """
+    rows: list[dict[str, object]] = []
+    for target in sorted(set(table["target_language"].to_pylist())):
+        found = lens_counts(table, target)
+        for layer, (counts, totals) in enumerate(zip(found.counts, found.totals, strict=True)):
+            shares = ratio_bands(counts, totals, bootstrap, seed, confidence)
+            rows += [
+                {
+                    "layer": layer,
+                    "target_language": target,
+                    "word_language": name,
+                    "share": band.value,
+                    "low": band.low,
+                    "high": band.high,
+                    "n_items": found.n_items,
+                    "n_words": int(totals.sum()),
+                }
+                for name, band in zip(found.word_languages, shares, strict=True)
+            ]
+    return pa.Table.from_pylist(rows, CURVES_SCHEMA)

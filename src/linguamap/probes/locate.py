@@ -1,0 +1,412 @@
+"""From curves to phases to blocks: a stated rule, its uncertainty, and when it has nothing to say.
+
+Pure computation on the probes' tables; no model is needed. The rule and its reasons are
+:data:`RULE`; ``docs/methods.md`` explains them at length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from linguamap.config import LocateConfig
+from linguamap.probes.change_points import (
+    half_fall,
+    half_rise,
+    last_crossing,
+    plateau_level,
+    plateau_start,
+)
+from linguamap.probes.curves import Array, draws, lens_counts, ratio, read_table
+from linguamap.records import UserError
+from linguamap.run.folder import read_json
+from linguamap.scoring.stats import expanded_tail
+
+RIVAL = "en"
+WEIGHTS = {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
+CLEAR_LEAD = 0.1
+CLEAR_FALL = 0.1
+CONFIDENCE = 0.95
+
+RULE = (
+    "Per language other than English: (lens) the layer where the target language's words overtake "
+    "the English ones for good, i.e. where (target - English) / (target + English) last crosses 0; "
+    "(retrieval, centred) the layer where half of the fall from the plateau (best 3 consecutive "
+    "layers) to the last layer is done, of retrieval at 1 above chance and of the centred cosine "
+    "above its unrelated-pairs baseline, against English. The raw cosine has no say. A language's "
+    "boundary is the mean of these, weighted 1/2, 1/4, 1/4, over those that exist; it has one only "
+    "if English leads by at least 0.1 in some layer, with a larger share of the words than the "
+    "identifier gives it among random tokens, and the target leads in the last one, all "
+    "beyond the bootstrap interval; a fall counts only from a tenth of its plateau on and beyond "
+    "its interval. Over all: the median of the languages, if at least half of them have a boundary. "
+    "late_start is the first whole layer at or after it; its interval is the percentile bootstrap "
+    "over item groups, widened for few groups (Hesterberg 2015). Tuned are the last blocks "
+    "from late_start on, the lowest ones left out until the trainable share is under the cap. "
+    "early_end: the median layer where half of retrieval's rise to its plateau is done, rounded down."
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One curve of one language: its turning point, drawn again and again, and whether it counts.
+
+    Attributes:
+        curve: (layer,).
+        turn: the turning point on all items; None if there is none.
+        turns: (draw,) the same on bootstrap samples, NaN where there is none.
+        reason: why it does not count; None if it does.
+    """
+
+    name: str
+    curve: Array
+    turn: float | None
+    turns: Array
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where the late phase of one language begins, with the evidence for it."""
+
+    language: str
+    value: float | None
+    samples: Array
+    early_end: float | None
+    evidence: tuple[Evidence, ...]
+    reason: str | None
+
+
+def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
+    """The phases and the blocks to tune, from a probe folder.
+
+    Args:
+        folder: holds ``lens_items.parquet``, ``similarity_items.parquet`` and ``probe.json``.
+    Returns:
+        What ``layers.json`` holds; ``tune_layers`` is empty, and ``evidence.reason`` says why,
+        where there is no late phase or one block is above the cap.
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    missing = [n for n in ("lens_items.parquet", "probe.json") if not (folder / n).is_file()]
+    if missing:
+        raise UserError(f"locate: {folder} has no {missing[0]}; run `linguamap probe` first")
+    facts = read_json(folder / "probe.json")
+    path = folder / "similarity_items.parquet"
+    return locate_layers(
+        read_table(folder / "lens_items.parquet"),
+        read_table(path) if path.is_file() else None,
+        block_parameters=facts["block_parameters"],
+        total_parameters=facts["total_parameters"],
+        config=config,
+        seed=seed,
+        noise=facts.get("noise", {}).get("shares", {}).get(RIVAL, 0.0),
+    )
+
+
+def read_layers(path: Path) -> dict[str, Any]:
+    """What ``layers.json`` holds, with all that tuning asks of it.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    layers = read_json(path)
+    kinds = {"tune_layers": list, "fallback_layers": list, "n_layers": int, "evidence": dict}
+    if isinstance(layers, dict) and all(isinstance(layers.get(k), v) for k, v in kinds.items()):
+        return layers
+    raise UserError(
+        f"layers.json is broken; delete it and run: linguamap locate --out {path.parent}"
+    )
+
+
+def locate_layers(
+    lens: pa.Table,
+    similarity: pa.Table | None,
+    *,
+    block_parameters: Sequence[int],
+    total_parameters: int,
+    config: LocateConfig,
+    seed: int = 0,
+    noise: float = 0.0,
+) -> dict[str, Any]:
+    """Apply :data:`RULE` to the per-item tables of the probes.
+
+    Args:
+        lens: columns of ``lens.ITEMS_SCHEMA``.
+        similarity: columns of ``similarity.ITEMS_SCHEMA``, or None.
+        block_parameters: parameters of block 1..L.
+        total_parameters: of the whole model, tied weights counted once.
+        noise: share of the words of random tokens that the identifier calls English.
+    """
+    n_layers = len(block_parameters)
+    boundaries = language_boundaries(lens, similarity, config.bootstrap, seed, noise)
+    tables = [lens] if similarity is None else [lens, similarity]
+    n_groups = min(len(_group_names(table)) for table in tables)
+    value, interval, reason = combine(boundaries, n_groups)
+    whole = None if interval is None else [math.ceil(limit - 1e-9) for limit in interval]
+    late_start = None if value is None else min(max(math.ceil(value - 1e-9), 1), n_layers)
+    early = [b.early_end for b in boundaries if b.value is not None and b.early_end is not None]
+    early_end = math.floor(float(np.median(early))) if early and late_start else None
+    if early_end is not None and late_start is not None and early_end >= late_start:
+        early_end = None
+    blocks: list[int] = []
+    if late_start is not None:
+        blocks, reason = choose_blocks(
+            late_start, block_parameters, total_parameters, config.max_trainable_share
+        )
+    fallback, _ = choose_blocks(n_layers, block_parameters, total_parameters, 1.0)
+    return {
+        "n_layers": n_layers,
+        "phases": {"early_end": early_end, "late_start": late_start},
+        "late_start_interval": whole,
+        "tune_layers": blocks,
+        "trainable_share": sum(block_parameters[b - 1] for b in blocks) / total_parameters,
+        "fallback_layers": fallback,
+        "evidence": {
+            "reason": reason,
+            "boundary": value,
+            "boundary_interval": interval,
+            "rule": RULE,
+            "weights": WEIGHTS,
+            "confidence": CONFIDENCE,
+            "bootstrap": config.bootstrap,
+            "seed": seed,
+            "max_trainable_share": config.max_trainable_share,
+            "block_share": block_parameters[-1] / total_parameters,
+            "n_lens_groups": len(_group_names(lens)),
+            "n_similarity_groups": 0 if similarity is None else len(_group_names(similarity)),
+            "languages": {b.language: _describe(b) for b in boundaries},
+        },
+    }
+
+
+def language_boundaries(
+    lens: pa.Table,
+    similarity: pa.Table | None,
+    n_draws: int,
+    seed: int,
+    noise: float = 0.0,
+) -> list[Boundary]:
+    """The boundary of each language other than English, all on the same bootstrap draws."""
+    tables = [lens] if similarity is None else [lens, similarity]
+    groups = sorted(set().union(*map(_group_names, tables)))
+    weights = draws(len(groups), n_draws, seed)
+    targets = sorted(set(lens["target_language"].to_pylist()) - {RIVAL})
+    found = []
+    for target in targets:
+        evidence = [lens_evidence(lens, target, groups, weights, noise)]
+        early = None
+        if similarity is not None:
+            falls, early = similarity_evidence(similarity, target, groups, weights)
+            evidence += falls
+        found.append(_weigh(target, evidence, early))
+    return found
+
+
+def combine(
+    boundaries: Sequence[Boundary], n_groups: int
+) -> tuple[float | None, list[float] | None, str | None]:
+    """Median over languages, its interval, and why there is none.
+
+    Args:
+        n_groups: groups that were resampled, of the table that has fewest.
+    """
+    if not boundaries:
+        return None, None, "no language other than English was probed"
+    known = [b for b in boundaries if b.value is not None]
+    if 2 * len(known) < len(boundaries):
+        why = "; ".join(f"{b.language}: {b.reason}" for b in boundaries if b.reason)
+        return None, None, f"no late phase ({why})"
+    value = float(np.median([b.value for b in known if b.value is not None]))
+    samples = np.stack([b.samples for b in known])
+    usable = samples[:, np.isfinite(samples).all(0)]
+    if not usable.size:
+        return value, None, None
+    tail = expanded_tail(n_groups, CONFIDENCE)
+    low, high = np.quantile(np.median(usable, 0), [tail, 1 - tail])
+    return value, [float(low), float(high)], None
+
+
+def choose_blocks(
+    late_start: int, block_parameters: Sequence[int], total_parameters: int, cap: float
+) -> tuple[list[int], str | None]:
+    """The last blocks from ``late_start`` on that stay within the cap, or why there are none."""
+    blocks: list[int] = []
+    spent = 0
+    for block in range(len(block_parameters), late_start - 1, -1):
+        spent += block_parameters[block - 1]
+        if spent / total_parameters > cap:
+            break
+        blocks.insert(0, block)
+    if blocks:
+        return blocks, None
+    share = block_parameters[-1] / total_parameters
+    return [], (
+        f"the last block alone is {share:.1%} of the parameters, above the cap of {cap:.1%}; "
+        "raise locate.max_trainable_share"
+    )
+
+
+def lens_evidence(
+    lens: pa.Table, target: str, groups: list[str], weights: Array, noise: float = 0.0
+) -> Evidence:
+    """Where the target language's words overtake the English ones for good."""
+    found = lens_counts(_keyed(lens), target, groups)
+    index = {name: i for i, name in enumerate(found.word_languages)}
+    zero = np.zeros_like(found.totals)
+    own = found.counts[:, index[target]] if target in index else zero
+    rival = found.counts[:, index[RIVAL]] if RIVAL in index else zero
+
+    def advantage(own: Array, rival: Array) -> Array:
+        return np.nan_to_num(ratio(own - rival, own + rival))
+
+    curve = advantage(own.sum(-1), rival.sum(-1))
+    samples = advantage(weights @ own.T, weights @ rival.T)
+    low, high = _interval(samples)
+    leads = (curve <= -CLEAR_LEAD) & (high < 0)
+    english, _ = _interval(ratio(weights @ rival.T, weights @ found.totals.T))
+    turn = float(last_crossing(curve[1:]) + 1)
+    reason = None
+    if low[-1] <= 0:
+        reason = "the target language does not clearly lead English in the last layer"
+    elif not leads[1:].any():
+        reason = "English never clearly leads, so nothing is overtaken"
+    elif not (leads & (english > noise))[1:].any():
+        reason = "English leads only where random tokens would look as English"
+    return Evidence(
+        "lens",
+        curve,
+        turn if np.isfinite(turn) else None,
+        last_crossing(samples[:, 1:]) + 1,
+        reason,
+    )
+
+
+def similarity_evidence(
+    table: pa.Table, target: str, groups: list[str], weights: Array
+) -> tuple[list[Evidence], float | None]:
+    """Where retrieval and centred cosine have done half of their late fall; end of the rise."""
+    sums, count, chance = _pair_sums(_keyed(table), target, groups)
+    if not count.any():
+        return [], None
+    found: list[Evidence] = []
+    early = None
+    for name, parts in sums.items():
+        offset = chance if name == "retrieval" else 0.0
+        curve = parts.sum(-1) / count.sum() - offset
+        samples = ratio(weights @ parts.T, (weights @ count)[:, None]) - offset
+        start = plateau_start(curve)
+        level = float(plateau_level(curve, start))
+        fall = level - curve[-1]
+        low, _ = _interval(plateau_level(samples, start) - samples[:, -1])
+        turn = float(half_fall(curve, start))
+        reason = None
+        if not np.isfinite(turn) or fall < CLEAR_FALL * level or float(low) <= 0:
+            reason = "it does not clearly fall"
+        found.append(
+            Evidence(
+                name,
+                curve,
+                turn if np.isfinite(turn) else None,
+                half_fall(samples, start),
+                reason,
+            )
+        )
+        if name == "retrieval":
+            rise = float(half_rise(curve, start))
+            early = rise if np.isfinite(rise) else None
+    return found, early
+
+
+def _weigh(target: str, evidence: Sequence[Evidence], early: float | None) -> Boundary:
+    lens = evidence[0]
+    used = [e for e in evidence if e.reason is None and e.turn is not None]
+    if lens not in used:
+        nan = np.full(len(lens.turns), np.nan)
+        return Boundary(target, None, nan, early, tuple(evidence), lens.reason)
+    weights = np.array([WEIGHTS[e.name] for e in used])
+    weights = weights / weights.sum()
+    turns = np.array([e.turn for e in used], dtype=np.float64)
+    return Boundary(
+        target,
+        float(weights @ turns),
+        weights @ np.stack([e.turns for e in used]),
+        early,
+        tuple(evidence),
+        None,
+    )
+
+
+def _interval(samples: Array) -> tuple[Array, Array]:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def _keyed(table: pa.Table) -> pa.Table:
+    """The table with kind and group in one name: groups of different kinds never coincide."""
+    names = [f"{k}/{g}" for k, g in zip(table["kind"].to_pylist(), table["group"].to_pylist())]
+    return table.set_column(table.column_names.index("group"), "group", pa.array(names))
+
+
+def _group_names(table: pa.Table) -> set[str]:
+    return set(_keyed(table)["group"].to_pylist())
+
+
+def _pair_sums(
+    table: pa.Table, target: str, groups: list[str]
+) -> tuple[dict[str, Array], Array, float]:
+    """Sums over items of one group: measure -> (layer, group), and (group,) counts of item-pairs.
+
+    The pair with English where there is one, else all pairs of the language. Chance is that of
+    finding the translation by guessing.
+    """
+    a, b = (np.array(table[f"language_{side}"].to_pylist(), dtype=str) for side in "ab")
+    own = (a == target) | (b == target)
+    english = own & ((a == RIVAL) | (b == RIVAL))
+    part = table.filter(pa.array(english if english.any() else own, type=pa.bool_()))
+    place = {group: i for i, group in enumerate(groups)}
+    layer = part["layer"].to_numpy().astype(int)
+    group = np.array([place[g] for g in part["group"].to_pylist()], dtype=int)
+    n_layers = int(layer.max()) + 1 if len(layer) else 1
+    count = np.zeros(len(groups))
+    np.add.at(count, group[layer == 0], 1.0)
+    sums = {}
+    for name in ("retrieval", "centred", "centred_unrelated"):
+        values = part[name].to_numpy(zero_copy_only=False).astype(np.float64)
+        sums[name] = np.zeros((n_layers, len(groups)))
+        np.add.at(sums[name], (layer, group), np.nan_to_num(values))
+    sums["centred"] -= sums.pop("centred_unrelated")
+    n_items = len(set(zip(part["kind"].to_pylist(), part["item_id"].to_pylist(), strict=True)))
+    return sums, count, 1.0 / max(n_items, 1)
+
+
+def _describe(boundary: Boundary) -> dict[str, Any]:
+    return {
+        "boundary": boundary.value,
+        "reason": boundary.reason,
+        "rise_half_done": boundary.early_end,
+        "curves": {
+            e.name: {
+                "turn": e.turn,
+                "turn_interval": _turn_interval(e.turns),
+                "counts": e.reason is None and boundary.reason is None,
+                "reason": e.reason,
+                "values": [round(float(v), 6) for v in e.curve],
+            }
+            for e in boundary.evidence
+        },
+    }
+
+
+def _turn_interval(turns: Array) -> list[float] | None:
+    finite = turns[np.isfinite(turns)]
+    if not len(finite):
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    return [float(v) for v in np.quantile(finite, [tail, 1 - tail])]

@@ -1,0 +1,324 @@
+"""The probe stage: lens, token-set mass, similarity and handover over training items, written to the
+run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from linguamap.config import RunConfig
+from linguamap.models.language_model import LanguageModel
+from linguamap.probes import lens
+from linguamap.probes import token_set_probability as mass
+from linguamap.probes.curve_change import change_outside
+from linguamap.probes.curves import Array, read_table
+from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
+from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
+from linguamap.probes.layer_reading import Consumer, read_texts
+from linguamap.probes.lens_text import LensText, encode_texts
+from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head, state_bytes
+from linguamap.probes.similarity import compare_states, pooled_states
+from linguamap.probes.texts import (
+    count_sources,
+    gold_texts,
+    lens_prompts,
+    lens_texts,
+    parallel_items,
+    twins,
+    word_texts,
+)
+from linguamap.progress import Progress, silent
+from linguamap.records import Prompt
+from linguamap.run.folder import replacing, write_json
+from linguamap.run.processes import Processes
+from linguamap.scoring.language_id import Identifier
+
+__all__ = ["change_outside", "run_probe"]
+
+
+def run_probe(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    identifier: Identifier,
+    out_dir: Path,
+    progress: Progress = silent,
+    reuse: Path | None = None,
+    processes: Processes | None = None,
+) -> dict[str, Any]:
+    """Run all probes and write their tables.
+
+    Writes ``lens``, ``mass``, ``similarity`` and ``handover`` (curves), the same with ``_items``
+    (what the curves are made of) as Parquet, ``lens_tokens.npz`` (what was read of each layer, by
+    hash of the states it was read from) and, last, ``probe.json``.
+
+    Args:
+        prompts: training prompts, monolingual and code-mixed, all languages.
+        reuse: an earlier probe folder of the same prompts. Every state is computed again; where one
+            is bit for bit what it was, its arg-max tokens and masses are taken from there.
+        processes: they divide the batches of texts; the first one merges them in the order of a
+            single process, and alone writes.
+    Returns:
+        What ``probe.json`` holds; of further processes, what they know of it.
+    Raises:
+        UserError: nothing to read.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    several = processes or Processes()
+    probe = _Probe(
+        lm, prompts, config, identifier, out_dir, progress, several, _facts(lm, identifier)
+    )
+    seconds = probe.facts["seconds"]
+    stages: dict[str, Callable[[], None]] = {
+        "lens": lambda: probe.read_layers(reuse),
+        "similarity": probe.compare_translations,
+        "handover": probe.hand_over,
+    }
+    for name, work in stages.items():
+        started = time.monotonic()
+        work()
+        seconds[name] = time.monotonic() - started
+    if several.rank == 0:
+        write_json(out_dir / "probe.json", probe.facts)
+    return probe.facts
+
+
+def _facts(lm: LanguageModel, identifier: Identifier) -> dict[str, Any]:
+    count = sum(p.numel() for p in lm.model.parameters())
+    return {
+        "model": dict(lm.identity),
+        "n_layers": lm.n_layers,
+        "d_model": lm.d_model,
+        "vocab_size": lm.vocab_size,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "block_path": lm.structure.block_path,
+        "block_parameters": [
+            sum(p.numel() for p in block.parameters()) for block in lm.structure.blocks
+        ],
+        "total_parameters": count,
+        "identifier": identifier.name,
+        "seconds": {},
+        "missing": {},
+    }
+
+
+@dataclass
+class _Probe:
+    """The probes of one model; ``facts`` grows into ``probe.json``."""
+
+    lm: LanguageModel
+    prompts: Sequence[Prompt]
+    config: RunConfig
+    identifier: Identifier
+    folder: Path
+    progress: Progress
+    processes: Processes
+    facts: dict[str, Any]
+
+    def read_layers(self, reuse: Path | None) -> None:
+        """Language lens and token-set mass, from one reading of the layers."""
+        lm, asked = self.lm, self.config.probe
+        chosen = lens_prompts(self.prompts, asked.items, self.config.seed)
+        texts = lens_texts(lm, chosen, self.config, self.progress, self.processes, self.folder)
+        encoded = encode_texts(lm, texts, asked.positions)
+        consumers: list[Consumer] = [lens.WordCounts(lm, self.identifier, asked.top_k)]
+        consumers += self._set_masses(chosen)
+        known = _load_readings(reuse)
+        n_known, started = len(known), time.monotonic()
+        tables = read_texts(
+            lm,
+            encoded,
+            consumers,
+            known=known,
+            share=self.processes.share,
+            progress=self.progress,
+        )
+        merged = [
+            self._merge(name, table) for name, table in zip(("lens_items", "mass_items"), tables)
+        ]
+        elapsed = time.monotonic() - started
+        parts = self.processes.gather(
+            self.folder / "lens_tokens", known, _save_readings, _load_arrays
+        )
+        if self.processes.rank:
+            return
+        known = {name: value for part in parts for name, value in part.items()}
+        with replacing(self.folder / "lens_tokens.npz") as path:
+            _save_readings(path, known)
+        self._write("lens_items", pa.Table.from_batches(merged[0], lens.ITEMS_SCHEMA))
+        self._write("lens", lens.lens_curves(self._table("lens_items"), **self._bootstrap))
+        if len(merged) > 1:
+            self._write("mass_items", pa.Table.from_batches(merged[1], mass.ITEMS_SCHEMA))
+            self._write("mass", mass.mass_curves(self._table("mass_items"), **self._bootstrap))
+        self.facts["noise"] = lens.identifier_noise(lm, self.identifier, self.config.seed)
+        self.facts["ceilings"] = lens.identifier_ceiling(self.identifier, gold_texts(self.prompts))
+        n_positions = sum(one.stop - one.first for one in encoded)
+        sources = count_sources(chosen, texts, asked.texts)
+        self.facts["lens"] = self._costs(texts, n_positions, elapsed) | {
+            **sources,
+            "batches_read": (len(known) - n_known) // len(consumers),
+            "batches_known": n_known // len(consumers),
+        }
+
+    def _set_masses(self, chosen: Sequence[Prompt]) -> list[mass.SetMasses]:
+        """The reader of token-set masses, or none and the reason."""
+        found = word_texts(self.prompts, chosen)
+        if len(found.texts) < 2:
+            self.facts["missing"]["mass"] = "it takes two languages to tell tokens apart"
+            return []
+        sets = mass.exclusive_tokens(self.lm, found.texts, covered=found.covered)
+        self.facts["mass"] = {
+            "source": found.source,
+            "min_count": mass.MIN_COUNT,
+            "n_tokens": {code: len(tokens) for code, tokens in sets.tokens.items()},
+            "coverage": dict(sets.coverage),
+        }
+        return [mass.SetMasses(self.lm, sets.tokens)]
+
+    def _costs(self, texts: Sequence[LensText], n_positions: int, elapsed: float) -> dict[str, Any]:
+        n_read = n_positions * (self.lm.n_layers + 1)
+        asked = self.config.probe
+        return {
+            "n_texts": len(texts),
+            "n_positions": n_positions,
+            "texts": asked.texts,
+            "positions": asked.positions,
+            "top_k": asked.top_k,
+            "processes": self.processes.count,
+            "layer_positions_per_second": n_read / elapsed,
+            "head_floor_seconds": _head_seconds(self.lm) * n_read,
+            "logits_bytes": state_bytes(self.lm.structure),
+        }
+
+    def compare_translations(self) -> None:
+        """Similarity of translations with its controls."""
+        asked = self.config.probe
+        items = parallel_items(self.prompts, asked.similarity_items, self.config.seed)
+        languages = [c for c in self.config.languages if any(c in i.texts for i in items)]
+        if len(languages) < 2 or len(items) < 4:
+            self.facts["missing"]["similarity"] = "it takes two languages and four items"
+            return
+        states = pooled_states(
+            self.lm,
+            items,
+            languages,
+            pooling=asked.pooling,
+            share=self.processes.share,
+            progress=self.progress,
+        )
+        parts = self.processes.gather(self.folder / "states", states, _save_states, _load_states)
+        if self.processes.rank:
+            return
+        whole = {code: np.sum([part[code] for part in parts], axis=0) for code in languages}
+        result = compare_states(whole, items, **self._bootstrap)
+        self._write("similarity_items", result.items)
+        self._write("similarity", result.curves)
+        self.facts["similarity"] = {"n_items": len(items), "pooling": asked.pooling}
+
+    def hand_over(self) -> None:
+        """Handover and block skipping."""
+        wanted = self.config.probe.handover_items
+        pairs = twins(self.lm, self.prompts, self.config) if wanted else []
+        if not pairs or not supports_handover(self.lm):
+            self.facts["missing"]["handover"] = (
+                "no item has an English twin, or handover_items is 0"
+                if not pairs
+                else "the model keeps no key-value cache that could be used"
+                + (f": {self.lm.cache_fault}" if self.lm.cache_fault else "")
+            )
+            return
+        found = handover_batches(
+            self.lm, pairs, self.identifier, share=self.processes.share, progress=self.progress
+        )
+        merged = self._merge("handover_items", found)
+        if self.processes.rank:
+            return
+        self._write("handover_items", pa.Table.from_batches(merged, HANDOVER_ITEMS))
+        items = self._table("handover_items")
+        curves = handover_curves(items, confidence=self.config.probe.confidence)
+        self._write("handover", curves)
+        self.facts["handover"] = {"n_prompts": len(pairs)}
+
+    @property
+    def _bootstrap(self) -> dict[str, Any]:
+        asked = self.config.probe
+        return {
+            "bootstrap": asked.bootstrap,
+            "seed": self.config.seed,
+            "confidence": asked.confidence,
+        }
+
+    def _merge(self, name: str, own: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        """All processes' record batches, in the order in which one process would have made them."""
+        parts = self.processes.gather(self.folder / name, own, _save_batches, _load_batches)
+        by_turn = zip_longest(*parts)
+        return [one for turn in by_turn for one in turn if one is not None]
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        with replacing(self.folder / f"{name}.parquet") as temporary:
+            pq.write_table(table, temporary)
+
+    def _table(self, name: str) -> pa.Table:
+        return read_table(self.folder / f"{name}.parquet")
+
+
+def _head_seconds(lm: LanguageModel) -> float:
+    """Seconds that norm and head take for one row, in a full block; best of three."""
+    rows = torch.zeros((BLOCK_ROWS, lm.d_model), dtype=lm.dtype, device=lm.device)
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        scan_head(lm.structure, rows, [])
+        if rows.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.monotonic() - started)
+    return min(times) / BLOCK_ROWS
+
+
+def _load_readings(folder: Path | None) -> dict[str, Tensor]:
+    path = None if folder is None else folder / "lens_tokens.npz"
+    return {} if path is None or not path.is_file() else _load_arrays(path)
+
+
+def _load_arrays(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: torch.from_numpy(stored[name]) for name in stored.files}
+
+
+def _save_readings(path: Path, readings: dict[str, Tensor]) -> None:
+    arrays: Any = {digest: values.numpy() for digest, values in readings.items()}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _save_states(path: Path, states: dict[str, Array]) -> None:
+    arrays: Any = states
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _load_states(path: Path) -> dict[str, Array]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _save_batches(path: Path, batches: list[pa.RecordBatch]) -> None:
+    schema = batches[0].schema if batches else pa.schema([])
+    with pa.ipc.new_file(path, schema) as file:
+        for batch in batches:
+            file.write_batch(batch)
+
+
+def _load_batches(path: Path) -> list[pa.RecordBatch]:
+    with pa.ipc.open_file(path) as file:
+        return [file.get_batch(i) for i in range(file.num_record_batches)]

@@ -1,0 +1,267 @@
+"""Which texts the probes read: a choice among the training prompts, and their model-ready form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from linguamap import seeding
+from linguamap.config import EvaluateConfig, RunConfig
+from linguamap.generation.local import encode, generate
+from linguamap.models.language_model import LanguageModel
+from linguamap.probes.handover import Twins
+from linguamap.probes.lens_text import LensText
+from linguamap.probes.similarity import ParallelItem
+from linguamap.progress import Progress
+from linguamap.records import Completion, Prompt, UserError
+from linguamap.run.folder import read_json, write_json
+from linguamap.run.processes import Processes
+
+RIVAL = "en"
+STAND_IN_CHARACTERS = 400
+
+
+def pick(prompts: Iterable[Prompt], n: int, seed: int, purpose: str) -> list[Prompt]:
+    """All languages' prompts of ``n`` items a benchmark, from as many groups as possible."""
+    by_item: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in prompts:
+        by_item.setdefault((prompt.benchmark, prompt.item_id), []).append(prompt)
+    ranked: dict[str, list[tuple[int, int, list[Prompt]]]] = {}
+    taken: Counter[tuple[str, str]] = Counter()
+    for order, key in enumerate(seeding.shuffled(by_item, purpose, seed)):
+        group = (key[0], by_item[key][0].group or key[1])
+        ranked.setdefault(key[0], []).append((taken[group], order, by_item[key]))
+        taken[group] += 1
+    chosen = [one for found in ranked.values() for one in sorted(found, key=lambda r: r[:2])[:n]]
+    return [prompt for _, _, found in chosen for prompt in found]
+
+
+def lens_prompts(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
+    """One prompt an item and language: monolingual and code-mixed in turn, English monolingual."""
+    chosen: list[Prompt] = []
+    turn: Counter[str] = Counter()
+    by_item: dict[tuple[str, str], dict[tuple[str, str], Prompt]] = {}
+    for prompt in pick(prompts, n, seed, "lens"):
+        scenarios = by_item.setdefault((prompt.benchmark, prompt.item_id), {})
+        scenarios[prompt.language, prompt.scenario] = prompt
+    for (benchmark, _), found in by_item.items():
+        wanted = "code_mixed" if turn[benchmark] % 2 else "monolingual"
+        turn[benchmark] += 1
+        for language in dict.fromkeys(code for code, _ in found):
+            prompt = found.get((language, wanted)) or found[language, "monolingual"]
+            if prompt.coincides_with is not None:
+                prompt = found[language, "monolingual"]
+            chosen.append(prompt)
+    return chosen
+
+
+def lens_texts(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes | None = None,
+    folder: Path = Path(),
+) -> list[LensText]:
+    """The answers that the lens reads.
+
+    ``reference``: the worked answer. ``generated``: the model's own, greedy. ``auto``: the
+    reference, and for items without one the question (or passage) itself, as far as it goes, read
+    after the text before it: known to be in the target language, which a model's own answer is not.
+
+    Args:
+        processes: they divide the generation, and each gets all texts.
+        folder: where they exchange them.
+    Raises:
+        UserError: no item has the answers that were asked for.
+    """
+    if config.probe.texts == "generated":
+        return _generated(lm, prompts, config, progress, processes or Processes(), folder)
+    texts = []
+    for prompt in prompts:
+        if prompt.reference:
+            texts.append(with_answer(lm, prompt, "".join(p.text for p in prompt.reference)))
+        elif config.probe.texts == "auto":
+            texts += _stand_in(prompt)
+    if not texts:
+        raise UserError(
+            "probe: no training item has a worked answer; use probe.texts=auto or generated"
+        )
+    return texts
+
+
+def count_sources(
+    prompts: Sequence[Prompt], texts: Sequence[LensText], wanted: str
+) -> dict[str, int]:
+    """How many of the lens's texts are worked references, stand-ins, and the model's own answers.
+
+    Args:
+        prompts: those that :func:`lens_texts` made ``texts`` of.
+        wanted: ``probe.texts`` of the config.
+    """
+    generated = len(texts) if wanted == "generated" else 0
+    reference = 0 if generated else sum(bool(prompt.reference) for prompt in prompts)
+    return {
+        "n_reference": reference,
+        "n_stand_in": len(texts) - generated - reference,
+        "n_generated": generated,
+    }
+
+
+def parallel_items(prompts: Sequence[Prompt], n: int, seed: int) -> list[ParallelItem]:
+    """About ``n`` items over all benchmarks: the question without passage and options."""
+    monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
+    share = max(n // max(len({prompt.benchmark for prompt in monolingual}), 1), 4)
+    found: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in pick(monolingual, share, seed, "similarity"):
+        found.setdefault((prompt.benchmark, prompt.item_id), []).append(prompt)
+    return [
+        ParallelItem(item_id, same[0].group or item_id, same[0].kind, dict(map(_question, same)))
+        for (_, item_id), same in found.items()
+    ]
+
+
+def twins(lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig) -> list[Twins]:
+    """Monolingual prompts with their English twins, ``handover_items`` a language."""
+    monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
+    benchmarks = len({prompt.benchmark for prompt in monolingual})
+    n = -(-config.probe.handover_items // max(benchmarks, 1))
+    chosen = pick(monolingual, n, config.seed, "handover")
+    encoded = encode(lm, chosen, config.model)
+    ids = {(p.benchmark, p.item_id, p.language): e.token_ids for p, e in zip(chosen, encoded)}
+    taken: Counter[str] = Counter()
+    found = []
+    for prompt in chosen:
+        english = ids.get((prompt.benchmark, prompt.item_id, RIVAL))
+        if prompt.language == RIVAL or english is None:
+            continue
+        if taken[prompt.language] < config.probe.handover_items:
+            own = ids[prompt.benchmark, prompt.item_id, prompt.language]
+            group = prompt.group or prompt.item_id
+            found.append(Twins(prompt.item_id, group, prompt.kind, prompt.language, own, english))
+            taken[prompt.language] += 1
+    return found
+
+
+def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:
+    """Texts known to be in each language: worked answers, or the questions where there are none."""
+    gold: dict[str, list[str]] = {}
+    for prompt in prompts:
+        if prompt.scenario == "monolingual":
+            answer = "".join(part.text for part in prompt.reference) or _question(prompt)[1]
+            gold.setdefault(prompt.language, []).append(answer)
+    return gold
+
+
+@dataclass(frozen=True)
+class WordTexts:
+    """Texts whose words make the token sets, and texts to see how much those cover.
+
+    Attributes:
+        texts: language -> questions, passages and worked answers.
+        covered: language -> worked answers (or questions) of the items that the lens reads.
+        source: where the texts come from, in words.
+    """
+
+    texts: dict[str, list[str]]
+    covered: dict[str, list[str]]
+    source: str
+
+
+def word_texts(prompts: Sequence[Prompt], read: Sequence[Prompt]) -> WordTexts:
+    """The run's own texts of known language, without those items that the lens reads.
+
+    Args:
+        prompts: all training prompts.
+        read: those that the lens reads; their items make no sets unless there are no others.
+    """
+    keys = {(prompt.benchmark, prompt.item_id) for prompt in read}
+    monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
+    inside = [p for p in monolingual if (p.benchmark, p.item_id) in keys]
+    others = [p for p in monolingual if (p.benchmark, p.item_id) not in keys]
+    source = (
+        "questions, passages and worked answers of the training items that the lens does not read"
+    )
+    if {p.language for p in others} != {p.language for p in monolingual}:
+        others, source = monolingual, "questions, passages and worked answers of all training items"
+    texts: dict[str, dict[str, None]] = {}
+    for prompt in others:
+        own = [part.text.strip() for part in prompt.parts if part.role == "Q"]
+        own.append("".join(part.text for part in prompt.reference))
+        texts.setdefault(prompt.language, {}).update(dict.fromkeys(filter(str.strip, own)))
+    return WordTexts({code: list(t) for code, t in texts.items()}, gold_texts(inside), source)
+
+
+def with_answer(lm: LanguageModel, prompt: Prompt, answer: str) -> LensText:
+    """A prompt as the model reads it (under its chat template, if it has one), with an answer."""
+    ids = None
+    if lm.is_chat:
+        ids = tuple(encode(lm, [prompt])[0].token_ids)
+        answer = answer.strip()
+    return LensText(
+        item_id=prompt.item_id,
+        group=prompt.group or prompt.item_id,
+        language=prompt.language,
+        scenario=prompt.scenario,
+        kind=prompt.kind,
+        prompt_text=prompt.text,
+        answer_text=answer,
+        prompt_ids=ids,
+    )
+
+
+def _stand_in(prompt: Prompt) -> list[LensText]:
+    """The first longer Q part, cut at a blank, under the text that stands before it."""
+    before = ""
+    for part in prompt.parts:
+        if part.role == "Q" and len(part.text.strip()) > 1:
+            text = part.text.rstrip()
+            if len(text) > STAND_IN_CHARACTERS:
+                text = text[:STAND_IN_CHARACTERS].rpartition(" ")[0] or text[:STAND_IN_CHARACTERS]
+            group = prompt.group or prompt.item_id
+            names = (prompt.item_id, group, prompt.language, prompt.scenario, prompt.kind)
+            return [LensText(*names, before, text)]
+        before += part.text
+    return []
+
+
+def _generated(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes,
+    folder: Path,
+) -> list[LensText]:
+    answers: dict[str, str] = {}
+
+    def save(completions: list[Completion]) -> None:
+        answers.update((done.prompt_id, done.answer) for done in completions)
+
+    settings: EvaluateConfig = config.evaluate.model_copy(update={"temperature": 0.0})
+    generate(
+        lm,
+        prompts,
+        settings,
+        model_config=config.model,
+        seed=config.seed,
+        share=processes.share,
+        save=save,
+        progress=progress,
+        label="answers to probe",
+    )
+    for part in processes.gather(folder / "answers", answers, write_json, read_json, everyone=True):
+        answers.update(part)
+    given = [prompt for prompt in prompts if answers[prompt.prompt_id].strip()]
+    if not given:
+        raise UserError("probe: the model answered nothing; use probe.texts=auto")
+    return [with_answer(lm, prompt, " " + answers[prompt.prompt_id]) for prompt in given]
+
+
+def _question(prompt: Prompt) -> tuple[str, str]:
+    """Language and question: the last Q stretch of a passage item, the first of any other."""
+    stretches = [part.text.strip() for part in prompt.parts if part.role == "Q"]
+    stretches = [text for text in stretches if text]
+    return prompt.language, stretches[-1 if prompt.kind == "passage" else 0]

@@ -1,0 +1,298 @@
+"""One prompt in depth: what each layer would write at each position, and in which language.
+
+At every position that predicts a token of the answer, each layer's residual state goes through the
+model's own final norm and head, as in :mod:`linguamap.probes.lens`. A cell of the grid is the arg-max token
+there, its probability, and the language of the *word* that it is part of in the layer's text: a
+language identifier cannot read pieces of words.
+
+``grid.json`` (in ``probe/`` and, for the same texts read by the tuned model, ``probe_after/``)::
+
+    {"layers": [0, 1, .., L],
+     "prompts": [{"prompt_id", "item_id", "kind", "scenario", "language",
+                  "prompt": text before the answer,
+                  "answer": the whole text that is read after it,
+                  "tokens": [text of the answer's own token, a position],
+                  "cells": [[{"t": text of the arg-max token,
+                              "w": the word that it belongs to, or null (blank, mark, number),
+                              "l": that word's language, or null (no word, or it cannot be placed),
+                              "p": probability of the token, 4 decimals}, a position], a layer]}]}
+
+Row ``layers[i]`` of ``cells`` is layer i; position j predicts ``tokens[j]``. All texts are what a
+model or a data file says: untrusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import regex
+import torch
+from icu4py.breakers import WordBreaker
+from torch import Tensor
+
+from linguamap import seeding
+from linguamap.config import RunConfig
+from linguamap.models.language_model import LanguageModel
+from linguamap.probes.lens_text import EncodedText, LensText, encode_texts
+from linguamap.probes.logit_scan import Reader, TopProbability, TopTokens, scan_head
+from linguamap.probes.texts import RIVAL, lens_texts, with_answer
+from linguamap.progress import Progress, silent
+from linguamap.records import Prompt, UserError
+from linguamap.run.folder import read_json, write_text
+from linguamap.scoring.language_id import Identifier
+
+MAX_PROMPTS = 12
+ROUNDS = 2
+"""At most this many prompts a language."""
+MAX_POSITIONS = 48
+
+_LETTER = regex.compile(r"\p{L}")
+_PART_OF_WORD = regex.compile(r"[\p{L}\p{M}\ufffd]")
+"""Letters, their marks, and pieces of either: a digit right after a word is in no language."""
+
+
+class Cell(NamedTuple):
+    """What one layer would write at one position.
+
+    Attributes:
+        text: the arg-max token's text; a lone replacement character for a piece of a letter.
+        word: the word it is part of in the layer's decoded text; None for blanks, marks, numbers.
+        language: the word's language; None without a word or if it cannot be placed.
+        probability: of the token, in [0, 1].
+    """
+
+    text: str
+    word: str | None
+    language: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """One answer, position by position and layer by layer.
+
+    Attributes:
+        tokens: text of the answer's own token at each position.
+        cells: (layer, position), layers 0 to L.
+        n_left_out: positions of the answer beyond the limit, which were not read.
+    """
+
+    tokens: list[str]
+    cells: list[list[Cell]]
+    n_left_out: int = 0
+
+
+def token_grid(
+    lm: LanguageModel,
+    text: LensText,
+    identifier: Identifier,
+    *,
+    max_positions: int = MAX_POSITIONS,
+) -> TokenGrid:
+    """What every layer would write while the model reads ``text``'s answer (teacher-forced).
+
+    Args:
+        text: prompt and answer, e.g. the model's own.
+        max_positions: only the first so many tokens of the answer are read.
+    Raises:
+        UserError: the answer has no tokens.
+    """
+    encoded, n_left_out = _cut(encode_texts(lm, [text])[0], max_positions)
+    ids, probabilities = _read(lm, encoded)
+    spans = [_token_words(lm, row) for row in ids.tolist()]
+    unique = sorted({word for row in spans for _, word in row if word is not None})
+    language = dict(zip(unique, identifier.identify_words(unique), strict=True))
+    cells = [
+        [
+            Cell(token, word, None if word is None else language[word], probability)
+            for (token, word), probability in zip(row, chances, strict=True)
+        ]
+        for row, chances in zip(spans, probabilities.tolist(), strict=True)
+    ]
+    own = encoded.token_ids[encoded.first + 1 : encoded.stop + 1]
+    return TokenGrid([token for token, _ in _token_words(lm, own)], cells, n_left_out)
+
+
+def write_grids(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    identifier: Identifier,
+    path: Path,
+    *,
+    same_as: Path | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Write ``grid.json`` of a few prompts, see the top of this module.
+
+    Args:
+        prompts: those to choose from, monolingual and code-mixed, all languages.
+        same_as: an earlier ``grid.json`` whose prompts and answers are read again, so that two
+            models can be laid side by side; None, or a file that is not there, chooses anew.
+    """
+    texts = _texts(lm, prompts, config, same_as, progress)
+    rows = []
+    for number, (prompt, text) in enumerate(texts, 1):
+        grid = token_grid(lm, text, identifier)
+        facts = {
+            "prompt_id": prompt.prompt_id,
+            "item_id": prompt.item_id,
+            "kind": prompt.kind,
+            "scenario": prompt.scenario,
+            "language": prompt.language,
+            "prompt": text.prompt_text,
+            "answer": text.answer_text,
+        }
+        rows.append({**facts, **as_json(grid)})
+        progress("token grids", number, len(texts), "prompts")
+    value = {"layers": list(range(lm.n_layers + 1)), "prompts": rows}
+    write_text(path, json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def as_json(grid: TokenGrid) -> dict[str, Any]:
+    """``tokens`` and ``cells`` as in ``grid.json``."""
+    cells = [
+        [{"t": c.text, "w": c.word, "l": c.language, "p": round(c.probability, 4)} for c in row]
+        for row in grid.cells
+    ]
+    return {"tokens": grid.tokens, "cells": cells}
+
+
+def grid_prompts(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """A few prompts: language by language, kinds and scenarios in turn, English among them."""
+    usable = [prompt for prompt in prompts if prompt.coincides_with is None]
+    languages = list(dict.fromkeys(prompt.language for prompt in usable))
+    languages.sort(key=lambda code: code != RIVAL)
+    languages = languages[:MAX_PROMPTS]
+    kinds = list(dict.fromkeys(prompt.kind for prompt in usable))
+    scenarios = list(dict.fromkeys(prompt.scenario for prompt in usable))
+    chosen: list[Prompt] = []
+    for turn in range(min(ROUNDS, MAX_PROMPTS // max(len(languages), 1))):
+        for place, language in enumerate(languages):
+            kind = kinds[(place + turn) % len(kinds)]
+            scenario = scenarios[(place // len(kinds) + place + turn) % len(scenarios)]
+            found = _first(usable, chosen, (language, kind, scenario), seed)
+            chosen += [] if found is None else [found]
+    return chosen
+
+
+def _first(
+    prompts: Sequence[Prompt], taken: Sequence[Prompt], wanted: tuple[str, str, str], seed: int
+) -> Prompt | None:
+    """The prompt of a language nearest to the kind and scenario wanted, at random among equals."""
+    language, kind, scenario = wanted
+    free = {p.prompt_id: p for p in prompts if p.language == language and p not in taken}
+    order = seeding.shuffled(free, "grid", seed)
+    ranked = sorted(order, key=lambda i: (free[i].kind != kind, free[i].scenario != scenario))
+    return free[ranked[0]] if ranked else None
+
+
+def _texts(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt],
+    config: RunConfig,
+    same_as: Path | None,
+    progress: Progress,
+) -> list[tuple[Prompt, LensText]]:
+    """The chosen prompts, each with what is read under it."""
+    if same_as is not None and same_as.is_file():
+        by_id = {prompt.prompt_id: prompt for prompt in prompts}
+        return [
+            (by_id[row["prompt_id"]], _stored_text(lm, by_id[row["prompt_id"]], row))
+            for row in read_json(same_as)["prompts"]
+            if row["prompt_id"] in by_id
+        ]
+    usable = [p for p in prompts if p.reference or config.probe.texts != "reference"]
+    found: list[tuple[Prompt, LensText]] = []
+    chosen = grid_prompts(usable, config.seed)
+    for text in lens_texts(lm, chosen, config, progress):
+        names = (text.item_id, text.language, text.scenario, text.kind)
+        prompt = next(p for p in chosen if (p.item_id, p.language, p.scenario, p.kind) == names)
+        found.append((prompt, text))
+    return found
+
+
+def _stored_text(lm: LanguageModel, prompt: Prompt, row: dict[str, Any]) -> LensText:
+    """The same reading as before; a stand-in for an answer follows only a part of the prompt."""
+    if row["prompt"] == prompt.text:
+        return with_answer(lm, prompt, row["answer"])
+    group = prompt.group or prompt.item_id
+    names = (prompt.item_id, group, prompt.language, prompt.scenario, prompt.kind)
+    return LensText(*names, row["prompt"], row["answer"])
+
+
+def _cut(encoded: EncodedText, max_positions: int) -> tuple[EncodedText, int]:
+    """At most the first positions of an answer, and how many are left out."""
+    if max_positions < 1:
+        raise UserError(f"grid: {max_positions} positions; ask for at least 1")
+    stop = min(encoded.stop, encoded.first + max_positions)
+    short = replace(encoded, token_ids=encoded.token_ids[: stop + 1], stop=stop)
+    return short, encoded.stop - stop
+
+
+def _read(lm: LanguageModel, encoded: EncodedText) -> tuple[Tensor, Tensor]:
+    """(layer, position) arg-max token ids and their probabilities; one layer's states at a time."""
+    tokens, chances = TopTokens(), TopProbability()
+    readers: list[Reader] = [tokens, chances]
+
+    def see(layer: int, hidden: Tensor) -> None:
+        scan_head(lm.structure, hidden[0, encoded.first : encoded.stop], readers)
+
+    if lm.steering is not None:
+        lm.steering.set_rows([encoded.text.language])
+    with lm.watch(range(lm.n_layers + 1), see):
+        lm.run(torch.tensor([encoded.token_ids]))
+    if lm.steering is not None:
+        lm.steering.set_rows([])
+    n_positions = encoded.stop - encoded.first
+    return tokens.result().view(-1, n_positions), chances.result().view(-1, n_positions)
+
+
+def _token_words(lm: LanguageModel, ids: Sequence[int]) -> list[tuple[str, str | None]]:
+    """Each token's text and the word around it, the tokens decoded together.
+
+    A prefix's text is that of the whole as far as the two agree: a letter of several tokens appears
+    with its last one, and belongs to all of them.
+    """
+    special = set(lm.tokenizer.all_special_ids)
+    whole = str(lm.tokenizer.decode(ids, skip_special_tokens=True))
+    ends = [_agreeing(lm, ids[: i + 1], whole) for i in range(len(ids))]
+    words = _word_spans(whole)
+    found: list[tuple[str, str | None]] = []
+    for token, start, end in zip(ids, [0, *ends[:-1]], ends, strict=True):
+        own = str(lm.tokenizer.decode([token]))
+        text = whole[start:end] or own
+        if token in special or not _PART_OF_WORD.search(text):
+            found.append((text if token not in special else own, None))
+        else:
+            inside = _overlapping(words, start, max(end, start + 1))
+            found.append((text, inside and whole[slice(*inside)]))
+    return found
+
+
+def _agreeing(lm: LanguageModel, ids: Sequence[int], whole: str) -> int:
+    """How many characters of ``whole`` the first tokens make up."""
+    part = str(lm.tokenizer.decode(ids, skip_special_tokens=True))
+    if whole.startswith(part):
+        return len(part)
+    return next((i for i, (a, b) in enumerate(zip(part, whole)) if a != b), len(whole))
+
+
+def _word_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each of :func:`linguamap.languages.words`."""
+    spans, place = [], 0
+    for word in WordBreaker(text, "und"):
+        if _LETTER.search(word):
+            spans.append((place, place + len(word)))
+        place += len(word)
+    return spans
+
+
+def _overlapping(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+    """The word that shares most characters with a stretch; the first among equals."""
+    shared = [(min(b, end) - max(a, start), (a, b)) for a, b in words if a < end and b > start]
+    return max(shared, key=lambda one: one[0])[1] if shared else None

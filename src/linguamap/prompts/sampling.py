@@ -1,0 +1,90 @@
+"""Drawing and dividing training prompts, by item before languages are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from linguamap import seeding
+from linguamap.records import Prompt
+
+
+class Halves(NamedTuple):
+    """Prompts to train on and prompts to validate on; no item group is in both."""
+
+    train: list[Prompt]
+    validation: list[Prompt]
+
+
+def spread_examples(prompts: Sequence[Prompt], n: int | None, seed: int) -> list[Prompt]:
+    """``n`` prompts, evenly over cells (kind, scenario, language), in a random order.
+
+    Cells with too few prompts give all that they have, and the others make up for it. Within a
+    kind, items are taken equally often, so that no item is seen more because of its id.
+
+    Args:
+        n: how many; None, or more than there are, takes all.
+    """
+    cells: dict[tuple[str, str, str], list[Prompt]] = defaultdict(list)
+    for prompt in prompts:
+        cells[prompt.kind, prompt.scenario, prompt.language].append(prompt)
+    wanted = len(prompts) if n is None else n
+    names = seeding.shuffled(cells, "cells", seed)
+    quotas = _quotas({name: len(cells[name]) for name in names}, wanted)
+    used: Counter[tuple[str, str]] = Counter()
+    chosen: list[Prompt] = []
+    for name in names:
+        ranked = sorted(cells[name], key=lambda one: (used[_item(one)], _rank(one, seed)))
+        taken = ranked[: quotas[name]]
+        used.update(_item(prompt) for prompt in taken)
+        chosen += taken
+    return sorted(chosen, key=lambda prompt: seeding.number("order", seed, prompt.prompt_id))
+
+
+def split_items(prompts: Sequence[Prompt], share: float, seed: int) -> Halves:
+    """Divide prompts into training and validation by item group.
+
+    All prompts of a group (or, without one, of an item), in every language and scenario, come to
+    the same side.
+
+    Args:
+        share: of the groups of each benchmark that validate, in [0, 1). Above 0, at least one group
+            does wherever there are two.
+    """
+    groups: dict[str, set[str]] = defaultdict(set)
+    for prompt in prompts:
+        groups[prompt.benchmark].add(prompt.group or prompt.item_id)
+    validating: set[tuple[str, str]] = set()
+    for benchmark, names in groups.items():
+        n = round(share * len(names))
+        if share > 0:
+            n = min(max(n, 1), len(names) - 1)
+        validating |= {(benchmark, name) for name in seeding.shuffled(names, "split", seed)[:n]}
+    halves = Halves([], [])
+    for prompt in prompts:
+        held_out = (prompt.benchmark, prompt.group or prompt.item_id) in validating
+        (halves.validation if held_out else halves.train).append(prompt)
+    return halves
+
+
+def _quotas(sizes: dict[tuple[str, str, str], int], n: int) -> dict[tuple[str, str, str], int]:
+    """How many to take from each cell: as even as the sizes allow, ``n`` in all if possible."""
+    quotas = dict.fromkeys(sizes, 0)
+    left = min(n, sum(sizes.values()))
+    while left:
+        open_cells = [name for name in sizes if quotas[name] < sizes[name]]
+        step = max(left // len(open_cells), 1)
+        for name in open_cells:
+            take = min(step, sizes[name] - quotas[name], left)
+            quotas[name] += take
+            left -= take
+    return quotas
+
+
+def _item(prompt: Prompt) -> tuple[str, str]:
+    return prompt.benchmark, prompt.item_id
+
+
+def _rank(prompt: Prompt, seed: int) -> int:
+    return seeding.number("rank", seed, *_item(prompt))

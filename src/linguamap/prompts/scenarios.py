@@ -1,0 +1,320 @@
+"""Which part of a prompt is in which language: the four scenarios, as text and as chat messages.
+
+=================  =====================  ==================  =====================================
+scenario           preamble, instruction  question            answers that are offered
+=================  =====================  ==================  =====================================
+monolingual        target language        target language     target language (choice items)
+code_mixed         English                target language     target language (choice items)
+english_distractor target language        target language     right one target, wrong ones English
+bilingual_answer   target language        target language     right one in both, a wrong one in each
+=================  =====================  ==================  =====================================
+
+The answer is wanted in the target language in all of them, and the right answer means the same.
+
+Requests of the Language Confusion Benchmark stand alone: as the user's turn of a chat, or as that
+benchmark asks base models, ``Q: request``, line end, ``A:``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from linguamap import seeding
+from linguamap.languages import Language, get_language
+from linguamap.prompts.answer_options import Offers
+from linguamap.prompts.sampling import Halves, split_items, spread_examples
+from linguamap.records import (
+    SCENARIOS,
+    Benchmark,
+    Item,
+    Option,
+    Part,
+    Prompt,
+    Scenario,
+    UserError,
+)
+
+__all__ = [
+    "LINE_END",
+    "Halves",
+    "answer_ends",
+    "applies",
+    "render",
+    "render_all",
+    "render_chat",
+    "split_items",
+    "training_examples",
+    "without_system",
+]
+
+LINE_END = ("\n",)
+"""What ends a base model's answer in the plain layout, where every field is one line."""
+NEXT_QUESTION = ("\nQ:",)
+"""What ends it in the layout of the Language Confusion Benchmark, whose rule judges line by line."""
+
+
+def render(
+    benchmark: Benchmark,
+    scenario: Scenario,
+    language: str,
+    item: Item,
+    *,
+    name_language: bool = True,
+    seed: int = 0,
+) -> Prompt:
+    """One item as a prompt.
+
+    Args:
+        benchmark: where ``item`` is from; it gives the English answers.
+        language: the target language, the item's own.
+        name_language: whether the preamble says which language is wanted. The requests of the
+            Language Confusion Benchmark are their own test and are never added to.
+        seed: for the order of options and the choice of wrong answers.
+    Raises:
+        UserError: the scenario does not apply to the item, or needs English items that are not
+            there, or wrong answers that cannot be found.
+    """
+    return _render(Offers(benchmark, seed), scenario, language, item, name_language)
+
+
+def render_all(
+    benchmarks: Benchmark | Sequence[Benchmark],
+    languages: Sequence[str],
+    scenarios: Sequence[Scenario],
+    n_items: int | None = None,
+    seed: int = 0,
+    name_language: bool = True,
+) -> list[Prompt]:
+    """All prompts of a run, by benchmark, language, scenario and item.
+
+    A prompt whose text is that of an earlier scenario of the same item names it in
+    ``coincides_with``. Languages that a benchmark lacks, and scenarios that do not apply to its
+    items, are left out.
+
+    Args:
+        n_items: items per cell, the same ones in every language and scenario, from as many
+            different groups as possible; None for all.
+    Raises:
+        UserError: as :func:`render`, or no scenario applies to a benchmark.
+    """
+    prompts: list[Prompt] = []
+    for benchmark in [benchmarks] if isinstance(benchmarks, Benchmark) else benchmarks:
+        offers = Offers(benchmark, seed)
+        found: list[Prompt] = []
+        for language in languages:
+            items = benchmark.items.get(language, ())
+            texts: dict[tuple[str, str], Scenario] = {}
+            for scenario in [one for one in SCENARIOS if one in scenarios]:
+                fitting = [item for item in items if applies(scenario, item)]
+                for item in pick_items(fitting, n_items, seed):
+                    prompt = _render(offers, scenario, language, item, name_language)
+                    earlier = texts.setdefault((item.item_id, prompt.text), scenario)
+                    if earlier != scenario:
+                        prompt = dataclasses.replace(prompt, coincides_with=earlier)
+                    found.append(prompt)
+        if not found and any(code in benchmark.items for code in languages):
+            raise UserError(
+                f"{benchmark.name}: none of the scenarios {', '.join(scenarios)} applies to it; "
+                "open requests have monolingual and code_mixed only"
+            )
+        prompts += found
+    return prompts
+
+
+def training_examples(
+    benchmarks: Benchmark | Sequence[Benchmark],
+    languages: Sequence[str],
+    scenarios: Sequence[Scenario],
+    n: int | None = None,
+    seed: int = 0,
+    name_language: bool = True,
+) -> list[Prompt]:
+    """Prompts with a reference answer, spread evenly over kinds, scenarios and languages.
+
+    Coinciding prompts are left out. See :func:`linguamap.prompts.sampling.spread_examples`.
+
+    Args:
+        n: how many; None for all. Fewer come back if there are fewer.
+    Raises:
+        UserError: no item has worked reasoning to learn from.
+    """
+    prompts = render_all(benchmarks, languages, scenarios, None, seed, name_language)
+    usable = [prompt for prompt in prompts if prompt.reference and prompt.coincides_with is None]
+    if not usable:
+        names = sorted({prompt.benchmark for prompt in prompts})
+        raise UserError(
+            f"{', '.join(names)}: no training item has worked reasoning to learn from; add the "
+            "benchmarks sums, choice and passage, or items with an explanation"
+        )
+    return spread_examples(usable, n, seed)
+
+
+def render_chat(prompt: Prompt) -> list[dict[str, str]]:
+    """The prompt as chat messages: preamble as system, the rest without the answer label as user.
+
+    Worked examples in front are earlier turns, each question answered by its reference. A request
+    of the Language Confusion Benchmark has no preamble, and so no system message.
+    """
+    system = "".join(part.text for part in prompt.parts if part.role == "P").strip()
+    messages = []
+    for shot in prompt.shots:
+        messages.append({"role": "user", "content": _user_turn(shot)})
+        messages.append({"role": "assistant", "content": shot.answer.strip()})
+    messages.append({"role": "user", "content": _user_turn(prompt)})
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return messages
+
+
+def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The same messages for a chat template without a system role: the first user turn takes it in."""
+    if messages[0]["role"] != "system":
+        return list(messages)
+    system, first, *rest = messages
+    return [{"role": "user", "content": f"{system['content']}\n{first['content']}"}, *rest]
+
+
+def _user_turn(prompt: Prompt) -> str:
+    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")  # its only frame is Q: and A:
+    return "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
+
+
+def answer_ends(prompt: Prompt, stops: tuple[str, ...]) -> tuple[str, ...]:
+    """The strings that end the answer to one prompt.
+
+    Args:
+        stops: those of the run. A base model's line end gives way to the next question where the
+            prompt is a request of the Language Confusion Benchmark.
+    """
+    return NEXT_QUESTION if stops == LINE_END and _is_bare(prompt.benchmark) else stops
+
+
+def applies(scenario: Scenario, item: Item) -> bool:
+    """Whether a scenario makes sense for an item.
+
+    Open requests offer no answers. Of the Language Confusion Benchmark's two tasks, monolingual
+    requests are the monolingual scenario, and crosslingual ones (English requests for an answer in
+    the target language) stand under code_mixed.
+    """
+    if item.kind != "open":
+        return True
+    if _is_bare(item.benchmark):
+        task = (item.subject or "").partition("/")[0]
+        return scenario == {"monolingual": "monolingual", "crosslingual": "code_mixed"}.get(task)
+    return scenario in ("monolingual", "code_mixed")
+
+
+def pick_items(items: Sequence[Item], n: int | None, seed: int) -> list[Item]:
+    """``n`` items in file order, from as many different groups as possible.
+
+    Depends on ids and groups only, so that it is the same in every language; a smaller pick is
+    part of a larger one.
+    """
+    if n is None or n >= len(items):
+        return list(items)
+    table = {item.item_id: item for item in items}
+    taken: Counter[str] = Counter()
+    ranks: dict[str, int] = {}
+    order = seeding.shuffled(table, "items", seed)
+    for item_id in order:
+        item = table[item_id]
+        group = item.group or (item.subject if item.kind == "open" else None) or item_id
+        ranks[item_id] = taken[group]
+        taken[group] += 1
+    chosen = set(sorted(order, key=lambda item_id: ranks[item_id])[:n])
+    return [item for item in items if item.item_id in chosen]
+
+
+def _render(
+    offers: Offers, scenario: Scenario, language: str, item: Item, name_language: bool
+) -> Prompt:
+    if not applies(scenario, item):
+        raise UserError(
+            f"{item.benchmark}: the scenario {scenario} does not apply to item {item.item_id}, "
+            "an open request"
+        )
+    target = get_language(language)
+    frame = get_language("en") if scenario == "code_mixed" else target
+    options = offers.options(scenario, language, item)
+    return Prompt(
+        item_id=item.item_id,
+        benchmark=item.benchmark,
+        kind=item.kind,
+        language=language,
+        scenario=scenario,
+        parts=tuple(_parts(item, options, frame, target, name_language)),
+        gold=_gold(offers, scenario, item, options),
+        options=options,
+        passage=item.passage,
+        reference=_reference(target, item, options),
+        group=item.group,
+    )
+
+
+def _parts(
+    item: Item, options: Sequence[Option], frame: Language, target: Language, named: bool
+) -> Iterable[Part]:
+    """Preamble, instruction, labels and question, ready to be continued with the answer."""
+    if _is_bare(item.benchmark):
+        yield from (Part("I", "Q: "), Part("Q", f"{item.question.strip()}\n"), Part("I", "A:"))
+        return
+    texts = frame.texts
+    answer_in = texts.answer_in.replace("{language}", target.english_name)
+    yield Part("P", f"{texts.preamble} {answer_in}\n" if named else f"{texts.preamble}\n")
+    candidates = options if item.kind != "choice" else ()
+    instruction = {
+        "sums": texts.sums,
+        "choice": texts.choice,
+        "passage": texts.passage,
+        "open": texts.open,
+    }[item.kind]
+    yield Part("I", f"{instruction} {texts.candidates}\n\n" if candidates else f"{instruction}\n\n")
+    if item.passage is not None:
+        yield Part("I", f"{texts.label_passage} ")
+        yield Part("Q", f"{item.passage}\n")
+    yield Part("I", f"{texts.label_question} ")
+    yield Part("Q", f"{item.question}\n")
+    if candidates:
+        yield Part("I", f"{texts.label_candidates}\n")
+        yield Part("Q", "".join(f"- {option.text}\n" for option in candidates))
+    elif options:
+        yield Part("I", f"{texts.label_options}\n")
+        yield Part("Q", "".join(f"{option.letter}) {option.text}\n" for option in options))
+    yield Part("I", texts.label_answer)
+
+
+def _gold(
+    offers: Offers, scenario: Scenario, item: Item, options: Sequence[Option]
+) -> tuple[str, ...]:
+    if item.kind == "choice":
+        return tuple(option.letter for option in options if option.correct)
+    if item.kind == "passage" and scenario == "bilingual_answer":
+        return tuple(dict.fromkeys(item.gold + offers.items["en"][item.item_id].gold))
+    return item.gold
+
+
+def _reference(target: Language, item: Item, options: Sequence[Option]) -> tuple[Part, ...]:
+    """Reasoning and closing phrase of a right answer, both in the target language."""
+    if item.explanation is None:
+        return ()
+    if item.kind == "open":
+        return (Part("R", f" {item.explanation}"),)
+    if not item.gold:
+        return ()
+    answer = item.gold[0]
+    if item.kind == "choice":
+        answer = next(
+            option.letter for option in options if option.correct and option.language == target.code
+        )
+    elif item.kind == "sums":
+        answer = answer.replace(".", target.decimal_mark)
+    phrase = target.texts.answer_phrase.replace("{answer}", answer)
+    blank = " " if target.segmented else ""
+    return (Part("R", f" {item.explanation}"), Part("A", f"{blank}{phrase}"))
+
+
+def _is_bare(benchmark: str) -> bool:
+    """Whether a benchmark's requests are used as they are."""
+    return benchmark.partition(":")[0] == "lcb"

@@ -1,0 +1,255 @@
+"""Which option of a multiple-choice question an answer picks: by letter, by text, by position.
+
+Letters are those shown (A, B ...), their full-width, circled and lower-case forms, and the letters
+with which a language numbers options (أ ب ج د, क ख ग घ, ...; ``option_letters`` in the table); a
+Cyrillic or Greek letter that looks like a shown one (В) counts as that one. A letter that is also a
+word ("A cat", Korean 가) counts only where punctuation, a cue or a copula shows that it is a letter.
+Positions ("the second option") are in :mod:`~linguamap.scoring.extraction.positions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import regex
+
+from linguamap.languages import LANGUAGES, normalise_digits
+from linguamap.records import Extraction, Option, Prompt
+from linguamap.scoring.extraction.answer_markers import Cue, find_cues, fold, last_strong
+from linguamap.scoring.extraction.positions import by_position, ending, fillers, noun
+from linguamap.scoring.extraction.spans import contained_options, normalise, searchable
+
+_CIRCLED = ("①②③④⑤⑥", "ⒶⒷⒸⒹⒺⒻ", "ⓐⓑⓒⓓⓔⓕ")
+_LOOKALIKES = {"А": "A", "В": "B", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Ε": "E"}
+_WORDLIKE = frozenset("AEIOUАВСЕавсеΑΕαε가나다라마甲乙丙丁ఆఈएএ")
+"""Letters that are words, too; and letters that begin words in scripts without blanks."""
+
+_GAP = r"[\s:\-–—=\"'“”„«»「『‘’(\[{<.]*"
+_LATIN_END = r"(?![\p{Latin}\p{M}\d'’])"
+_NATIVE_END = (
+    r"(?:(?![\p{L}\p{M}\d])|(?<=\p{Katakana})(?![\p{Katakana}ー\d])|(?<=[\p{So}\p{No}])(?!\d))"
+)
+_NATIVE_START = (
+    r"(?<!\d)(?:(?<![\p{L}\p{M}])|(?=\p{Katakana})(?<![\p{Katakana}ー])|(?=[\p{So}\p{No}]))"
+)
+_TITLE = r"(?<=\p{Arabic})\.\s*\p{L}"
+"""An Arabic letter with a full stop before a name is a title: "د. أحمد"."""
+_CLOSED = r"(?=\s*(?:[).,;:!?\]}\"'»”」』。।،؛؟]|$|\n))"
+_INFLECTING = frozenset({"de", "el", "pl", "ro", "ru", "te"})
+"""Languages whose nouns change their endings, so that an option's text is also found by its stems."""
+
+
+def extract_choice(text: str, prompt: Prompt) -> Extraction:
+    """The option letter that a cleaned answer picks.
+
+    The first rule that finds anything decides: ``cue_letter`` (a letter after "the answer is", the
+    last such; else after an option cue, the surest), ``cue_position`` ("the answer is the second one"),
+    ``cue_text`` (one option's text in the line of the answer cue), ``letter`` ("B)", "(B)", "B." at a
+    line's start, "B, because ...", or nothing else), ``position`` where nothing else is said ("3번"),
+    ``option_text`` (exactly one option's text), ``lone_letter`` (one letter standing alone),
+    ``position`` anywhere, beside a noun ("I take the second option"). Two
+    different letters by the same rule are ``ambiguous``; but one lone letter or position decides
+    between several texts.
+    """
+    if not any(option.letter for option in prompt.options):
+        return Extraction(None, "no_option")
+    text = normalise_digits(text)
+    answer_cues = find_cues(text, prompt.language, "answer")
+    option_cues = find_cues(text, prompt.language, "option")
+    letter = _by_cue(text, prompt, answer_cues, option_cues)
+    if letter:
+        return _chosen(letter, "cue_letter", prompt)
+    strong = last_strong(answer_cues)
+    if strong is not None:
+        line = text[strong.end :].strip().splitlines() or [""]
+        letters = by_position(line[0], prompt, "start")
+        if len(letters) == 1:
+            return _chosen(letters[0], "cue_position", prompt)
+        letters = _by_text(line[0], prompt)
+        if len(letters) == 1:
+            return _chosen(letters[0], "cue_text", prompt)
+    reason = "no_option"
+    for rule, found in _without_cue(text, prompt, answer_cues):
+        letters = sorted(set(found))
+        if len(letters) == 1:
+            return _chosen(letters[0], rule, prompt)
+        if len(letters) > 1:
+            reason = "ambiguous"
+            if rule != "option_text":
+                break
+    return Extraction(None, reason)
+
+
+def _without_cue(text: str, prompt: Prompt, cues: list[Cue]) -> Iterator[tuple[str, list[str]]]:
+    yield "letter", _formal_letters(text, prompt)
+    yield "position", by_position(text, prompt, "whole")
+    yield "option_text", _by_text(text, prompt)
+    yield "lone_letter", _lone_letters(text, prompt)
+    for cue in cues:  # "the last answer" may announce one
+        text = text[: cue.start] + "|" * (cue.end - cue.start) + text[cue.end :]
+    yield "position", by_position(text, prompt, "anywhere")
+
+
+def _chosen(letter: str, rule: str, prompt: Prompt) -> Extraction:
+    """The extraction for a letter; offered text that is the same in two languages has no language."""
+    options = {option.letter: option for option in prompt.options}
+    language: str | None = options[letter].language
+    if rule in ("cue_text", "option_text"):
+        texts = searchable(options[letter].text)
+        if any(searchable(o.text) == texts and o.letter != letter for o in prompt.options):
+            language = None
+    return Extraction(letter, rule=rule, option_language=language)
+
+
+def _by_cue(
+    text: str, prompt: Prompt, answer_cues: list[Cue], option_cues: list[Cue]
+) -> str | None:
+    after_answer = [_letter_after(text, cue, prompt) for cue in answer_cues]
+    letters = [letter for letter in after_answer if letter]
+    if letters:
+        return letters[-1]
+    numbered = not any(option.text.strip()[:1].isdigit() for option in prompt.options)
+    ranked: dict[int, set[str]] = {}
+    for cue in option_cues:
+        letter = _letter_after(text, cue, prompt) or (
+            _number_after(text, cue, prompt) if numbered else None
+        )
+        if letter:
+            ranked.setdefault(cue.rank, set()).add(letter)
+    surest = ranked[min(ranked)] if ranked else set()
+    return surest.pop() if len(surest) == 1 else None
+
+
+def _letter_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
+    forms = _forms(prompt)
+    match = _cue_pattern(tuple(forms), _shown(forms), cue.language).match(text, cue.end)
+    if match is None:
+        return None
+    sign = match["shown"] or match["lower"] or match["native"]
+    sentence_start = ":" in match["gap"] or "\n" in match["gap"] or text[cue.end - 1] == ":"
+    if match["shown"] in _WORDLIKE and sentence_start:
+        follows = regex.match(r"\s+\p{L}", text, pos=match.end())
+        if follows is not None and match["gap"].strip(" :\n") == "":
+            return None
+    return forms[sign]
+
+
+def _number_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
+    if cue.rank >= len(LANGUAGES[cue.language].option_cues):
+        return None  # a bare noun: "answer 2" may be a number
+    match = regex.compile(_GAP + r"(?P<number>[1-9])(?![\d\p{Latin}]|[.,]\d)").match(text, cue.end)
+    if match is None or int(match["number"]) > len(prompt.options):
+        return None
+    return prompt.options[int(match["number"]) - 1].letter
+
+
+def _formal_letters(text: str, prompt: Prompt) -> list[str]:
+    forms = _forms(prompt)
+    bare = text.strip(" \t\n.:;,!?()[]{}<>\"'«»“”「」。।$\\-")
+    if bare in forms:
+        return [forms[bare]]
+    letters = [forms[match["letter"]] for match in _formal_pattern(tuple(forms)).finditer(text)]
+    opening = regex.match(rf"(?P<letter>[{_shown(forms)}]),?[ \t]+(?P<rest>\S.*)", text)
+    if opening and not letters:
+        own = next(o for o in prompt.options if o.letter == opening["letter"])
+        is_letter = opening["letter"] not in _WORDLIKE
+        if is_letter or searchable(opening["rest"]).startswith(searchable(own.text)):
+            letters.append(opening["letter"])
+    return letters
+
+
+def _by_text(text: str, prompt: Prompt) -> list[str]:
+    """Letters of the options whose text is there; the same text in two languages counts once."""
+    held: dict[str, list[Option]] = {}
+    inflected = [option for option in prompt.options if _has_stems(text, option)]
+    for option in contained_options(text, prompt.options) or inflected:
+        held.setdefault(searchable(option.text), []).append(option)
+    best = [
+        next((o for o in options if o.language == prompt.language), options[0])
+        for options in held.values()
+    ]
+    return [option.letter for option in best]
+
+
+def _lone_letters(text: str, prompt: Prompt) -> list[str]:
+    letters = []
+    forms = _forms(prompt)
+    own = {sign for row in LANGUAGES[prompt.language].option_letters for sign in row}
+    safe = tuple(sign for sign in forms if sign in own.union(*_CIRCLED) and sign not in _WORDLIKE)
+    for match in _lone_pattern(_shown(forms), safe).finditer(text):
+        word = regex.match(r"\s+\p{Latin}", text, pos=match.end())
+        copula = regex.match(r"\s+(?:is|ist|est|es|è|é|este|adalah|là|ni)\b", text, pos=match.end())
+        if match["letter"] in _WORDLIKE and word and not copula:
+            continue
+        letters.append(forms[match["letter"]])
+    return letters
+
+
+def _has_stems(text: str, option: Option) -> bool:
+    """Whether an option's words stand in a text with other endings ("Alpen": "Alps" in a case)."""
+    if option.language not in _INFLECTING:
+        return False
+    words = fold(normalise(option.text, option.language)).split()
+    stems = [regex.escape(word[: max(3, len(word) - 2)]) + r"[\p{L}\p{M}]{0,4}" for word in words]
+    pattern = r"(?<![\p{L}\p{M}])" + r"\s+".join(stems) + r"(?![\p{L}\p{M}])"
+    return bool(words) and regex.search(pattern, fold(searchable(text))) is not None
+
+
+def _forms(prompt: Prompt) -> dict[str, str]:
+    """Every sign that stands for an option -> the option's letter; the target language's first."""
+    letters = [option.letter for option in prompt.options if option.letter]
+    forms = {letter.lower(): letter for letter in letters} | {letter: letter for letter in letters}
+    known = [LANGUAGES[prompt.language], *LANGUAGES.values()]
+    rows = [row for language in known for row in language.option_letters]
+    for row in (*rows, *map(tuple, _CIRCLED)):
+        for sign, letter in zip(row, letters):
+            forms.setdefault(sign, letter)
+            forms.setdefault(sign.lower(), letter)
+    for sign, letter in _LOOKALIKES.items():
+        if letter in letters:
+            forms[sign] = letter
+            forms[sign.lower()] = letter
+    return forms
+
+
+def _shown(forms: dict[str, str]) -> str:
+    """The shown letters as the inside of a character class."""
+    return "".join(sorted(set(forms.values())))
+
+
+def _any(signs: tuple[str, ...]) -> str:
+    return "|".join(sorted(map(regex.escape, signs), key=len, reverse=True))
+
+
+@lru_cache(maxsize=256)
+def _cue_pattern(signs: tuple[str, ...], shown: str, language: str) -> regex.Pattern[str]:
+    native = [sign for sign in signs if not sign.isascii()]
+    words = _any(tuple(sign for sign in native if sign in _WORDLIKE))
+    others = _any(tuple(sign for sign in native if sign not in _WORDLIKE))
+    goes_on = rf"(?={ending(language)}|\s?(?i:{noun(language)}))"
+    return regex.compile(
+        rf"(?P<gap>{_GAP}){fillers(language)}{_GAP}"
+        rf"(?:(?P<shown>[{shown}])(?:{_LATIN_END}|(?={ending(language)}))"
+        rf"|(?P<lower>[{shown.lower()}]){_LATIN_END}{_CLOSED}"
+        rf"|(?P<native>(?:{words})(?:{_CLOSED}|{goes_on})|(?:{others})(?:{_NATIVE_END}|{goes_on})))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _formal_pattern(signs: tuple[str, ...]) -> regex.Pattern[str]:
+    letter = rf"(?P<letter>{_any(signs)})"
+    return regex.compile(
+        rf"[(\[]\s*{letter}\s*[)\]]"
+        rf"|(?<![\p{{L}}\p{{M}}\d(]){letter}\)"
+        rf"|(?m:^)\s*{letter}(?!{_TITLE})(?:[.:](?=\s|$)|\s+[-–—](?=\s)|\s*(?m:$))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _lone_pattern(shown: str, safe: tuple[str, ...]) -> regex.Pattern[str]:
+    native = rf"|{_NATIVE_START}(?P<letter>{_any(safe)})(?!{_TITLE}){_NATIVE_END}" if safe else ""
+    return regex.compile(
+        rf"(?<![\p{{Latin}}\p{{M}}\d'’.\-])(?P<letter>[{shown}])(?!['’\-]|\.\s*\p{{Lu}}){_LATIN_END}"
+        + native
+    )

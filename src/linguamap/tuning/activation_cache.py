@@ -1,0 +1,252 @@
+"""The frozen part run once: states at the boundary, kept for all epochs.
+
+States belong to one (weights below the boundary, token ids, dtype, attention implementation): the
+key holds them all. They live in memory, or in a file that is mapped into it and outlasts a killed
+run. One folder may serve many trainings: those with the same boundary use the same file, and a
+higher boundary is reached from the nearest lower one by running only the blocks between. Examples
+that do not fit the budget are computed again whenever they are needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from linguamap.progress import Progress, silent
+from linguamap.tuning.activation_files import StateFiles
+from linguamap.tuning.batches import TrainingExample, batches_by_length, collate
+
+if TYPE_CHECKING:
+    from linguamap.tuning.split_model import SplitModel
+
+BUILD_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """States at a lower boundary, layer ``layer``, from which to go on."""
+
+    key: str
+    layer: int
+    held: Sequence[bool]
+    starts: Sequence[int]
+    states: Tensor
+    seconds: float
+
+
+class PrefixCache:
+    """Boundary states of a set of examples.
+
+    Attributes:
+        held: for each example, whether its states are kept.
+        bytes: what is kept.
+        reused: whether the states were there already.
+        built_from: the layer whose states were there already, 0 if none were.
+        seconds_alone: what making the states from nothing takes, in seconds.
+    """
+
+    def __init__(
+        self,
+        split: SplitModel,
+        examples: Sequence[TrainingExample],
+        budget_bytes: int,
+        folder: Path | None = None,
+    ) -> None:
+        """Plan a cache; :meth:`build` fills it.
+
+        Args:
+            budget_bytes: at most this much is kept, other files of the folder included; 0 keeps
+                nothing.
+            folder: where to keep the states in a file; None keeps them in memory.
+        """
+        self.split = split
+        self.examples = examples
+        self.folder = folder
+        self.budget = budget_bytes
+        self.dtype, self.width = _kind_of_states(split)
+        self._hold(self._fitting())
+        self.states = torch.empty(0)
+        self.reused = False
+        self.built_from = 0
+        self.seconds_alone = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every example's states are kept, so that the blocks below are not needed."""
+        return all(self.held)
+
+    def build(self, progress: Progress = silent) -> None:
+        """Run the frozen blocks over the examples, unless a file from before holds the states."""
+        if self.folder is None or not self._total:
+            self.states = self._in_memory()
+            self._fill(None, progress)
+            return
+        files = StateFiles(self.folder)
+        keys = self.keys()
+        own = keys.pop()
+        if self._reuse(files, own):
+            return
+        source = self._nearest(files, keys)
+        files.make_room(self.bytes, self.budget, source.key if source else None)
+        room = files.create(own, (self._total, self.width), self.dtype)
+        self.states = self._in_memory() if room is None else room
+        self._fill(source, progress)
+        if room is not None:
+            files.keep(own, self.held, self.seconds_alone)
+
+    def batch(self, indices: Sequence[int], longest: int) -> Tensor:
+        """States (batch, position, d_model) of some examples, on the model's device.
+
+        Padding rows are zero. Examples that are not kept are computed together.
+        """
+        states = self._kept(indices, longest, self.held, self.starts, self.states)
+        missing = [row for row, index in enumerate(indices) if not self.held[index]]
+        if missing:
+            fresh = self._compute([indices[row] for row in missing], None)
+            states[missing, : fresh.shape[1]] = fresh.to(states)
+        return states
+
+    def key(self) -> str:
+        """A name for these states: equal keys mean equal states on the same machine."""
+        return self.keys()[-1]
+
+    def keys(self) -> list[str]:
+        """The names of the states at layers 1, 2, ... up to this boundary."""
+        lm = self.split.lm
+        facts = [
+            str(self.dtype),
+            str(self.split.autocast),
+            getattr(lm.model.config, "_attn_implementation", None),
+            str(lm.device),
+            torch.__version__,
+            torch.get_num_threads(),
+            type(lm.model).__name__,
+            lm.identity.get("config_sha256"),
+            [example.token_ids for example in self.examples],
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for name, tensor in _outside_blocks(self.split):
+            _add(digest, name, tensor)
+        keys = []
+        for block in self.split.below:
+            for name, tensor in block.state_dict().items():
+                _add(digest, name, tensor)
+            keys.append(digest.hexdigest()[:24])
+        return keys
+
+    def _fitting(self) -> list[bool]:
+        """Which examples fit the budget, taken in order."""
+        row = self.width * self.dtype.itemsize
+        held, total = [], 0
+        for example in self.examples:
+            fits = (total + len(example.token_ids)) * row <= self.budget
+            held.append(fits)
+            total += len(example.token_ids) if fits else 0
+        return held
+
+    def _hold(self, held: Sequence[bool]) -> None:
+        self.held = list(held)
+        self.starts, self._total = self._places(held)
+        self.bytes = self._total * self.width * self.dtype.itemsize
+
+    def _places(self, held: Sequence[bool]) -> tuple[list[int], int]:
+        """Where each example's states begin, and the number of rows."""
+        starts, total = [], 0
+        for example, kept in zip(self.examples, held, strict=True):
+            starts.append(total)
+            total += len(example.token_ids) if kept else 0
+        return starts, total
+
+    def _reuse(self, files: StateFiles, key: str) -> bool:
+        """Take a file's states as they are, if there are any and they keep to the budget."""
+        found = files.find(key)
+        if found is None or found.bytes > self.budget or found.bytes < self.bytes:
+            return False
+        self._hold(found.held)
+        self.states = files.read(key, (self._total, self.width), self.dtype)
+        self.reused, self.seconds_alone = True, found.seconds
+        self.built_from = len(self.split.below)
+        return True
+
+    def _nearest(self, files: StateFiles, keys: Sequence[str]) -> Source | None:
+        """The highest lower boundary whose states are there and may stay beside the new ones."""
+        for layer in range(len(keys), 0, -1):
+            found = files.find(keys[layer - 1])
+            if found is not None and found.bytes + self.bytes <= self.budget:
+                starts, total = self._places(found.held)
+                states = files.read(found.key, (total, self.width), self.dtype)
+                return Source(found.key, layer, found.held, starts, states, found.seconds)
+        return None
+
+    def _fill(self, source: Source | None, progress: Progress) -> None:
+        started = time.monotonic()
+        chosen = [index for index, held in enumerate(self.held) if held]
+        lengths = [len(self.examples[index].token_ids) for index in chosen]
+        done = 0
+        for places in batches_by_length(lengths, BUILD_TOKENS):
+            indices = [chosen[place] for place in places]
+            states = self._compute(indices, source)
+            for row, index in enumerate(indices):
+                start, length = self.starts[index], len(self.examples[index].token_ids)
+                self.states[start : start + length] = states[row, :length].cpu()
+            done += len(indices)
+            progress("run the frozen blocks", done, len(chosen), f"{self.bytes / 1e6:.0f} MB")
+        self.built_from = source.layer if source else 0
+        self.seconds_alone = time.monotonic() - started + (source.seconds if source else 0.0)
+
+    def _compute(self, indices: Sequence[int], source: Source | None) -> Tensor:
+        """States of some examples, from those of a lower boundary where it holds all of them."""
+        batch = collate(self.examples, indices, self.split.pad)
+        ids = batch.ids.to(self.split.lm.device)
+        if source is None or not all(source.held[index] for index in indices):
+            return self.split.prefix(ids)
+        lower = self._kept(indices, ids.shape[1], source.held, source.starts, source.states)
+        return self.split.prefix(ids, lower, source.layer)
+
+    def _kept(
+        self,
+        indices: Sequence[int],
+        longest: int,
+        held: Sequence[bool],
+        starts: Sequence[int],
+        rows: Tensor,
+    ) -> Tensor:
+        states = torch.zeros((len(indices), longest, self.width), dtype=self.dtype)
+        for row, index in enumerate(indices):
+            if held[index]:
+                start, length = starts[index], len(self.examples[index].token_ids)
+                states[row, :length] = rows[start : start + length]
+        return states.to(self.split.lm.device)
+
+    def _in_memory(self) -> Tensor:
+        return torch.empty((self._total, self.width), dtype=self.dtype)
+
+
+def _kind_of_states(split: SplitModel) -> tuple[torch.dtype, int]:
+    states = split.prefix(split.probe_ids())
+    return states.dtype, int(states.shape[-1])
+
+
+def _outside_blocks(split: SplitModel) -> list[tuple[str, Tensor]]:
+    """What feeds the first block: embeddings of tokens and positions, their norms, rotary tables."""
+    structure = split.lm.structure
+    upper = [*structure.blocks, *structure.tail, structure.head]
+    tensors = [t for module in upper for t in (*module.parameters(), *module.buffers())]
+    apart = {id(tensor) for tensor in tensors} - {id(t) for t in structure.embed.parameters()}
+    model = split.lm.model
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return [(name, tensor) for name, tensor in named if id(tensor) not in apart]
+
+
+def _add(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    digest.update(name.encode())
+    raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    digest.update(raw.numpy().data)

@@ -1,0 +1,211 @@
+"""What is trained on: the run's training items, GSM-Symbolic or a user's file, and nothing of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linguamap.benchmarks.gsm_symbolic import NAME as GSM_SYMBOLIC
+from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic
+from linguamap.config import RunConfig
+from linguamap.progress import Progress, say, silent
+from linguamap.prompts.sampling import spread_examples
+from linguamap.prompts.scenarios import render_all, training_examples
+from linguamap.records import Benchmark, Prompt, Scenario, UserError
+from linguamap.scoring.language_id import Identifier
+from linguamap.tuning.data.language_only import without_tasks
+from linguamap.tuning.data.leaks import HeldOut, some_left_out
+from linguamap.tuning.data.teacher import taught
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.tuning.batches import TrainingExample
+
+
+@dataclass(frozen=True)
+class TuningData:
+    """Examples to train on, and where they are from.
+
+    Attributes:
+        facts: what ``tuning.json`` says of them: source, number, languages, what was left out.
+    """
+
+    examples: list[Prompt | TrainingExample]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Those that are rendered prompts."""
+        return [one for one in self.examples if isinstance(one, Prompt)]
+
+
+def gather(
+    config: RunConfig,
+    own: Callable[[], list[Benchmark]],
+    test: Sequence[Benchmark],
+    model: Callable[[], LanguageModel],
+    identifier: Callable[[], Identifier],
+    out: Path,
+    progress: Progress = silent,
+) -> TuningData:
+    """Read, render and draw the training examples that a run's config asks for.
+
+    Args:
+        own: the run's own training items.
+        test: the run's test items; examples that are or ask one of them are left out by name.
+        model: tokenises a user's conversations; not called for anything else.
+        identifier: judges a teacher's answers; not called without a teacher.
+        out: the folder of the teacher's answers.
+    Raises:
+        UserError: unknown or broken data, or nothing is left to train on.
+    """
+    source = config.tune.data
+    tested = HeldOut.of(test)
+    if source is not None and source.endswith(".jsonl"):
+        if config.tune.teacher:
+            raise UserError(
+                "tune: a teacher answers benchmark items, and tune.data is a file of finished "
+                "examples; leave one of them out"
+            )
+        data = _from_file(Path(source), tested, model())
+        _check_languages([one.language for one in data.examples], config, progress)
+        return data
+    benchmarks = _benchmarks(config, own)
+    facts: dict[str, Any] = {
+        "source": [f"{one.name} ({one.source})" for one in benchmarks],
+        "missing_languages": {k: v for b in benchmarks for k, v in b.missing_languages.items()},
+    }
+    if config.tune.teacher:
+        items, left_out = _guarded(_render(config, benchmarks), tested)
+        drawn = spread_examples(items, config.tune.examples, config.seed)
+        prompts, facts["teacher"] = taught(
+            drawn, _render(config, benchmarks, ask=True), config, identifier(), out, progress
+        )
+    else:
+        worked = training_examples(
+            benchmarks, config.languages, config.scenarios, None, config.seed,
+            config.data.name_language,
+        )  # fmt: skip
+        items, left_out = _guarded(worked, tested)
+        # Few-shot prompts pick their examples themselves, from all items.
+        n = None if config.tune.method == "few_shot" else config.tune.examples
+        prompts = spread_examples(items, n, config.seed)
+    spoken = {prompt.language for prompt in prompts}
+    mute = [code for code in config.languages if code not in spoken]
+    if config.tune.method == "steer" and prompts and mute:
+        raise UserError(
+            f"tune: no training example in {', '.join(mute)}, and steering needs some in every "
+            "language of the run; take other data, or leave these languages out"
+        )
+    if not prompts:
+        raise UserError(f"tune: no training example is left; {_why(left_out, facts)}")
+    _check_languages([prompt.language for prompt in prompts], config, progress)
+    facts |= {"examples": len(prompts), "left_out": some_left_out(left_out)}
+    return TuningData(list(prompts), facts)
+
+
+def _check_languages(spoken: Sequence[str | None], config: RunConfig, progress: Progress) -> None:
+    """Say which languages of the run no example is in; nothing where some example tells no language.
+
+    Raises:
+        UserError: the examples are in English only, and other languages are wanted.
+    """
+    missing = [code for code in config.languages if code not in spoken]
+    if not missing or not all(spoken):
+        return
+    if set(spoken) == {"en"}:
+        raise UserError(
+            f"tune: the training texts are in English only, and the run asks for {', '.join(missing)}, "
+            "which they would teach the model to leave; take other data, or --languages en"
+        )
+    say(
+        progress,
+        f"warning: no training example in {', '.join(missing)}; these languages of the run are "
+        "tested, but not trained on",
+    )
+
+
+def _benchmarks(config: RunConfig, own: Callable[[], list[Benchmark]]) -> list[Benchmark]:
+    source = config.tune.data
+    if source is None:
+        found = own()
+    elif source == GSM_SYMBOLIC or Path(source).is_dir():
+        folder = config.data.folder if source == GSM_SYMBOLIC else source
+        if folder is None:
+            raise UserError(
+                f"tune: tune.data={GSM_SYMBOLIC} is read from data.folder, which is not set; set it "
+                "(--data FOLDER), or set tune.data to the folder itself"
+            )
+        found = [load_gsm_symbolic(Path(folder), config.languages)]
+    else:
+        raise UserError(
+            f"tune: tune.data={source!r} is neither {GSM_SYMBOLIC}, nor a folder, nor a .jsonl file"
+        )
+    if config.tune.tasks:
+        return found
+    if config.tune.teacher:
+        raise UserError("tune: a teacher solves tasks, and tune.tasks=false leaves them out")
+    return _plain_texts(found)
+
+
+def _plain_texts(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
+    """The benchmarks without their tasks; those that have no text of several sentences go."""
+    found, faults = [], []
+    for benchmark in benchmarks:
+        try:
+            found.append(without_tasks(benchmark))
+        except UserError as fault:
+            faults.append(fault)
+    if not found:
+        raise faults[0]
+    return found
+
+
+def _render(config: RunConfig, benchmarks: Sequence[Benchmark], ask: bool = False) -> list[Prompt]:
+    """All prompts of items with a task; with ``ask`` the monolingual ones, whatever is tuned on."""
+    scenarios: list[Scenario] = ["monolingual"] if ask else config.scenarios
+    prompts = render_all(
+        benchmarks, config.languages, scenarios, None, config.seed, config.data.name_language
+    )
+    return [p for p in prompts if p.coincides_with is None and p.kind != "open"]
+
+
+def _guarded(
+    prompts: Sequence[Prompt], tested: HeldOut
+) -> tuple[list[Prompt], list[tuple[str, str]]]:
+    reasons = {prompt.prompt_id: tested.reason(prompt) for prompt in prompts}
+    kept = [prompt for prompt in prompts if reasons[prompt.prompt_id] is None]
+    return kept, [(name, reason) for name, reason in reasons.items() if reason is not None]
+
+
+def _from_file(path: Path, tested: HeldOut, lm: LanguageModel) -> TuningData:
+    from linguamap.tuning.data.user_texts import read_jsonl
+
+    kept: list[Prompt | TrainingExample] = []
+    left_out: list[tuple[str, str]] = []
+    for one in read_jsonl(path, lm):
+        if isinstance(one, Prompt):
+            name, item_id, text = one.prompt_id, one.item_id, one.text
+        else:
+            name, item_id = one.example_id, one.example_id.removeprefix("jsonl/")
+            text = str(lm.tokenizer.decode(one.token_ids, skip_special_tokens=True))
+        reason = tested.reason_in_text(item_id, text)
+        if reason is None:
+            kept.append(one)
+        else:
+            left_out.append((name, reason))
+    facts: dict[str, Any] = {
+        "source": [str(path)], "examples": len(kept), "left_out": some_left_out(left_out),
+    }  # fmt: skip
+    if not kept:
+        raise UserError(f"tune: no training example is left; {_why(left_out, facts)}")
+    return TuningData(kept, facts)
+
+
+def _why(left_out: Sequence[tuple[str, str]], facts: dict[str, Any]) -> str:
+    if facts.get("teacher"):
+        return f"the teacher's answers were dropped: {facts['teacher']['dropped']}"
+    name, reason = left_out[0] if left_out else ("all", "there were none")
+    return f"{len(left_out)} left out, e.g. {name}: {reason}"

@@ -1,0 +1,301 @@
+"""Tuning from prompts to a delta: the table of contents of this package."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from linguamap.config import ModelConfig, TuneConfig
+from linguamap.models.language_model import LanguageModel
+from linguamap.progress import Progress, say, silent
+from linguamap.prompts.sampling import split_items
+from linguamap.records import Prompt, UserError
+from linguamap.run.folder import peak_memory_bytes, write_json, write_text
+from linguamap.run.processes import Processes
+from linguamap.scoring.language_id import Identifier
+from linguamap.tuning.activation_cache import PrefixCache
+from linguamap.tuning.batches import TrainingExample, split_groups
+from linguamap.tuning.check import Checker, make_checker
+from linguamap.tuning.data.training_examples import (
+    check_examples,
+    decoded_sample,
+    examples_from_prompts,
+    shortened,
+)
+from linguamap.tuning.delta import Delta, save_delta
+from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
+from linguamap.tuning.parallel import connect
+from linguamap.tuning.precision import Masters, choose_precision
+from linguamap.tuning.rivals import add_lora
+from linguamap.tuning.sharding import is_asked, shard
+from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.tracking import check_tracker
+from linguamap.tuning.trainer import Data, Trainer, training_key
+from linguamap.tuning.untrained import steer
+
+SAMPLES = 4
+SHOWN = 2
+"""Of these samples so many are shown on the screen, shortened."""
+
+
+def tune(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt | TrainingExample],
+    config: TuneConfig,
+    layers: tuple[int, ...],
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    model_config: ModelConfig | None = None,
+    shared_cache: Path | None = None,
+    processes: Processes | None = None,
+    identifier: Identifier | None = None,
+) -> dict[str, Any]:
+    """Train some blocks of a model on worked answers and write the delta.
+
+    Writes ``delta.safetensors``, ``tuning.json``, ``log.jsonl`` and ``sample.txt`` into ``out``. A
+    killed call goes on where it was when it is made again; on a CPU it ends with the very weights
+    of one that was never killed.
+
+    Args:
+        lm: the base. It is used up: frozen blocks are freed once their states are kept, so load it
+            again (with the delta) to go on.
+        prompts: rendered prompts with their reference answers, or examples already tokenised.
+        layers: the blocks to train, or to put adapters in (``lora``), 1..L; method ``full`` does not
+            use them.
+        out: the folder for the results.
+        seed: of validation split and order.
+        model_config: how a chat model's prompts are rendered.
+        shared_cache: folder of boundary states that stays, for other trainings on these examples;
+            None keeps them under ``out`` until the end.
+        processes: this process among those that share the work; all must make the same call.
+        identifier: reads the check after each epoch; None takes lingua.
+    Returns:
+        What ``tuning.json`` holds.
+    Raises:
+        UserError: no usable example, an example that is too long, nothing to train, or a loss that is
+            not finite from the start.
+    """
+    report = progress or silent
+    if config.method == "steer":
+        config = config.model_copy(update={"loss_on": "RA"})  # vectors are of answers
+    examples = examples_from_prompts(lm, prompts, config, model_config)
+    check_examples(examples, lm)
+    check_tracker(config.tracker)
+    parallel = connect(processes or Processes(), lm.device)
+    if parallel.writes:
+        samples = _samples(examples, lm)
+        write_text(out / "sample.txt", "\n\n".join(samples) + "\n")
+        shown = "\n".join(shortened(sample) for sample in samples[:SHOWN])
+        say(report, f"{shown}\nTrained on: the text between ⟦ and ⟧. More: {out.name}/sample.txt")
+    if config.method == "steer":
+        data = _divide(prompts, examples, config.validation_share, seed)
+        tuning = steer(lm, data, config, layers, out, seed=seed, progress=report)
+        write_json(out / "tuning.json", tuning)
+        return tuning
+    weights = lm.dtype
+    precision = choose_precision(config.dtype, lm.model, weights)
+    trainable = _choose(lm, layers, config, seed)
+    split = SplitModel(lm, _first_tuned(config, trainable), precision.autocast)
+    data = _divide(prompts, examples, config.validation_share, seed)
+    sharded = parallel.count > 1 and is_asked()
+    division = data.divided(parallel, config.batch_tokens, sharded)
+    checker = _checker(lm, config, data, identifier)
+    started = time.monotonic()
+    own = [examples[index] for index in division.own]
+    cache = _build_cache(
+        split,
+        own,
+        config,
+        parallel.own_folder(out / "cache"),
+        shared_cache and parallel.own_folder(shared_cache),
+        report,
+    )
+    split.prepare()
+    if cache is not None and cache.complete:
+        split.release()
+    if sharded:
+        trainable = shard(split, cache, trainable, precision)
+    build_seconds = round(time.monotonic() - started, 3)
+    masters = Masters(trainable.parameters)
+    trainer = Trainer(
+        split,
+        cache,
+        data,
+        masters,
+        precision,
+        config,
+        out,
+        seed=seed,
+        key=training_key(_facts(lm, config, trainable, seed, precision.name), examples),
+        progress=report,
+        division=division,
+        checker=checker if isinstance(checker, Checker) else None,
+    )
+    best = trainer.run()
+    parallel.wait()
+    if not parallel.writes:
+        return {}
+    if trainable.lora_scale is None:
+        best = {name: tensor.to(weights) for name, tensor in best.items()}
+    delta = Delta(
+        best,
+        dict(lm.identity),
+        config.method,
+        trainable.layers,
+        trainable.untied,
+        trainable.lora_scale,
+    )
+    written = save_delta(out / "delta.safetensors", delta)
+    tuning = _tuning(config, trainable, trainer, written, seed) | {
+        "precision": precision.name,
+        "build_seconds": build_seconds,
+        **_cache_facts(cache),
+        "processes": parallel.count,
+        "sharded": sharded,
+        "checks": trainer.state.checks,
+        "no_checks": checker if isinstance(checker, str) else None,
+    }
+    write_json(out / "tuning.json", tuning)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    return tuning
+
+
+def _checker(
+    lm: LanguageModel, config: TuneConfig, data: Data, identifier: Identifier | None
+) -> Checker | str:
+    """Who reads validation examples after each epoch, or why nobody does."""
+    found = make_checker(
+        data.examples, data.validation, config.check_items, lm.tokenizer, identifier
+    )
+    if isinstance(found, str) and config.best_by == "consistency":
+        raise UserError(
+            f"tune: tune.best_by=consistency needs the check after each epoch, but {found}; set "
+            "tune.best_by=loss"
+        )
+    return found
+
+
+def _divide(
+    prompts: Sequence[Prompt | TrainingExample],
+    examples: Sequence[TrainingExample],
+    share: float,
+    seed: int,
+) -> Data:
+    """Training and validation, by item before languages."""
+    halves = split_items([one for one in prompts if isinstance(one, Prompt)], share, seed)
+    held_out = {prompt.prompt_id for prompt in halves.validation}
+    held_out |= split_groups([e for e in prompts if isinstance(e, TrainingExample)], share, seed)
+    training = [i for i, one in enumerate(examples) if one.example_id not in held_out]
+    validation = [i for i, one in enumerate(examples) if one.example_id in held_out]
+    return Data(examples, training, validation)
+
+
+def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig, seed: int) -> Trainable:
+    if config.method == "full":
+        return choose_all(lm)
+    if config.method == "lora":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # adapters begin at random values
+            return add_lora(lm, layers, config.lora_rank)
+    if config.method != "selective":
+        raise UserError(f"tune: method '{config.method}' is not trained here")
+    return choose_parameters(
+        lm, layers, train_norm=config.train_norm, train_head=config.train_head == "untied"
+    )
+
+
+def _first_tuned(config: TuneConfig, trainable: Trainable) -> int:
+    """Full tuning trains the embedding too, so nothing lies below its boundary."""
+    return 1 if config.method == "full" else trainable.layers[0]
+
+
+def _build_cache(
+    split: SplitModel,
+    examples: Sequence[TrainingExample],
+    config: TuneConfig,
+    own: Path,
+    shared: Path | None,
+    progress: Progress,
+) -> PrefixCache | None:
+    """Boundary states, or None where keeping them would not pay: nothing lies below, nothing may be
+    kept, or each example is seen only once, here and by all who share them."""
+    if not split.below or config.cache_gb == 0 or (config.epochs == 1 and shared is None):
+        return None
+    folder = None if config.cache_on == "memory" else shared or own
+    cache = PrefixCache(split, examples, int(config.cache_gb * 1e9), folder)
+    cache.build(progress)
+    return cache
+
+
+def _cache_facts(cache: PrefixCache | None) -> dict[str, Any]:
+    """What was kept, what it rests on, and what it would have cost alone."""
+    if cache is None:
+        return {"cache_bytes": 0, "cached_examples": 0}
+    return {
+        "cache_bytes": cache.bytes,
+        "cached_examples": sum(cache.held),
+        "cache_reused_layers": cache.built_from,
+        "cache_seconds_alone": round(cache.seconds_alone, 3),
+    }
+
+
+def _facts(
+    lm: LanguageModel, config: TuneConfig, trainable: Trainable, seed: int, precision: str
+) -> dict[str, Any]:
+    return {
+        "identity": lm.identity,
+        "config": config.model_dump(),
+        "layers": trainable.layers,
+        "seed": seed,
+        "precision": precision,
+        "device": str(lm.device),
+    }
+
+
+def _tuning(
+    config: TuneConfig,
+    trainable: Trainable,
+    trainer: Trainer,
+    written: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    state, data = trainer.state, trainer.data
+    counted = sum(data.examples[index].n_counted for index in data.training)
+    return {
+        "method": config.method,
+        "layers": list(trainable.layers),
+        "trainable_parameters": trainable.count,
+        "total_parameters": trainable.total_parameters,
+        "trainable_share": trainable.share,
+        "epochs": len(state.train_loss),
+        "seconds_per_epoch": state.seconds_per_epoch,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "train_loss": state.train_loss,
+        "validation_loss": state.validation_loss,
+        "best_epoch": state.best_epoch,
+        "stopped": state.stopped,
+        **written,
+        "seed": seed,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size * config.accumulation,
+        "steps": state.step,
+        "training_examples": len(data.training),
+        "validation_examples": len(data.validation),
+        "training_tokens": sum(len(data.examples[index].token_ids) for index in data.training),
+        "counted_tokens": counted,
+        "loss_on": config.loss_on,
+    }
+
+
+def _samples(examples: Sequence[TrainingExample], lm: LanguageModel) -> list[str]:
+    step = max(1, math.ceil(len(examples) / SAMPLES))
+    return [decoded_sample(example, lm.tokenizer) for example in examples[::step]]

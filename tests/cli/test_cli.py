@@ -1,0 +1,176 @@
+"""What a user gets for a mistake: one line, status 2, nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import save_tiny
+from typer.testing import CliRunner
+
+from linguamap.cli import main as cli
+from linguamap.config import load_config
+from linguamap.pipeline import Pipeline
+from linguamap.run.folder import open_run
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "linguamap", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "no-such-model-folder/x"], ["no-such-model-folder/x"]),
+        (["--languages", "en,fre"], ["'fre'", "did you mean 'fr'"]),
+        (["--benchmarks", "mgms"], ["'mgms'", "mgsm"]),
+        (["--scenarios", "code-mixed"], ["scenarios", "code_mixed"]),
+        (["--set", "tune.epoch=1"], ["did you mean 'epochs'"]),
+        (["--data", "no/such/folder", "--benchmarks", "mgsm"], ["no/such/folder"]),
+        (["--config", "missing.yaml"], ["missing.yaml"]),
+        (["--method", "full", "--layers", "last:1"], ["full takes no blocks", "last:1"]),
+        (["--model", "/no/such/model"], ["the folder /no/such/model does not exist"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = call("run", "--out", str(tmp_path / "r"), *arguments)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("linguamap: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_stages_on_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for stage in ("evaluate", "probe", "locate", "tune", "report", "merge"):
+        done = call(stage, "--out", str(tmp_path))
+        assert done.returncode == 2, stage
+        assert "is not a run" in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_commands_that_go_on_with_a_run_start_none(tmp_path: Path) -> None:
+    for stage in ("locate", "after", "report"):
+        done = call(stage, "--out", str(tmp_path / "typo"))
+        assert done.returncode == 2, stage
+        assert "holds no run" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path) -> None:
+    kept = open_run(tmp_path / "r", load_config()).path("before", "answers.jsonl")
+    kept.write_text("{}")
+    for mistake in (["--model", "/no/such/model"], ["--languages", "xx"], ["--benchmarks", "mgms"]):
+        assert call("run", "--out", str(tmp_path / "r"), "--fresh", *mistake).returncode == 2
+    assert kept.read_text() == "{}"
+
+
+def test_a_path_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file" / "x", tmp_path / ("long" * 100)):
+        done = call("evaluate", "--out", str(out))
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "check the path and its rights" in done.stderr
+
+
+def test_misaligned_data_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mgsm").mkdir()
+    (tmp_path / "mgsm" / "mgsm_en.tsv").write_text("How many?\t3\nHow much?\t4\n")
+    (tmp_path / "mgsm" / "mgsm_fr.tsv").write_text("Combien ?\t3\n")
+    done = call(
+        "evaluate", "--out", str(tmp_path / "r"), "--benchmarks", "mgsm", "--data", str(tmp_path),
+        "--languages", "en,fr",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "mgsm_fr.tsv" in done.stderr
+
+
+def test_doctor_on_a_tiny_model(tmp_path: Path) -> None:
+    done = call("doctor", str(save_tiny(tmp_path / "m", "qwen3")))
+    assert done.returncode == 0, done.stderr
+    assert "model.layers" in done.stdout
+    assert "FAIL" not in done.stdout
+
+
+def test_doctor_names_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
+    done = call("doctor", str(save_tiny(tmp_path / "m", "mamba")))
+    assert done.returncode == 0, done.stderr
+    assert "cache: cannot be used" in done.stdout
+
+
+def test_doctor_refuses_what_is_no_decoder(tmp_path: Path) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    done = call("doctor", str(tmp_path / "t5"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_out_of_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("linguamap: out of memory; ")
+
+
+def test_another_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main()
+
+
+def test_version_and_help() -> None:
+    assert call("--version").stdout.startswith("linguamap ")
+    assert "evaluate" in call("--help").stdout
+
+
+def test_the_cache_budget_and_blocks_as_a_method_are_options_of_tune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Done(Exception):
+        pass
+
+    def stop(pipeline: Pipeline) -> None:
+        raise Done
+
+    monkeypatch.setattr(Pipeline, "probe", stop)
+    out = tmp_path / "r"
+    arguments = ["tune", "--out", str(out), "--cache-gb", "0.5", "--method", "first:2"]
+    assert isinstance(CliRunner().invoke(cli.app, arguments).exception, Done)
+    tune = load_config(out / "config.yaml").tune
+    assert (tune.cache_gb, tune.method, tune.layers) == (0.5, "selective", "first:2")

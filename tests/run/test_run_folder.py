@@ -1,0 +1,182 @@
+"""Run folders: stages that are skipped or redone, torn lines, refused folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from linguamap.config import load_config
+from linguamap.records import UserError
+from linguamap.run.folder import (
+    append_rows,
+    open_run,
+    read_json,
+    read_rows,
+    replacing,
+    write_json,
+    write_rows,
+)
+
+
+def test_stage_is_done_once_and_again_when_an_input_is_redone(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    calls: list[str] = []
+
+    def work(name: str) -> None:
+        calls.append(name)
+        run.path(f"{name}.json").write_text("{}")
+
+    assert run.run_stage("before", ["before.json"], lambda: work("before"))
+    assert run.run_stage("probe", ["probe.json"], lambda: work("probe"))
+    assert not run.run_stage("before", ["before.json"], lambda: work("before"))
+    assert not run.run_stage("probe", ["probe.json"], lambda: work("probe"))
+    assert calls == ["before", "probe"]
+    run.forget("before")
+    assert not run.is_done("probe")
+    run.path("probe.json").unlink()
+    run.run_stage("before", ["before.json"], lambda: work("before"))
+    run.run_stage("probe", ["probe.json"], lambda: work("probe"))
+    assert calls == ["before", "probe", "before", "probe"]
+
+
+def test_stage_with_a_missing_result_is_redone(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.run_stage("before", ["x.json"], lambda: write_json(run.path("x.json"), 1))
+    run.path("x.json").unlink()
+    assert not run.is_done("before")
+
+
+def test_failed_stage_is_not_done(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        run.run_stage("before", [], fail)
+    assert not run.is_done("before")
+
+
+def test_changed_config_is_refused_with_the_difference(tmp_path: Path) -> None:
+    write_json(open_run(tmp_path / "r", load_config()).path("before", "summary.json"), {})
+    with pytest.raises(UserError, match=r"probe\.items: \d+ -> 99.*--fresh"):
+        open_run(tmp_path / "r", load_config(None, ["probe.items=99"]))
+    again = open_run(tmp_path / "r", load_config(None, ["probe.items=99"]), fresh=True)
+    assert again.config.probe.items == 99
+    assert open_run(tmp_path / "r", None).config.probe.items == 99
+
+
+def test_a_folder_without_results_takes_another_config(tmp_path: Path) -> None:
+    """A first command that was refused must not stand in the way of the corrected one."""
+    open_run(tmp_path / "r", load_config(None, ["languages=[en, xx]"]))
+    assert open_run(tmp_path / "r", load_config()).config == load_config()
+    assert open_run(tmp_path / "r", None).config == load_config()
+
+
+def test_settings_of_tuning_may_change_until_it_is_done(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.run_stage("before", ["x"], lambda: write_json(run.path("x"), 1))
+    other = load_config(None, ["tune.method=steer", "tune.layers='17,18'"])
+    run = open_run(tmp_path / "r", other)
+    assert run.is_done("before")
+    assert open_run(tmp_path / "r", None).config == other
+    with pytest.raises(UserError, match="made with another config"):
+        open_run(tmp_path / "r", load_config(None, ["tune.method=full", "seed=1"]))
+    run.path("tuned", "log.jsonl").touch()  # a training that failed
+    assert open_run(tmp_path / "r", load_config(None, ["tune.epochs=9"])).config.tune.epochs == 9
+    open_run(tmp_path / "r", other)
+    write_json(run.path("tuned", "tuning.json"), {})
+    with pytest.raises(UserError, match=r"tune.method: 'steer' -> 'selective'"):
+        open_run(tmp_path / "r", load_config())
+
+
+def test_a_folder_that_is_no_run_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    for fresh in (False, True):
+        with pytest.raises(UserError, match="is not a run"):
+            open_run(tmp_path, load_config(), fresh=fresh)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+    with pytest.raises(UserError, match="holds no run"):
+        open_run(tmp_path / "nothing", None)
+
+
+def test_torn_line_is_dropped_and_the_next_append_starts_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    append_rows(path, [{"a": 1}, {"a": 2}])
+    with open(path, "ab") as file:
+        file.write(b'{"a": 3, "b": "ha')
+    assert [row["a"] for row in read_rows(path)] == [1, 2]
+    append_rows(path, [{"a": 4}])
+    assert [row["a"] for row in read_rows(path)] == [1, 2, 4]
+
+
+def test_rows_survive_hostile_text(tmp_path: Path) -> None:
+    hostile = "\u2028\u0085\x00\ud800 \u202e</script>\n\r"
+    write_rows(tmp_path / "a.jsonl", [{"t": hostile}])
+    append_rows(tmp_path / "a.jsonl", [{"t": hostile}])
+    assert [row["t"] for row in read_rows(tmp_path / "a.jsonl")] == [hostile, hostile]
+
+
+def test_replacing_leaves_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"old": True})
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert json.loads(path.read_text()) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "x.json", {"rate": float("nan")})
+
+
+def test_broken_and_missing_json_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run the stage that makes it"):
+        read_json(tmp_path / "no.json")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(UserError, match="delete it"):
+        read_json(tmp_path / "x.json")
+
+
+def test_fresh_deletes_only_what_a_run_wrote(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    write_json(run.path("before", "summary.json"), {})
+    run.path("thesis.tex").write_text("mine")
+    open_run(tmp_path / "r", load_config(None, ["seed=1"]), fresh=True)
+    assert (tmp_path / "r" / "thesis.tex").read_text() == "mine"
+    assert not (tmp_path / "r" / "before").exists()
+
+
+def test_fresh_refuses_a_folder_whose_config_is_another_programs(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("db: x")
+    with pytest.raises(UserError, match="unknown key"):
+        open_run(tmp_path, load_config(), fresh=True)
+    assert (tmp_path / "config.yaml").read_text() == "db: x"
+
+
+def test_settings_of_locating_forget_what_was_located(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    for stage in ("probe", "locate"):
+        run.run_stage(stage, [stage], lambda s=stage: write_json(run.path(s), 1))  # type: ignore[misc]
+    run = open_run(tmp_path / "r", load_config(None, ["locate.max_trainable_share=0.9"]))
+    assert (run.is_done("probe"), run.is_done("locate")) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"before": 3}', '{"zzz": {}}', '{"before": {}}'])
+def test_broken_stages_are_one_line(tmp_path: Path, text: str) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.path("stages.json").write_text(text)
+    with pytest.raises(UserError, match=r"stages\.json is broken; delete it"):
+        run.stages()
+
+
+def test_other_weights_between_stages_are_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.check_model({"name": "m", "weights_sha256": "a" * 64})
+    run.check_model({"name": "m", "weights_sha256": "a" * 64})
+    with pytest.raises(UserError, match="of weights aaaaaaaa, but the model now has bbbbbbbb"):
+        run.check_model({"name": "m", "weights_sha256": "b" * 64})

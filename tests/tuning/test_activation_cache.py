@@ -1,0 +1,263 @@
+"""The cache of boundary states: when it holds, what it costs, what it frees; batches; schedules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
+from tuning_cases import ARCHITECTURES, some_examples, some_prompts, tiny_lm
+
+from linguamap.config import TuneConfig
+from linguamap.models.language_model import LanguageModel
+from linguamap.tuning import tune
+from linguamap.tuning.activation_cache import PrefixCache
+from linguamap.tuning.batches import batches_by_length, collate, epoch_order, split_groups
+from linguamap.tuning.checkpoint import load_tensors
+from linguamap.tuning.schedule import learning_rates
+from linguamap.tuning.split_model import SplitModel
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    return tiny_lm(tmp_path_factory.mktemp("m"), "llama")
+
+
+def test_states_are_the_boundary_layers_outputs(lm: LanguageModel) -> None:
+    examples = some_examples(5)
+    cache = PrefixCache(SplitModel(lm, 3), examples, 10**9)
+    cache.build()
+    states = cache.batch([1, 4], 40)
+    for row, index in enumerate([1, 4]):
+        ids = torch.tensor([examples[index].token_ids])
+        (wanted,) = lm.block_outputs(ids, layers=[2])
+        assert torch.allclose(states[row, : ids.shape[1]], wanted[0], atol=1e-5)
+        assert not states[row, ids.shape[1] :].any()
+    assert cache.bytes == sum(len(e.token_ids) for e in examples) * 32 * 4
+
+
+def test_the_key_holds_weights_tokens_dtype_and_attention(tmp_path: Path) -> None:
+    examples = some_examples(3)
+
+    def key(lm: LanguageModel, first: int = 3, n: int = 3, autocast: object = None) -> str:
+        split = SplitModel(lm, first, autocast)  # type: ignore[arg-type]
+        return PrefixCache(split, examples[:n], 10**9).key()
+
+    lm = tiny_lm(tmp_path, "llama")
+    keys = {key(lm), key(lm, first=4), key(lm, n=2), key(lm, autocast=torch.bfloat16)}
+    lm.model.set_attn_implementation("eager")
+    keys.add(key(lm))
+    lm = tiny_lm(tmp_path, "llama")
+    assert key(lm) in keys
+    with torch.no_grad():
+        lm.structure.blocks[3].mlp.up_proj.weight += 1  # above the boundary
+    assert key(lm) in keys
+    with torch.no_grad():
+        lm.structure.blocks[1].mlp.up_proj.weight[0, 0] += 1e-3
+    assert key(lm) not in keys
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut", "no marker", "broken marker", "foreign"])
+def test_a_finished_file_is_used_again_and_a_damaged_one_is_not(
+    lm: LanguageModel, tmp_path: Path, damage: str
+) -> None:
+    examples = some_examples(4)
+    first = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    first.build()
+    again = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    again.build()
+    assert again.reused
+    assert torch.equal(again.states, first.states)
+    wanted = again.states.clone()
+    marker, states = tmp_path / f"{first.key()}.json", tmp_path / f"{first.key()}.states"
+    content = bytearray(states.read_bytes())
+    states.unlink()  # the caches above still have the old file mapped
+    content[100] ^= damage == "one bit"
+    states.write_bytes(content[:-4] if damage == "cut" else content)
+    if damage == "no marker":
+        marker.unlink()
+    elif damage == "broken marker":
+        marker.write_text('{"bytes": 12')
+    elif damage == "foreign":
+        PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path).build()
+        other = next(path for path in tmp_path.glob("*.states") if path != states)
+        other.replace(states)
+    mended = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    mended.build()
+    assert not mended.reused
+    assert torch.equal(mended.states, wanted)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_higher_boundary_goes_on_from_a_lower_one_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    lm = tiny_lm(tmp_path / "m", kind)
+    examples = some_examples(7)
+    alone = PrefixCache(SplitModel(lm, 4), examples, 10**9)
+    alone.build()
+    PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path / "c").build()
+    shared = PrefixCache(SplitModel(lm, 4), examples, 10**9, tmp_path / "c")
+    lm.structure.blocks[0].mlp.register_forward_hook(_forbidden)
+    shared.build()
+    assert shared.built_from == 1
+    assert torch.equal(shared.states, alone.states)
+
+
+def _forbidden(*args: object, **kwargs: object) -> None:
+    raise AssertionError("a block below the lower boundary was run again")
+
+
+def test_what_was_used_longest_ago_makes_room(lm: LanguageModel, tmp_path: Path) -> None:
+    examples = some_examples(6)
+    size = PrefixCache(SplitModel(lm, 2), examples, 10**9).bytes
+    budget = 2 * size + size // 2
+    for first_tuned in (4, 3, 4, 2):  # a lower boundary cannot go on from a higher one
+        PrefixCache(SplitModel(lm, first_tuned), examples, budget, tmp_path).build()
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.states")) <= budget
+    keys = PrefixCache(SplitModel(lm, 4), examples, budget).keys()
+    assert {path.stem for path in tmp_path.glob("*.states")} == {keys[0], keys[2]}
+
+
+def test_a_shared_cache_changes_no_weight(tmp_path: Path) -> None:
+    settings = TuneConfig(epochs=2, batch_size=4, dtype="float32", learning_rate=1e-2)
+    facts = []
+    for layers in ((3, 4), (4,), (2,)):
+        weights = []
+        for shared in (None, tmp_path / "cache"):
+            lm, out = tiny_lm(tmp_path / "m", "gemma3_text"), tmp_path / f"{layers}{shared is None}"
+            facts.append(
+                tune(lm, some_examples(12), settings, layers, out, seed=1, shared_cache=shared)
+            )
+            weights.append(load_tensors(out / "delta.safetensors")[0])
+        assert weights[0].keys() == weights[1].keys()
+        assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+    assert [fact["cache_reused_layers"] for fact in facts] == [0, 0, 0, 2, 0, 0]
+
+
+def test_released_blocks_hold_no_memory_and_are_not_needed(tmp_path: Path) -> None:
+    lm = tiny_lm(tmp_path, "bloom")
+    examples = some_examples(4)
+    split = SplitModel(lm, 3)
+    cache = PrefixCache(split, examples, 10**9)
+    cache.build()
+    batch = collate(examples, [0, 3], 0)
+    states = cache.batch(batch.indices, batch.ids.shape[1])
+    before = split.head_input(batch.ids, states, batch.rows, batch.columns)
+    split.release()
+    for block in lm.structure.blocks[:2]:
+        assert all(parameter.device.type == "meta" for parameter in block.parameters())
+    after = split.head_input(batch.ids, states, batch.rows, batch.columns)
+    assert torch.equal(before, after)
+
+
+def test_a_small_budget_changes_nothing_but_the_cost(tmp_path: Path) -> None:
+    settings = {"epochs": 2, "batch_size": 4, "dtype": "float32"}
+    results = [
+        tune(
+            tiny_lm(tmp_path / "m", "qwen3"),
+            some_examples(12),
+            TuneConfig.model_validate({**settings, "cache_gb": budget}),
+            (4,),
+            tmp_path / str(budget),
+            seed=0,
+        )
+        for budget in (1.0, 2e-5, 0.0)
+    ]
+    assert [r["cached_examples"] for r in results][::2] == [12, 0]
+    assert 0 < results[1]["cached_examples"] < 12
+    for other in results[1:]:
+        assert other["train_loss"] == pytest.approx(results[0]["train_loss"], rel=1e-5)
+
+
+def test_states_seen_once_are_not_kept(tmp_path: Path) -> None:
+    config = TuneConfig(epochs=1, batch_size=4)
+    lm = tiny_lm(tmp_path / "m", "llama")
+    assert tune(lm, some_examples(8), config, (4,), tmp_path / "t", seed=0)["cache_bytes"] == 0
+
+
+def test_states_seen_once_are_kept_for_others(tmp_path: Path) -> None:
+    config = TuneConfig(epochs=1, batch_size=4, dtype="float32")
+    results = []
+    for shared in (None, tmp_path / "c"):
+        lm = tiny_lm(tmp_path / "m", "llama")
+        out = tmp_path / str(shared is None)
+        results.append(tune(lm, some_examples(8), config, (4,), out, seed=0, shared_cache=shared))
+    assert results[1]["cached_examples"] == 8
+    assert results[1]["train_loss"] == pytest.approx(results[0]["train_loss"], rel=1e-5)
+
+
+def test_autocast_on_a_float32_model_stays_near(tmp_path: Path) -> None:
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        config = TuneConfig(epochs=2, batch_size=4, learning_rate=1e-3, dtype=dtype)
+        lm = tiny_lm(tmp_path / "m", "gemma3_text")
+        losses.append(tune(lm, some_examples(12), config, (4,), tmp_path / dtype, seed=0))
+    assert losses[1]["precision"] == "bfloat16"
+    assert losses[1]["train_loss"] == pytest.approx(losses[0]["train_loss"], rel=0.01)
+
+
+def test_accumulation_equals_a_larger_batch(tmp_path: Path) -> None:
+    # One window of equal lengths, so that both runs see the same examples in each step.
+    examples = some_examples(8, length=(30, 31))
+    results = []
+    for size, passes in ((8, 1), (2, 4)):
+        config = TuneConfig(
+            epochs=2, batch_size=size, accumulation=passes, validation_share=0.0, dtype="float32"
+        )
+        out = tmp_path / str(size)
+        results.append(tune(tiny_lm(tmp_path / "m", "llama"), examples, config, (4,), out, seed=0))
+    assert results[0]["steps"] == results[1]["steps"] == 2
+    assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], rel=1e-5)
+
+
+def test_prompts_make_a_run_with_a_sample(tmp_path: Path) -> None:
+    config = TuneConfig(epochs=12, batch_size=4, learning_rate=5e-3)
+    lm = tiny_lm(tmp_path / "m", "llama")
+    result = tune(lm, some_prompts(6), config, (3, 4), tmp_path / "t", seed=0)
+    assert result["layers"] == [3, 4]
+    assert (result["training_examples"], result["validation_examples"]) == (10, 2)
+    assert result["train_loss"][-1] < 0.7 * result["train_loss"][0]
+    assert "⟦ 0 y 1. = 1\n⟧" in (tmp_path / "t" / "sample.txt").read_text("utf-8")
+
+
+def test_epochs_differ_and_repeat(lm: LanguageModel) -> None:
+    lengths = [len(example.token_ids) for example in some_examples(50)]
+    order = epoch_order(lengths, 8, seed=1, epoch=0)
+    assert order == epoch_order(lengths, 8, seed=1, epoch=0)
+    assert order != epoch_order(lengths, 8, seed=1, epoch=1)
+    assert order != epoch_order(lengths, 8, seed=2, epoch=0)
+    assert sorted(index for batch in order for index in batch) == list(range(50))
+
+
+def test_batches_by_length_stay_within_their_tokens() -> None:
+    batches = batches_by_length([5, 9, 2, 9, 30, 1], max_tokens=20)
+    assert batches == [[4], [1, 3], [0, 2, 5]]
+
+
+def test_groups_are_not_divided() -> None:
+    examples = some_examples(40)
+    held_out = split_groups(examples, 0.2, seed=0)
+    groups = {e.group for e in examples if e.example_id in held_out}
+    assert len(groups) == 4
+    assert held_out == {e.example_id for e in examples if e.group in groups}
+    assert split_groups(examples, 0.0, seed=0) == set()
+    assert len(split_groups(examples[:4], 0.01, seed=0)) == 2
+
+
+def test_one_cycle_is_pytorchs() -> None:
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = OneCycleLR(optimizer, 3e-4, total_steps=20)
+    wanted = []
+    for _ in range(20):
+        wanted.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(wanted) < 20:
+            scheduler.step()
+    assert learning_rates("one_cycle", 3e-4, 20) == pytest.approx(wanted)
+    assert max(wanted) == pytest.approx(3e-4)
+    assert learning_rates("constant", 0.1, 3) == [0.1] * 3
+    assert learning_rates("cosine", 0.2, 4) == pytest.approx(
+        [0.2, 0.170711, 0.1, 0.029289], abs=1e-6
+    )
+    assert len(learning_rates("one_cycle", 0.1, 1)) == 1

@@ -1,7 +1,7 @@
 """The table of languages: names, scripts, number marks, word splitting and prompt texts.
 
 All texts come from ``data/prompts.toml``, one section a language, whose head says what each key
-means. What can be read off the texts (the scripts, whether words are written apart) is not written
+means; other names and codes, of these and many more languages, from ``data/language_names.toml``. What can be read off the texts (the scripts, whether words are written apart) is not written
 down a second time, so that a new language is one new section and nothing else.
 """
 
@@ -51,6 +51,10 @@ _SCRIPT_PATTERN = regex.compile(
 )
 _LETTER = regex.compile(r"\p{L}")
 _PLACEHOLDER = regex.compile(r"\{\w+\}")
+_TAG = regex.compile(r"(?<language>[a-z]{2,3})(?:-(?<script>[a-z]{4}))?(?:-(?:[a-z]{2}|[0-9]{3}))?")
+_IN_BRACKETS = regex.compile(r"\([^()]*\)")
+_JOINT_SCRIPTS = {"Hans": ("Hani",), "Hant": ("Hani",), "Jpan": ("Hani", "Hira"), "Kore": ("Hang",)}
+"""Codes of tags that stand for a form or for several of the scripts named here."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +131,73 @@ def script_counts(text: str) -> Counter[str]:
 
 
 def get_language(code: str) -> Language:
-    """The language with this ISO 639-1 code.
+    """The language with this code.
 
     Raises:
-        UserError: the table has no such language; the message names the nearest code.
+        UserError: the table has no such language; the message names the code that was meant.
     """
     if code in LANGUAGES:
         return LANGUAGES[code]
-    names = {language.english_name.lower(): key for key, language in LANGUAGES.items()}
-    near = difflib.get_close_matches(code.lower(), [*LANGUAGES, *names], n=1, cutoff=0.5)
-    hint = f"did you mean '{names.get(near[0], near[0])}'? " if near else ""
+    meant = language_code(code) or language_code(code.split("-")[0].split("_")[0])
+    if meant in LANGUAGES:
+        hint = f"did you mean '{meant}'? "
+    elif meant:
+        hint = f"that is {language_name(meant)}, for which there are no prompt texts. "
+    else:
+        near = difflib.get_close_matches(_plain_name(code), _codes_by_name(), n=1, cutoff=0.7)
+        found = _codes_by_name()[near[0]] if near else None
+        hint = f"did you mean '{found}'? " if found in LANGUAGES else ""
     raise UserError(f"languages: '{code}' is unknown; {hint}Known: {', '.join(LANGUAGES)}")
+
+
+def language_code(name: str) -> str | None:
+    """The code of a language that a file names in any usual way.
+
+    Understood are English and native names (French, 日本語), ISO 639-1, -2 and -3 codes (fr, fre, fra)
+    and tags with a script or a region (fr-FR, fra_Latn, zh-Hans-CN, "Portuguese (Brazil)").
+
+    Returns:
+        ISO 639-1 where there is one, else ISO 639-3, also of languages without prompt texts; None
+        for an unknown name, and for a tag that puts a language of the table into a foreign script
+        (hi-Latn is not what ``hi`` asks for).
+    """
+    known = _codes_by_name()
+    plain = _plain_name(name)
+    if plain in known:
+        return known[plain]
+    tag = _TAG.fullmatch(plain)
+    if tag is None:
+        return known.get(_IN_BRACKETS.sub("", plain).strip())
+    code = known.get(tag["language"])
+    script = (tag["script"] or "").title()
+    scripts = LANGUAGES[code].scripts if script and code in LANGUAGES else None
+    if scripts is not None and not set(_JOINT_SCRIPTS.get(script, (script,))) & set(scripts):
+        return None
+    return code
+
+
+def language_name(code: str) -> str:
+    """The English name of a language; the code itself where the table has none."""
+    return _names().get(code, (code,))[0]
+
+
+def _plain_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().casefold().replace("_", "-")
+
+
+@cache
+def _names() -> dict[str, tuple[str, ...]]:
+    table = resources.files("linguamap") / "data" / "language_names.toml"
+    rows = tomllib.loads(table.read_text(encoding="utf-8"))
+    return {code: tuple(map(str.strip, names.split(","))) for code, names in rows.items()}
+
+
+@cache
+def _codes_by_name() -> dict[str, str]:
+    """Every name and code in lower case, and the code it stands for."""
+    codes = {_plain_name(name): code for code, names in _names().items() for name in names}
+    codes |= {_plain_name(row.native_name): code for code, row in LANGUAGES.items()}
+    return codes | {code: code for code in _names()}
 
 
 def words(text: str, language: str | None = None) -> list[str]:

@@ -10,6 +10,8 @@ import pytest
 from linguamap.languages import (
     LANGUAGES,
     get_language,
+    language_code,
+    language_name,
     load_languages,
     normalise_digits,
     script_counts,
@@ -133,6 +135,55 @@ def test_unknown_language_names_the_nearest() -> None:
         get_language("fre")
     with pytest.raises(UserError, match="did you mean 'sw'"):
         get_language("Swahili")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("en-US", "en"), ("fr-FR", "fr"), ("French", "fr"), ("EN", "en"), ("fra_Latn", "fr"), ("Germn", "de")],
+)  # fmt: skip
+def test_a_name_or_tag_is_refused_with_the_code_that_was_meant(written: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"'{written}' is unknown; did you mean '{meant}'\\?"):
+        get_language(written)
+
+
+def test_a_language_without_prompt_texts_is_named_and_none_is_guessed() -> None:
+    with pytest.raises(UserError, match="'uk' is unknown; that is Ukrainian, for which"):
+        get_language("uk")
+    with pytest.raises(UserError, match="'qq' is unknown; Known: "):
+        get_language("qq")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("de", "de"), ("DE", "de"), ("deu", "de"), ("ger", "de"), ("German", "de"), ("deutsch", "de"),
+        ("de-DE", "de"), ("de_AT", "de"), ("deu_Latn", "de"), (" german ", "de"), ("日本語", "ja"),
+        ("jpn_Jpan", "ja"), ("zh-CN", "zh"), ("zh-Hans", "zh"), ("zho_Hant", "zh"), ("zh_Hant_TW", "zh"),
+        ("Chinese (Simplified)", "zh"), ("cmn", "zh"), ("yue", "yue"), ("Cantonese", "yue"),
+        ("arb_Arab", "ar"), ("arz", "arz"), ("pt-BR", "pt"), ("Brazilian Portuguese", "pt"),
+        ("es-419", "es"), ("swh_Latn", "sw"), ("kor_Hang", "ko"), ("igbo", "ig"), ("ibo_Latn", "ig"),
+        ("nb", "no"), ("fil", "tl"), ("pes_Arab", "fa"), ("als_Latn", "sq"), ("Farsi", "fa"),
+        ("hin_Latn", None), ("ru-Latn", None), ("Klingon", None), ("", None), ("xx", None),
+        ("English please", None), ("und", None),
+    ],
+)  # fmt: skip
+def test_languages_are_understood_by_any_usual_name(name: str, code: str | None) -> None:
+    """Codes by ISO 639; a language in a foreign script is not that language's table entry."""
+    assert language_code(name) == code
+
+
+def test_no_name_stands_for_two_languages() -> None:
+    text = (resources.files("linguamap") / "data" / "language_names.toml").read_text("utf-8")
+    table = {code: [code, *names.split(", ")] for code, names in tomllib.loads(text).items()}
+    owners: dict[str, set[str]] = {}
+    for code, names in table.items():
+        for name in names:
+            owners.setdefault(name.lower(), set()).add(code)
+    twice = {name: codes for name, codes in owners.items() if len(codes) > 1}
+    assert not twice
+    assert {code: language_name(code) for code in LANGUAGES} == {
+        code: language.english_name for code, language in LANGUAGES.items()
+    }
 
 
 def test_cues_are_lower_case_and_surest_first() -> None:

@@ -17,7 +17,12 @@ from linguamap.records import SCENARIOS, Scenario, UserError
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, values are checked on assignment."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        validate_assignment=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 def _yes_or_no(value: Any) -> Any:
@@ -45,6 +50,7 @@ class ModelConfig(Section):
     name: str = "starter"
     """``starter``, a hub name, a folder or a .gguf file."""
     revision: str | None = None
+    """Of the model on the hub."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device_map: str | None = None
     """Where the weights go, e.g. ``auto`` (several GPUs) or ``cuda:1``."""
@@ -62,11 +68,12 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    """Which items. ``folder`` is a local folder of benchmark files; None takes the hub or the
-    package's own starter items."""
+    """Which items."""
 
     benchmarks: list[str] = Field(["sums", "choice", "passage"], min_length=1)
+    """Of sums, choice, passage (the starter items), mgsm, mmlu, xquad, lcb, or a .jsonl of own items."""
     folder: str | None = None
+    """Folder of benchmark files; None takes the hub or the package's own starter items."""
     revision: str | dict[str, str] | None = None
     """On the hub: one for every data set, or by data set (``{mgsm: REV, xquad: REV}``; of MMLU
     ``global_mmlu_lite``, ``global_mmlu``, ``mmmlu`` and ``mmlu``)."""
@@ -88,9 +95,10 @@ class DataConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Generation for the four scenarios; ``items`` is the number of test items a cell."""
+    """Generation for the four scenarios."""
 
     items: int | None = Field(8, ge=1)
+    """Test items per cell; None (on the command line ``all``) asks all."""
     max_new_tokens: int = Field(72, ge=1)
     temperature: float = Field(0.0, ge=0.0)
     stop: list[str] | None = None
@@ -148,7 +156,7 @@ class TuneConfig(Section):
     """Selective tuning and its rivals."""
 
     method: Literal["selective", "full", "lora", "steer", "few_shot"] = "selective"
-    """``steer`` and ``few_shot`` train nothing; ``first:2``, ``middle:2``, ``last:2`` and ``random:2`` are
+    """selective, full, lora, or without training steer, few-shot; or blocks, as first:2. ``steer`` and ``few_shot`` train nothing; ``first:2``, ``middle:2``, ``last:2`` and ``random:2`` are
     read as selective, with these layers."""
     layers: str | None = None
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
@@ -162,6 +170,7 @@ class TuneConfig(Section):
     teacher: str | None = None
     """URL of an OpenAI-compatible server whose model writes the reasoning of the training items."""
     teacher_model: str | None = None
+    """The teacher server's name of the model, where it offers several."""
     teacher_tokens: int = Field(1024, ge=1)
     """The longest answer of the teacher, in its own tokens."""
     strength: float | None = Field(None, gt=0.0)

@@ -12,8 +12,11 @@ from tiny import save_tiny
 from typer.testing import CliRunner
 
 from linguamap.cli import main as cli
+from linguamap.cli.main import COMMANDS, load_command
+from linguamap.cli.options import SETTINGS, overrides, setting
 from linguamap.config import load_config
 from linguamap.pipeline import Pipeline
+from linguamap.records import UserError
 from linguamap.run.folder import open_run
 
 
@@ -157,6 +160,49 @@ def test_another_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_version_and_help() -> None:
     assert call("--version").stdout.startswith("linguamap ")
     assert "evaluate" in call("--help").stdout
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    code = (
+        "import sys; from linguamap.cli.main import main; sys.argv = ['linguamap', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print('loaded', [m for m in ('pydantic', 'yaml', 'numpy', 'torch', 'linguamap.config') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("loaded []\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    assert (load_command(name).help or "").splitlines()[0] == COMMANDS[name][1]
+
+
+def test_a_misspelt_command_gets_the_nearest_one() -> None:
+    done = call("evalute")
+    assert done.returncode == 2
+    assert "Did you mean 'evaluate'?" in done.stderr
+
+
+def test_options_become_settings_whatever_characters_they_hold(tmp_path: Path) -> None:
+    typed = {
+        "model": "a\\b'c\"d: é", "languages": "en, fr,", "items": "all", "seed": "3", "data": None,
+        "cache_gb": "0.5",
+    }  # fmt: skip
+    config = load_config(None, overrides(typed))
+    assert config.model.name == "a\\b'c\"d: é"
+    assert config.languages == ["en", "fr"]
+    assert config.evaluate.items is None
+    assert (config.seed, config.data.folder, config.tune.cache_gb) == (3, None, 0.5)
+
+
+def test_a_value_that_is_no_number_is_told_as_a_setting_is() -> None:
+    with pytest.raises(UserError, match=r"evaluate.items: .*integer.*found 'many'"):
+        load_config(None, overrides({"items": "many"}))
+
+
+def test_every_option_is_described_by_its_setting() -> None:
+    assert [name for name, key in SETTINGS.items() if not setting(key).description] == []
 
 
 def test_the_cache_budget_and_blocks_as_a_method_are_options_of_tune(

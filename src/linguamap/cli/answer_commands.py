@@ -1,4 +1,4 @@
-"""The commands on answers that are there already: score, identifiers, compare. None needs a model."""
+"""The commands on answers that are there already: score, identifiers, compare, figures. None needs a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from linguamap.cli.open_run_folder import screen
+from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
 from linguamap.records import UserError
 
-errors = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+app = typer.Typer()
 
 
+@app.command()
 def score(
     target: Annotated[Path, typer.Argument(help="A run folder, or a CSV file of completions.")],
     format_name: Annotated[
@@ -37,7 +38,10 @@ def score(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge stored answers again, of a run or (Language Confusion Benchmark) of any program."""
+    """Score stored answers again, of a run or of any program.
+
+    A CSV file of completions is read in the form of the Language Confusion Benchmark.
+    """
     if format_name not in (None, "run", "lcb"):
         raise UserError(f"score: --format {format_name} is unknown; known: run, lcb")
     if identifier is not None:
@@ -67,7 +71,7 @@ def _score_run(folder: Path, identifier: str | None, settings: list[str], as_jso
     was = run.config.score
     changes = [f"score.identifier={identifier}"] if identifier else []
     asked = asked_score(folder, [*changes, *settings])
-    pipeline = Pipeline(run, Bars(errors))
+    pipeline = Pipeline(run, Bars(screen))
     pipeline.rescore(asked)
     if as_json:
         _print_json({"rows": lcb_rows(folder), "score": asked.model_dump()})
@@ -131,6 +135,7 @@ def _lcb_identifier(name: str, languages: list[str]) -> Any:
     return make_identifier(known_name, [])
 
 
+@app.command()
 def identifiers(
     languages: Annotated[
         str | None, typer.Option("--languages", help="Codes, e.g. en,fr,hi; all by default.")
@@ -144,14 +149,17 @@ def identifiers(
     ] = 200,
     as_json: Json = False,
 ) -> None:
-    """How often does each identifier name the language of gold sentences and words rightly?"""
+    """How often is each language identifier right?
+
+    It is tried on sentences and words whose language is known.
+    """
     from linguamap.report.terminal_scores import identifier_tables
     from linguamap.scoring.identifier_accuracy import contest
     from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
 
     codes = [part.strip() for part in (languages or "").split(",") if part.strip()] or None
     gold = gold_from_starter(codes) if data is None else gold_from_folder(data, codes)
-    result = contest(gold.drawn(items, items), progress=Bars(errors))
+    result = contest(gold.drawn(items, items), progress=Bars(screen))
     if as_json:
         _print_json(
             {
@@ -169,6 +177,7 @@ def identifiers(
     )
 
 
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is compared with.")],
     where: Annotated[
@@ -183,8 +192,9 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs on the same prompts: a page side by side, paired differences, exact tests, Holm over cells.
+    """Runs on the same prompts, side by side, with paired tests.
 
+    Writes a page; p values are corrected over cells (Holm).
     With --json a page is drawn only where --to names it.
     """
     from linguamap.report.compare_page import write_compare
@@ -214,13 +224,17 @@ def compare(
     _print([Text(f"Page: {page}")])
 
 
+@app.command()
 def figures(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     style: Annotated[
         str, typer.Option("--style", help="paper (column 3.3 in, page 6.9 in) or slides (wide).")
     ] = "paper",
 ) -> None:
-    """Draw each figure as SVG, PDF and PNG, with its numbers as CSV, into the run's figures/."""
+    """Draw each figure as SVG, PDF and PNG, its numbers as CSV.
+
+    They are written to the run's figures/.
+    """
     from linguamap.report.figures import FORMATS, write_figures
 
     written = write_figures(run, style)

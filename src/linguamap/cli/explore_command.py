@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from linguamap.cli.open_run_folder import console, screen
 from linguamap.generation.address import is_loopback
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
 
-console = Console()
-errors = Console(stderr=True)
+app = typer.Typer()
 
 
+@app.command()
 def explore(
     model: Annotated[
         str | None,
@@ -37,20 +37,20 @@ def explore(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port; 0 takes any free one.")] = 7860,
 ) -> None:
-    """A local page: type a prompt, see the answer and every layer's language."""
+    """A local page: type a prompt, see every layer's language."""
     check_gradio()
     if run is not None:
         open_run(run, None)
     port = free_port(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if not is_loopback(url):
-        errors.print(
+        screen.print(
             f"linguamap: anyone who reaches {host} on the network can use this page", markup=False
         )
     from linguamap.explore.explorer_page import build, serve
     from linguamap.explore.opening import open_explorer
 
-    with errors.status("Loading the model ..."):
+    with screen.status("Loading the model ..."):
         explorer = open_explorer(model, run, languages)
         page = build(explorer)
     try:

@@ -10,14 +10,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from linguamap.cli.open_run_folder import alone, quiet, screen
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig, TuneConfig, load_config
 from linguamap.records import UserError
 from linguamap.run.memory import trimming
 
-errors = Console(stderr=True)
+app = typer.Typer()
 
 
+@app.command()
 def sweep(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder, made if missing.")],
     variants: Annotated[
@@ -52,14 +54,16 @@ def sweep(
         bool, typer.Option("--fresh", help="Delete the sweep's earlier variants, not the run.")
     ] = False,
 ) -> None:
-    """Which method, blocks, epochs, learning rate and seed? One table, one picture, one choice."""
-    from linguamap.cli.main import _alone, _quiet
+    """Which method, blocks, epochs, learning rate and seed?
+
+    One table, one picture, one choice.
+    """
     from linguamap.run.folder import open_run
     from linguamap.sweep import DEFAULT, SweepRequest, run_sweep
     from linguamap.sweep.table import terminal_table
 
-    _alone()
-    _quiet()
+    alone()
+    quiet()
     tuning = [one for one in settings or [] if one.strip().startswith("tune.")]
     if cache_gb is not None:
         tuning.append(f"tune.cache_gb={cache_gb}")
@@ -74,12 +78,12 @@ def sweep(
     )
     if fresh:
         shutil.rmtree(base.folder / "sweep", ignore_errors=True)
-    results = run_sweep(base, request, trimming(Bars(errors)))
-    screen = Console(width=None if sys.stdout.isatty() else 240)
+    results = run_sweep(base, request, trimming(Bars(screen)))
+    table = Console(width=None if sys.stdout.isatty() else 240)
     for part in terminal_table(results):
-        screen.print(part)
+        table.print(part)
     picture = " and sweep.svg" if (base.folder / "sweep" / "sweep.svg").exists() else ""
-    screen.print(f"Written: {base.folder / 'sweep'}/results.md, .json, .csv{picture}")
+    table.print(f"Written: {base.folder / 'sweep'}/results.md, .json, .csv{picture}")
     reasons = {row["name"]: row["reason"] for row in results["rows"]}
     if all(reasons[name] for name in results["asked"]):
         raise UserError(f"sweep: no variant could be done ({reasons[results['asked'][0]]})")

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 from linguamap import config
-from linguamap.cli.main import app
+from linguamap.cli.main import COMMANDS, app, load_command
 from linguamap.config import RunConfig
 
 FORMULA = re.compile(
@@ -55,10 +55,14 @@ def on_page_content(html: str, **_: Any) -> str:
 def commands_reference() -> str:
     """Every command with its arguments and options, as Typer describes them, one section each."""
     group: Any = typer.main.get_command(app)
+    sections = []
     with group.make_context("linguamap", [], resilient_parsing=True) as context:
-        text = get_docs_for_click(obj=group, ctx=context, name="linguamap")
-    sections = text.split("\n## `linguamap ")[1:]
-    return "\n\n".join(_section(section) for section in sections)
+        for name in COMMANDS:
+            text = get_docs_for_click(
+                obj=load_command(name), ctx=context, name=name, call_prefix="linguamap"
+            )
+            sections.append(_section(text.partition("`linguamap ")[2]))
+    return "\n\n".join(sections)
 
 
 def _section(text: str) -> str:

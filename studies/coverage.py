@@ -1,7 +1,7 @@
 """How often does the boundary's interval cover the truth? A simulation on planted curves.
 
-    PYTHONPATH=src:tests/support python tools/coverage.py                 # all settings, 400 runs each
-    PYTHONPATH=src:tests/support python tools/coverage.py --runs 20       # a short try
+    PYTHONPATH=src:tests/support python studies/coverage.py                 # all settings, 400 runs each
+    PYTHONPATH=src:tests/support python studies/coverage.py --runs 20       # a short try
 
 Curves with a known turn are drawn item by item (``tests/support/planted.py``), :func:`locate_layers` is run on
 each draw, and the share of intervals that hold the truth is printed as rows of a Markdown table, with

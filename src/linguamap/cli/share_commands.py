@@ -1,18 +1,71 @@
-"""The command ``plan``: memory, cache size, operations and time of a job before it is started."""
+"""The commands around a finished model: merge, push, and plan for one that is not begun."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-console = Console()
+from linguamap.cli.open_run_folder import console, quiet
+from linguamap.cli.options import DEFAULT_OUT, Json, Out
+from linguamap.records import UserError
+
+app = typer.Typer()
 
 
+@app.command()
+def merge(
+    out: Out = DEFAULT_OUT,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the merged model.")] = None,
+) -> None:
+    """Write the tuned model as a folder that Transformers loads."""
+    from linguamap.run.folder import open_run
+
+    opened = open_run(out, None)
+    quiet()
+    from linguamap.tuning import merge as merge_delta
+
+    folder = merge_delta(
+        opened.config.model, opened.folder / "tuned" / "delta.safetensors", to or out / "merged"
+    )
+    console.print(f"Merged model: {folder}")
+
+
+@app.command()
+def push(
+    out: Out = DEFAULT_OUT,
+    to: Annotated[str, typer.Option("--to", help="user/name on the Hugging Face hub.")] = "",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="The whole tuned model instead of the delta.")
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="A private repository.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write RUN/push and upload nothing.")
+    ] = False,
+) -> None:
+    """Publish the delta or the merged model with a card.
+
+    The card shows the figures before and after tuning.
+    """
+    from linguamap.run.folder import open_run
+    from linguamap.share.push import push as upload
+    from linguamap.share.push import write_upload
+
+    if not to:
+        raise UserError("push: no name given; write --to user/name")
+    run = open_run(out, None)
+    if dry_run:
+        folder = write_upload(run, to, merged=merged)
+        console.print(f"Nothing was uploaded. What would be: {folder}")
+        return
+    address = upload(run, to, merged=merged, private=private)
+    console.print(f"Published: {address}")
+
+
+@app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="A hub name, a model folder or a config.json.")],
     revision: Annotated[str | None, typer.Option("--revision", help="Revision on the hub.")] = None,
@@ -28,9 +81,14 @@ def plan(
     memory_gb: Annotated[float, typer.Option(help="A device's memory, 1e9 bytes.", min=0.1)] = 80.0,
     tflops: Annotated[float, typer.Option(help="1e12 operations/s reached.", min=0.001)] = 400.0,
     bandwidth: Annotated[float, typer.Option(help="Memory, 1e9 bytes/s.", min=0.1)] = 3350.0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON, with full numbers.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """What would a model of this size need? Counted from its config; nothing is loaded."""
+    """What would a model of this size need? Nothing is loaded.
+
+    It is counted from the model's config.
+    """
+    from rich.table import Table
+
     from linguamap.share import plan as planning
 
     work = planning.Work(

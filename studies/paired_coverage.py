@@ -1,7 +1,7 @@
 """How often do the paired tests err, and how often do the paired intervals cover? A simulation.
 
-    PYTHONPATH=src python tools/paired_coverage.py                # 2,000 runs a row, two minutes
-    PYTHONPATH=src python tools/paired_coverage.py --runs 100     # a short try
+    PYTHONPATH=src python studies/paired_coverage.py                # 2,000 runs a row, two minutes
+    PYTHONPATH=src python studies/paired_coverage.py --runs 100     # a short try
 
 Two sets of answers to the same prompts, several prompts made from each item. A prompt flips (is right
 in one set only) with a given chance. In some items all flips go the same way, right in the second set or

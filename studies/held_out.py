@@ -3,7 +3,7 @@
 linguamap merge --out runs/starter --to merged
 linguamap evaluate --out runs/all_before --set evaluate.items=24
 linguamap evaluate --out runs/all_after --model merged --set evaluate.items=24
-python tools/held_out.py runs/starter runs/all_before runs/all_after
+python studies/held_out.py runs/starter runs/all_before runs/all_after
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/scale.md between their marks: ``python tools/scale.py`` (``--check``)."""
+"""Writes the tables of docs/scale.md between their marks: ``python studies/scale.py`` (``--check``)."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ if __name__ == "__main__":
     before = PAGE.read_text(encoding="utf-8")
     after = page(before)
     if "--check" in sys.argv[1:] and before != after:
-        sys.exit("docs/scale.md is not what tools/scale.py makes; run it")
+        sys.exit("docs/scale.md is not what studies/scale.py makes; run it")
     PAGE.write_text(after, encoding="utf-8")

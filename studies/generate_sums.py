@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the training split of the "sums" starter items from their templates.
 
-    python tools/generate_sums.py           write the files
-    python tools/generate_sums.py --check   exit 1 if the files on disk differ
+    python studies/generate_sums.py           write the files
+    python studies/generate_sums.py --check   exit 1 if the files on disk differ
 
 The templates are in starter_sums.toml beside this script. One file is written
 per language, mgsm_<lang>.tsv, without header or quoting; its columns are the

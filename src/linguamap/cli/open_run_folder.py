@@ -1,0 +1,99 @@
+"""From what was typed to the pipeline of a run folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from linguamap.cli.options import overrides
+from linguamap.cli.progress_bars import Bars
+from linguamap.config import RunConfig, load_config
+from linguamap.generation.address import check_url
+from linguamap.progress import silent
+from linguamap.records import UserError
+from linguamap.run.memory import trimming
+from linguamap.run.processes import Processes, launched, left_alone
+
+if TYPE_CHECKING:
+    from linguamap.pipeline import Pipeline
+
+console = Console()
+"""Results."""
+screen = Console(stderr=True)
+"""Progress and notes."""
+
+
+def open_pipeline(
+    out: Path,
+    config: Path | None,
+    settings: list[str] | None,
+    options: dict[str, str | None],
+    processes: Processes,
+    fresh: bool = False,
+) -> Pipeline:
+    """The pipeline of a run folder; without any setting an existing folder's own config holds.
+
+    Of several processes the first one makes the folder, and the others open it after that.
+    """
+    from linguamap.pipeline import Pipeline
+    from linguamap.prompts.run_prompts import check_names
+    from linguamap.run.folder import open_run
+
+    if processes.rank:
+        processes.wait()
+        fresh = False
+    changes = [*overrides(options), *(settings or [])]
+    asked: RunConfig | None = None
+    if config is not None or changes or not (out / "config.yaml").exists():
+        base = config
+        if config is None and (out / "config.yaml").exists() and not fresh:
+            base = out / "config.yaml"
+        asked = load_config(base, changes)
+        for url in (asked.evaluate.endpoint, asked.tune.teacher):
+            if url:
+                check_url(url)
+        check_names(asked)
+    quiet()
+    if left_alone():
+        screen.print(
+            "note: accelerate started one process; on a machine without GPUs give it --multi_gpu, "
+            "too, to get as many as were asked for",
+            soft_wrap=True,
+        )
+    run = open_run(out, asked, fresh=fresh)
+    if processes.rank:
+        return Pipeline(run, trimming(silent), processes)
+    processes.wait()
+    return Pipeline(run, trimming(Bars(screen)), processes)
+
+
+def existing(out: Path) -> None:
+    """Refuse a folder without a run, for commands that only go on with one."""
+    from linguamap.run.folder import open_run
+
+    open_run(out, None)
+
+
+def alone() -> Processes:
+    """The only process; a second one would do the same work in the same folder."""
+    found = launched()
+    if found.count == 1:
+        return found
+    if found.rank:
+        sys.exit(2)
+    raise UserError(
+        f"{found.count} processes were launched, but only evaluate, probe and tune divide their "
+        "work; start the other commands without accelerate launch"
+    )
+
+
+def quiet() -> None:
+    """Keep libraries' chatter off the screen; errors still come as exceptions."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")

@@ -1,0 +1,133 @@
+"""Command-line options, made from the settings that they stand for.
+
+An option is the name of a setting and nothing else: its help is what :mod:`linguamap.config` says of that
+setting, and its value is checked there, so that neither is written twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from linguamap.config import RunConfig
+
+DEFAULT_OUT = Path("runs/starter")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The run folder.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting as a.b=value; may be repeated.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run and start over.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+SETTINGS = {
+    "model": "model.name",
+    "revision": "model.revision",
+    "languages": "languages",
+    "benchmarks": "data.benchmarks",
+    "data": "data.folder",
+    "items": "evaluate.items",
+    "subjects": "data.subjects",
+    "scenarios": "scenarios",
+    "seed": "seed",
+    "endpoint": "evaluate.endpoint",
+    "method": "tune.method",
+    "layers": "tune.layers",
+    "train_data": "tune.data",
+    "teacher": "tune.teacher",
+    "teacher_model": "tune.teacher_model",
+    "cache_gb": "tune.cache_gb",
+}
+"""Option -> the setting that it stands for."""
+SHORT = {"model": "-m"}
+
+MODEL = ("model", "revision")
+ITEMS = ("languages", "benchmarks", "data", "seed")
+ASKED = (*ITEMS, "items", "subjects", "scenarios", "endpoint")
+TUNING = ("method", "layers", "train_data", "teacher", "teacher_model", "cache_gb")
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options ``names``, keys of :data:`SETTINGS`, as keyword arguments.
+
+    The command receives what was given on the command line as text, and None for the rest;
+    :func:`overrides` makes settings of it.
+    """
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        made = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option(name)
+            )
+            for name in names
+        ]
+        parameters = [*own[:1], *made, *own[1:]]
+
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            command(**values)
+
+        ordered = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        called.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return wrap
+
+
+def option(name: str) -> Any:
+    """The annotated type of one option, as Typer reads it."""
+    flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
+    field = setting(SETTINGS[name])
+    about = re.split(r"(?<=\.)\s", " ".join((field.description or "").split()))[0]
+    about = about.replace("``", "")
+    return Annotated[str | None, typer.Option(*flags, help=about, metavar=_kind(field))]
+
+
+def setting(key: str) -> FieldInfo:
+    """The field of the config behind a dotted key."""
+    section: Any = RunConfig
+    *sections, last = key.split(".")
+    for part in sections:
+        section = section.model_fields[part].annotation
+    field: FieldInfo = section.model_fields[last]
+    return field
+
+
+def _kind(field: FieldInfo) -> str:
+    number = re.search(r"\b(int|float)\b", str(field.annotation))
+    return "A,B,..." if _is_list(field) else "NUMBER" if number else "TEXT"
+
+
+def _is_list(field: FieldInfo) -> bool:
+    kinds = (*getattr(field.annotation, "__args__", ()), field.annotation)
+    return any(get_origin(kind) is list for kind in kinds)
+
+
+def overrides(options: dict[str, str | None]) -> list[str]:
+    """Settings as ``a.b=value``, values in YAML; ``all`` of a number is no limit (null)."""
+    made = []
+    for name, value in options.items():
+        if value is None:
+            continue
+        key = SETTINGS[name]
+        field = setting(key)
+        if _is_list(field):
+            text = json.dumps([part.strip() for part in value.split(",") if part.strip()])
+        elif value == "all" and "int" in str(field.annotation):
+            text = "null"
+        else:
+            text = json.dumps(value)
+        made.append(f"{key}={text}")
+    return made

@@ -1,0 +1,174 @@
+"""The commands of a run's stages: run, evaluate, probe, locate, tune, after, report, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linguamap.cli.open_run_folder import alone, console, existing, open_pipeline, quiet, screen
+from linguamap.cli.options import (
+    ASKED,
+    DEFAULT_OUT,
+    ITEMS,
+    MODEL,
+    TUNING,
+    ConfigFile,
+    Fresh,
+    Out,
+    Set,
+    takes,
+)
+from linguamap.config import load_config
+from linguamap.records import UserError
+from linguamap.run.processes import Processes, launched, take_device
+
+app = typer.Typer()
+
+
+@app.command()
+@takes(*MODEL, *ASKED, "method", "layers")
+def run(
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    **options: str | None,
+) -> None:
+    """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
+    pipeline = open_pipeline(out, config, settings, options, alone(), fresh)
+    pipeline.all()
+    _show(pipeline.run.folder)
+
+
+@app.command()
+@takes(*MODEL, *ASKED)
+def evaluate(
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    **options: str | None,
+) -> None:
+    """How well does the model do the task and keep to the language?
+
+    Under accelerate launch (on a machine without GPU with --multi_gpu, too) the answers are divided.
+    """
+    processes = _devices()
+    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
+    pipeline.before()
+    if processes.rank == 0:
+        _show(pipeline.run.folder)
+
+
+@app.command()
+@takes(*MODEL, *ITEMS)
+def probe(
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    **options: str | None,
+) -> None:
+    """Which language does each layer speak, where do translations look alike?
+
+    Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
+    """
+    processes = _devices()
+    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
+    pipeline.probe()
+    if processes.rank == 0:
+        console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
+
+
+@app.command()
+def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+    """Find the boundary of the late phase and the blocks to tune."""
+    from linguamap.report.terminal import show_layers
+
+    existing(out)
+    pipeline = open_pipeline(out, None, settings, {}, alone())
+    pipeline.probe()
+    pipeline.locate()
+    for part in show_layers(pipeline.run.folder):
+        console.print(part)
+
+
+@app.command()
+@takes(*MODEL, *ITEMS, *TUNING)
+def tune(
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    **options: str | None,
+) -> None:
+    """Train the located blocks only; writes a delta.
+
+    Or one of its rivals, with --method. Under accelerate launch the training is divided, and so are
+    the probes, if they are missing.
+    """
+    processes = _devices()
+    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
+    pipeline.probe()
+    if processes.rank == 0:
+        pipeline.locate()
+    processes.wait()
+    pipeline.tune()
+    if processes.rank == 0:
+        console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
+
+
+@app.command()
+def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+    """Evaluate and probe the tuned model on the same items, and compare."""
+    existing(out)
+    pipeline = open_pipeline(out, None, settings, {}, alone())
+    pipeline.all()
+    _show(pipeline.run.folder)
+
+
+@app.command()
+def report(out: Out = DEFAULT_OUT) -> None:
+    """Draw report.html and the figures again; needs no model."""
+    existing(out)
+    pipeline = open_pipeline(out, None, None, {}, alone())
+    pipeline.run.forget("report")
+    pipeline.report()
+    console.print(f"Report: {pipeline.run.folder / 'report.html'}")
+
+
+@app.command()
+def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: Set = None) -> None:
+    """Check that the probes mean what they say on this model."""
+    quiet()
+    from linguamap.models.language_model import check_model, load_model
+
+    checked = load_config(None, [f"model.name={model!r}", *(settings or [])])
+    with screen.status("Loading the model ..."):
+        lm = load_model(checked.model, verify=False)
+    console.print(f"{model}: {lm.n_layers} blocks at {lm.structure.block_path}")
+    checks = check_model(lm)
+    for check in checks:
+        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+    if not all(check.passed for check in checks):
+        raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
+
+
+def _devices() -> Processes:
+    """All processes that were launched, each with a device of its own."""
+    processes = launched()
+    if processes.count > 1:
+        take_device()
+    return processes
+
+
+def _show(folder: Path) -> None:
+    from linguamap.report.terminal import terminal_summary
+
+    for part in terminal_summary(folder):
+        console.print(part)
+    page = folder / "report.html"
+    if page.exists():
+        console.print(f"Report: {page}")

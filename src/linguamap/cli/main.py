@@ -75,7 +75,7 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, found, rest = super().resolve_command(ctx, args)
-        return name, load_command(found.name) if found is not None else None, rest
+        return name, load_command(str(found.name)) if found is not None else None, rest
 
 
 def load_command(name: str) -> Any:

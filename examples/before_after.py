@@ -8,11 +8,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from linguamap.report.colours import language_inks
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from linguamap.records import UserError
-from linguamap.report.colours import language_inks
 from linguamap.run.folder import read_json
 from linguamap.scoring.stats import wilson
 

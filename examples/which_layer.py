@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from linguamap.report.colours import language_inks
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,7 +18,6 @@ from linguamap.models.language_model import load_model
 from linguamap.probes.lens import LensText, identifier_ceiling, language_lens, lens_curves
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
-from linguamap.report.colours import language_inks
 from linguamap.scoring.language_id import make_identifier
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from test_report_words import in_words, measure, row
 
+from linguamap.charts.naming import change_figures
 from linguamap.config import ProbeConfig
 from linguamap.probes.lens_text import LensText
 from linguamap.probes.texts import count_sources
@@ -16,7 +17,6 @@ from linguamap.report.benchmark_rows import benchmark_rows
 from linguamap.report.change_sentences import change
 from linguamap.report.findings import find
 from linguamap.report.lens_words import largest_move, texts_read
-from linguamap.report.naming import change_figures
 from linguamap.report.run_values import RunData
 
 SETTINGS = {"languages": ["en", "hi"], "probe": ProbeConfig().model_dump()}

@@ -16,13 +16,13 @@ from test_report import Page, load
 from test_report_print import PAGE_PIXELS, paper
 from typer.testing import CliRunner
 
+from linguamap.charts.naming import change_figures, percent
 from linguamap.cli.main import app
 from linguamap.records import UserError
 from linguamap.report import write_report
 from linguamap.report.compare_drawings import RunView
 from linguamap.report.compare_page import write_compare
 from linguamap.report.compare_words import title
-from linguamap.report.naming import change_figures, percent
 from linguamap.report.run_values import RunData
 from linguamap.report.sentences import Number
 from linguamap.scoring.compare_runs import compare_runs

@@ -12,12 +12,8 @@ import pytest
 from fake_run import put, write_fake_run
 from rich.console import Console
 
-from linguamap.report.colours import PAGE_DARK, PAGE_LIGHT, language_inks
-from linguamap.report.curve_data import handover_curves
-from linguamap.report.curve_readings import commitment, overtakings
-from linguamap.report.findings import find, headline
-from linguamap.report.measure_rows import measure_rows
-from linguamap.report.naming import (
+from linguamap.charts.colours import PAGE_DARK, PAGE_LIGHT, language_inks
+from linguamap.charts.naming import (
     count,
     duration,
     p_value,
@@ -27,6 +23,10 @@ from linguamap.report.naming import (
     size,
     spans,
 )
+from linguamap.report.curve_data import handover_curves
+from linguamap.report.curve_readings import commitment, overtakings
+from linguamap.report.findings import find, headline
+from linguamap.report.measure_rows import measure_rows
 from linguamap.report.rates import own_rows, tally
 from linguamap.report.run_values import RunData
 from linguamap.report.sentences import Number

@@ -8,10 +8,10 @@ from typing import Any
 
 import regex
 
+from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
+from linguamap.charts.naming import OUTCOME_NAMES, language_name, percent
 from linguamap.explore.reading import Reading
 from linguamap.probes.token_grid import Cell, TokenGrid
-from linguamap.report.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
-from linguamap.report.naming import OUTCOME_NAMES, language_name, percent
 
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 TITLES = {"before": "Model as it is", "after": "Tuned model"}

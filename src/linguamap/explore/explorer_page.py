@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from linguamap.charts.naming import benchmark_name, language_name, model_title, scenario_name
 from linguamap.config import RunConfig
 from linguamap.explore.explorer_charts import colours_css, draw_readings
 from linguamap.explore.items import ENGLISH, Items
 from linguamap.explore.reading import Question, context_limit, read_question, typed
 from linguamap.explore.variants import Variants
 from linguamap.records import Prompt, UserError
-from linguamap.report.naming import benchmark_name, language_name, model_title, scenario_name
 from linguamap.scoring.language_id import Identifier
 
 LONGEST_ANSWER = 96

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from linguamap.charts.colours import OUTCOME_COLOURS, language_inks
+from linguamap.charts.naming import OUTCOME_NAMES, benchmark_name, language_name, scenario_name
 from linguamap.records import OUTCOMES, Rate
-from linguamap.report.colours import OUTCOME_COLOURS, language_inks
-from linguamap.report.naming import OUTCOME_NAMES, benchmark_name, language_name, scenario_name
 from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style
 from linguamap.report.rates import Case, Tally, cases
 from linguamap.report.run_values import RunData

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from linguamap.report.naming import benchmark_name, count, joined, language_name
+from linguamap.charts.naming import benchmark_name, count, joined, language_name
 from linguamap.report.rates import is_number
 from linguamap.report.run_values import Json, RunData, list_at, object_at
 from linguamap.report.sentences import Sentence

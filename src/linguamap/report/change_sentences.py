@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     SCENARIO_PHRASES,
     change_figures,
     count,

@@ -8,15 +8,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from linguamap.records import OUTCOMES, Rate
-from linguamap.report.curve_data import late_start, lens_curves, n_layers
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     OUTCOME_NAMES,
     language_name,
     percent,
     percent_range,
     scenario_name,
 )
+from linguamap.records import OUTCOMES, Rate
+from linguamap.report.curve_data import late_start, lens_curves, n_layers
 from linguamap.report.rates import Case, cases
 from linguamap.report.run_values import Json, RunData
 from linguamap.report.svg import el

@@ -13,15 +13,7 @@ import yaml
 from markupsafe import Markup
 
 from linguamap import __version__
-from linguamap.records import SCENARIOS, UserError
-from linguamap.report import tables
-from linguamap.report.compare_drawings import RunView, dots, lens_panels, outcome_bar
-from linguamap.report.compare_tables import cost_rows, setting_rows
-from linguamap.report.compare_words import cautions, sentences, title
-from linguamap.report.curve_data import n_layers
-from linguamap.report.frame import digest, environment, script_of, style_of
-from linguamap.report.lens_words import texts_read
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
     benchmark_name,
@@ -32,6 +24,14 @@ from linguamap.report.naming import (
     scenario_name,
     spans,
 )
+from linguamap.records import SCENARIOS, UserError
+from linguamap.report import tables
+from linguamap.report.compare_drawings import RunView, dots, lens_panels, outcome_bar
+from linguamap.report.compare_tables import cost_rows, setting_rows
+from linguamap.report.compare_words import cautions, sentences, title
+from linguamap.report.curve_data import n_layers
+from linguamap.report.frame import digest, environment, script_of, style_of
+from linguamap.report.lens_words import texts_read
 from linguamap.report.rates import headline_rates, is_number
 from linguamap.report.repeat import commands
 from linguamap.report.run_values import Json, RunData, read_run

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from linguamap.charts.naming import STAGE_NAMES, duration, size
 from linguamap.config import RunConfig
 from linguamap.report.compare_drawings import RunView
-from linguamap.report.naming import STAGE_NAMES, duration, size
 from linguamap.report.rates import is_number
 from linguamap.report.run_values import Json
 

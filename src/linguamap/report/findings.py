@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from linguamap.charts.naming import language_name, model_title, number_word, percent
 from linguamap.report.benchmark_rows import languages_without_items
 from linguamap.report.change_sentences import change, overall_difference
-from linguamap.report.naming import language_name, model_title, number_word, percent
 from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows, rate_of
 from linguamap.report.run_values import RunData, Table, object_at
 from linguamap.report.sentences import (

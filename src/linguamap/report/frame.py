@@ -9,8 +9,8 @@ from importlib import resources
 
 import jinja2
 
+from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.records import OUTCOMES
-from linguamap.report.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
 
 
 def asset(name: str) -> str:

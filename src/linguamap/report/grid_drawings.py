@@ -13,10 +13,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from linguamap.report.colours import language_inks
+from linguamap.charts.colours import language_inks
+from linguamap.charts.naming import language_name
 from linguamap.report.curve_data import late_start
 from linguamap.report.grid_data import CELL, grid_data
-from linguamap.report.naming import language_name
 from linguamap.report.plotting import DASHED, FAINT, GREY, INK, Drawing, Style, fonts, glyphs
 from linguamap.report.run_values import Json, RunData
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linguamap.report.naming import count
+from linguamap.charts.naming import count
 from linguamap.report.rates import is_number
 from linguamap.report.run_values import RunData, object_at
 

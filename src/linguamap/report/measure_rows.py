@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from linguamap.charts.naming import language_name, percent, percent_range
 from linguamap.records import Rate
-from linguamap.report.naming import language_name, percent, percent_range
 from linguamap.report.rates import is_number, own_rows, share
 from linguamap.report.run_values import RunData, Table
 from linguamap.scoring.lcb import harmonic_mean

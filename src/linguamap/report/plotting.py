@@ -15,7 +15,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from linguamap.report.colours import Ink
+from linguamap.charts.colours import Ink
 from linguamap.report.run_values import Json
 
 INK = "#22262b"

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from linguamap.report.colours import language_inks
+from linguamap.charts.colours import language_inks
+from linguamap.charts.naming import language_name
 from linguamap.report.curve_data import curve_data
-from linguamap.report.naming import language_name
 from linguamap.report.plotting import (
     DASHED,
     GREY,

@@ -14,17 +14,7 @@ import yaml
 from markupsafe import Markup
 
 from linguamap import __version__
-from linguamap.records import OUTCOMES
-from linguamap.report import tables
-from linguamap.report.answer_table import answer_table, embed_json
-from linguamap.report.benchmark_rows import benchmark_rows
-from linguamap.report.curve_data import curve_data
-from linguamap.report.findings import find
-from linguamap.report.frame import digest, environment, script_of, style_of
-from linguamap.report.grid_data import grid_data
-from linguamap.report.lens_words import SAME_TO_THE_EYE, largest_move, texts_read
-from linguamap.report.measure_rows import measure_rows
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     OUTCOME_NAMES,
     OUTCOME_NOTES,
     SCENARIO_NAMES,
@@ -37,6 +27,16 @@ from linguamap.report.naming import (
     points,
     scenario_name,
 )
+from linguamap.records import OUTCOMES
+from linguamap.report import tables
+from linguamap.report.answer_table import answer_table, embed_json
+from linguamap.report.benchmark_rows import benchmark_rows
+from linguamap.report.curve_data import curve_data
+from linguamap.report.findings import find
+from linguamap.report.frame import digest, environment, script_of, style_of
+from linguamap.report.grid_data import grid_data
+from linguamap.report.lens_words import SAME_TO_THE_EYE, largest_move, texts_read
+from linguamap.report.measure_rows import measure_rows
 from linguamap.report.rates import is_number
 from linguamap.report.repeat import commands
 from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run

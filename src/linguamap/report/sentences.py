@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linguamap.records import Rate
-from linguamap.report.curve_data import handover_rows
-from linguamap.report.curve_readings import commitment, overtakings
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     EN_DASH,
     SCENARIO_PHRASES,
     count,
@@ -22,6 +19,9 @@ from linguamap.report.naming import (
     percent,
     percent_range,
 )
+from linguamap.records import Rate
+from linguamap.report.curve_data import handover_rows
+from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
 from linguamap.report.run_values import RunData, Table, object_at
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from linguamap.records import OUTCOMES, Rate
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     STAGE_NAMES,
     benchmark_name,
     change_figures,
@@ -20,6 +19,7 @@ from linguamap.report.naming import (
     size,
     spans,
 )
+from linguamap.records import OUTCOMES, Rate
 from linguamap.report.rates import cases, grouped, is_number, rate_of, tally
 from linguamap.report.run_values import Json, RunData, Table, list_at, object_at
 

@@ -9,10 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from linguamap.records import Rate
-from linguamap.report.curve_readings import overtakings
-from linguamap.report.findings import find
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
     language_name,
@@ -24,6 +21,9 @@ from linguamap.report.naming import (
     scenario_name,
     spans,
 )
+from linguamap.records import Rate
+from linguamap.report.curve_readings import overtakings
+from linguamap.report.findings import find
 from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
 from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
 from linguamap.report.tables import evidence_rows, stage_rows

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from linguamap.report.naming import (
+from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
     language_name,

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from linguamap.charts.naming import percent, percent_exact, scenario_name, size, spans
 from linguamap.config import RunConfig
 from linguamap.records import UserError
-from linguamap.report.naming import percent, percent_exact, scenario_name, size, spans
 from linguamap.report.rates import rate_of
 from linguamap.run.folder import read_json
 from linguamap.share.citation import PAPER

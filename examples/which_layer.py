@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import ModelConfig
-from linguamap.models.language_model import load_model
+from linguamap.models.loading import load_model
 from linguamap.probes.lens import LensText, identifier_ceiling, language_lens, lens_curves
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError

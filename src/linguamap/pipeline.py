@@ -397,7 +397,7 @@ class Pipeline:
     @cached_property
     def model(self) -> LanguageModel:
         """The model as it is."""
-        from linguamap.models.language_model import load_model
+        from linguamap.models.loading import load_model
 
         lm = load_model(self.run.config.model)
         if self.processes.rank == 0:
@@ -406,11 +406,11 @@ class Pipeline:
 
     @cached_property
     def _tuned_model(self) -> LanguageModel:
-        from linguamap.models.language_model import load_model
+        from linguamap.models.loading import load_model
+        from linguamap.tuning import apply_delta
 
-        return load_model(
-            self.run.config.model, delta=self.run.folder / "tuned" / "delta.safetensors"
-        )
+        delta = self.run.folder / "tuned" / "delta.safetensors"
+        return apply_delta(load_model(self.run.config.model), delta)
 
     def _release(self) -> None:
         """Forget the base model, so that two are never held at once."""

@@ -17,7 +17,7 @@ from tiny import save_tiny
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generation.endpoint import answer_over_endpoint
 from linguamap.generation.local import generate
-from linguamap.models.language_model import load_model
+from linguamap.models.loading import load_model
 from linguamap.records import Completion, Part, Prompt
 
 TEXTS = [

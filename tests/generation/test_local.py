@@ -9,11 +9,13 @@ import torch
 from tiny import STATE_SPACE, save_tiny
 
 from linguamap.config import EvaluateConfig, ModelConfig
+from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.kv_cache import Rows
 from linguamap.generation.local import Decoder, Encoded, encode, generate, units
 from linguamap.generation.shared_prefix import Beginning, BeginningStates, shared_beginnings
 from linguamap.generation.thinking import MarkedText, cut_at_stop, ends_in_thinking, split_thinking
-from linguamap.models.language_model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.records import Completion, Part, Prompt, UserError
 
 TEXTS = [
@@ -66,7 +68,7 @@ def test_a_model_without_a_usable_cache_equals_hugging_face(tmp_path: Path, kind
     Hugging Face begins such a text with the state that the text before it left.
     """
     lm = load(tmp_path, kind)
-    assert lm.cache_fault is not None
+    assert cache_fault(lm) is not None
     asked = prompts(["The cat sat on the mat. " + text for text in TEXTS[:2]] + TEXTS[:4])
     encoded = encode(lm, asked)
     assert {one.beginning is None for one in encoded} == {True, False}
@@ -91,8 +93,8 @@ def test_answers_without_a_cache_stop_and_are_those_with_one(tmp_path: Path) -> 
     config = EvaluateConfig(max_new_tokens=12, stop=[])
     stops = (next(c for c in text if not c.isspace()),)
     cached = Decoder(lm, config, stops, 0).run([encoded])
-    lm.cache_fault = "planted"
-    assert Decoder(lm, config, stops, 0, BeginningStates(lm)).run([encoded]) == cached
+    uncached = Decoder(lm, config, stops, 0, BeginningStates(lm, False), use_cache=False)
+    assert uncached.run([encoded]) == cached
     assert cached[0].finish == "stop"
 
 

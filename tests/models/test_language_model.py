@@ -15,13 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForCondition
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from linguamap.config import ModelConfig
-from linguamap.models.language_model import (
-    assemble,
-    check_model,
-    load_model,
-    verify_model,
-    weights_fingerprint,
-)
+from linguamap.models.language_model import assemble, weights_fingerprint
+from linguamap.models.loading import load_model
+from linguamap.models.self_check import check_model, verify_model
 from linguamap.models.structure import find_structure
 from linguamap.records import UserError
 
@@ -47,11 +43,9 @@ def test_lens_and_hooks_agree_with_transformers(kind: str) -> None:
 def test_self_check_passes(kind: str) -> None:
     lm = tiny_lm(kind)
     checks = check_model(lm)
-    names = ["lens", "hooks", "order", "effect", "causal", "cache"]
+    names = ["lens", "hooks", "order", "effect", "causal"]
     assert [check.name for check in checks] == names
     assert all(check.passed for check in checks), checks
-    assert (lm.cache_fault is not None) == (kind in STATE_SPACE)
-    assert ("cannot be used" in checks[-1].detail) == (kind in STATE_SPACE)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in STATE_SPACE])
@@ -214,46 +208,6 @@ def test_a_model_that_sees_the_future_fails_the_check() -> None:
         lambda module, args, output: output + output.mean(1, keepdim=True)
     )
     assert not {c.name: c.passed for c in check_model(lm)}["causal"]
-
-
-class Forgetful(LlamaForCausalLM):
-    """Takes a cache and does not read it: no error, wrong answers."""
-
-    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
-        mask = kwargs["attention_mask"][:, -kwargs["input_ids"].shape[1] :]
-        return super().forward(*args, **kwargs | {"use_cache": False, "attention_mask": mask})
-
-
-class Strict(LlamaForCausalLM):
-    def forward(self, *args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
-        if past_key_values is not None:
-            raise TypeError("give me a StateCache\nof my own")
-        return super().forward(*args, **kwargs)
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"), [(Forgetful, "against whole texts"), (Strict, "TypeError: give me a State")]
-)
-def test_a_cache_that_fails_is_noted_with_the_reason(kind: Any, reason: str) -> None:
-    lm = assemble(ModelConfig(), kind(LlamaConfig(**_small())).eval(), tiny_tokenizer())
-    verify_model(lm)
-    assert lm.cache_fault is not None
-    assert reason in lm.cache_fault
-    assert "\n" not in lm.cache_fault
-
-
-def test_a_lack_of_memory_is_no_fault_of_the_cache() -> None:
-    lm = tiny_lm("llama")
-
-    def full(*args: Any) -> None:
-        raise torch.OutOfMemoryError("planted")
-
-    lm.structure.trunk.register_forward_pre_hook(
-        lambda module, args, kw: full() if kw.get("past_key_values") is not None else None,
-        with_kwargs=True,
-    )
-    with pytest.raises(torch.OutOfMemoryError):
-        check_model(lm)
 
 
 def test_identity_tells_bases_apart_and_survives_the_dtype(tmp_path: Path) -> None:

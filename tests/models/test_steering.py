@@ -14,12 +14,12 @@ from torch import Tensor
 from tuning_cases import some_examples, some_prompts, tiny_lm
 
 from linguamap.config import ModelConfig, TuneConfig
-from linguamap.models.language_model import LanguageModel, load_model
-from linguamap.models.steering import Steering
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.tuning import merge, tune
 from linguamap.tuning.batches import TrainingExample
-from linguamap.tuning.delta import read_delta
+from linguamap.tuning.delta import apply_delta, read_delta
 from linguamap.tuning.steer import (
     STRENGTHS,
     TRIED_EXAMPLES,
@@ -46,10 +46,12 @@ def test_each_row_gets_its_own_languages_vector(kind: str, tmp_path: Path) -> No
     lm = tiny_lm(tmp_path, kind)
     vectors = _vectors(lm, (3,))
     plain = lm.block_outputs(IDS, layers=[2, 3])
-    steering = Steering(lm, vectors, 0.5)
-    assert torch.equal(lm.block_outputs(IDS, layers=[3])[0], plain[1])  # no rows set yet
-    steering.set_rows(["hi", "en"])
-    below, steered = lm.block_outputs(IDS, layers=[2, 3])
+    with pytest.raises(ValueError, match="must be told the language of each row"):
+        lm.steered(vectors, 0.5).block_outputs(IDS, layers=[3])
+    below, steered = lm.steered(vectors, 0.5).block_outputs(
+        IDS, layers=[2, 3], languages=["hi", "en"]
+    )
+    assert torch.equal(lm.block_outputs(IDS, layers=[3])[0], plain[1])  # the base stays plain
     assert torch.equal(below, plain[0])
     torch.testing.assert_close(steered[0], plain[1][0] + 0.5 * vectors[3, "hi"])
     torch.testing.assert_close(steered[1], plain[1][1] + 0.5 * vectors[3, "en"])
@@ -58,10 +60,8 @@ def test_each_row_gets_its_own_languages_vector(kind: str, tmp_path: Path) -> No
 def test_the_model_goes_on_with_the_steered_states(tmp_path: Path) -> None:
     lm = tiny_lm(tmp_path, "llama")
     vectors = _vectors(lm)
-    steering = Steering(lm, vectors, 2.0)
-    steering.set_rows(["hi", "en"])
-    logits = lm.model(IDS).logits
-    steering.remove()
+    with lm.steered(vectors, 2.0).speaking(["hi", "en"]):
+        logits = lm.model(IDS).logits
 
     def add(layer: int, hidden: Tensor) -> Tensor:
         rows = torch.stack([vectors[layer, "hi"], vectors[layer, "en"]])
@@ -71,17 +71,12 @@ def test_the_model_goes_on_with_the_steered_states(tmp_path: Path) -> None:
         torch.testing.assert_close(logits, lm.model(IDS).logits)
 
 
-def test_removed_hooks_leave_the_plain_model(tmp_path: Path) -> None:
+def test_after_speaking_the_model_is_the_plain_one(tmp_path: Path) -> None:
     lm = tiny_lm(tmp_path, "llama")
     plain = lm.model(IDS).logits
     hooks = [len(block._forward_hooks) for block in lm.structure.blocks]
-    steering = Steering(lm, _vectors(lm), 1.0)
-    steering.set_rows(["hi", "hi"])
-    assert not torch.allclose(lm.model(IDS).logits, plain)
-    steering.set_rows([])
-    assert torch.equal(lm.model(IDS).logits, plain)
-    steering.set_rows(["hi", "hi"])
-    steering.remove()
+    with lm.steered(_vectors(lm), 1.0).speaking(["hi", "hi"]):
+        assert not torch.allclose(lm.model(IDS).logits, plain)
     assert torch.equal(lm.model(IDS).logits, plain)
     assert [len(block._forward_hooks) for block in lm.structure.blocks] == hooks
 
@@ -89,50 +84,48 @@ def test_removed_hooks_leave_the_plain_model(tmp_path: Path) -> None:
 def test_rows_may_change_as_rows_end(tmp_path: Path) -> None:
     """A batch that loses its first row goes on with the second row's language."""
     lm = tiny_lm(tmp_path, "llama")
-    steering = Steering(lm, _vectors(lm), 1.0)
-    steering.set_rows(["hi", "en"])
-    both = lm.model(IDS).logits
-    steering.set_rows(["en"])
-    torch.testing.assert_close(lm.model(IDS[1:]).logits[0], both[1], rtol=1e-4, atol=1e-4)
+    steered = lm.steered(_vectors(lm), 1.0)
+    with steered.speaking(["hi", "en"]):
+        both = lm.model(IDS).logits
+    with steered.speaking(["en"]):
+        torch.testing.assert_close(lm.model(IDS[1:]).logits[0], both[1], rtol=1e-4, atol=1e-4)
 
 
 def test_left_padding_and_the_cache_change_nothing(tmp_path: Path) -> None:
     lm = tiny_lm(tmp_path, "llama")
-    steering = Steering(lm, _vectors(lm), 1.0)
+    steered = lm.steered(_vectors(lm), 1.0)
     short, long = IDS[0, :5], IDS[1]
-    steering.set_rows(["hi"])
-    alone = lm.model(short[None]).logits[0, -1]
+    with steered.speaking(["hi"]):
+        alone = lm.model(short[None]).logits[0, -1]
     ids = torch.stack([torch.cat([torch.zeros(4, dtype=torch.long), short]), long])
     mask = torch.tensor([[0] * 4 + [1] * 5, [1] * 9])
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    steering.set_rows(["hi", "en"])
-    padded = lm.model(ids, attention_mask=mask, position_ids=positions, use_cache=True)
-    torch.testing.assert_close(padded.logits[0, -1], alone, rtol=1e-4, atol=1e-4)
-
     more = torch.tensor([[7], [8]])
-    stepped = lm.model(
-        more,
-        attention_mask=torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1),
-        position_ids=positions[:, -1:] + 1,
-        past_key_values=padded.past_key_values,
-    ).logits[0, -1]
-    steering.set_rows(["hi"])
-    whole = lm.model(torch.cat([short, more[0]])[None]).logits[0, -1]
+    with steered.speaking(["hi", "en"]):
+        padded = lm.model(ids, attention_mask=mask, position_ids=positions, use_cache=True)
+        stepped = lm.model(
+            more,
+            attention_mask=torch.cat([mask, torch.ones(2, 1, dtype=torch.long)], 1),
+            position_ids=positions[:, -1:] + 1,
+            past_key_values=padded.past_key_values,
+        ).logits[0, -1]
+    torch.testing.assert_close(padded.logits[0, -1], alone, rtol=1e-4, atol=1e-4)
+    with steered.speaking(["hi"]):
+        whole = lm.model(torch.cat([short, more[0]])[None]).logits[0, -1]
     torch.testing.assert_close(stepped, whole, rtol=1e-4, atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     lm = tiny_lm(tmp_path, "llama")
     with pytest.raises(UserError, match=r"vector of \(5,\) for block 2 does not fit"):
-        Steering(lm, {(2, "en"): torch.zeros(5)}, 1.0)
+        lm.steered({(2, "en"): torch.zeros(5)}, 1.0)
     with pytest.raises(UserError, match="block 9 does not fit the model, whose 4 blocks"):
-        Steering(lm, {(9, "en"): torch.zeros(lm.d_model)}, 1.0)
-    steering = Steering(lm, _vectors(lm), 1.0)
+        lm.steered({(9, "en"): torch.zeros(lm.d_model)}, 1.0)
+    steered = lm.steered(_vectors(lm), 1.0)
     with pytest.raises(UserError, match="no vector for fr, ja; this delta has en, hi"):
-        steering.set_rows(["fr", "hi", "ja"])
-    steering.set_rows(["hi"])
-    with pytest.raises(ValueError, match="1 rows were set, the batch has 2"):
-        lm.model(IDS)
+        steered.run(IDS, languages=["fr", "hi", "ja"])
+    with pytest.raises(ValueError, match="languages of 1 rows, but the batch has 2"):
+        steered.run(IDS, languages=["hi"])
 
 
 def _in_languages(*codes: str) -> list[TrainingExample]:
@@ -173,11 +166,9 @@ def test_steered_loss_is_that_of_the_hooked_model(tmp_path: Path) -> None:
     vectors = _vectors(lm)
     total, counted = 0.0, 0
     for one in examples:
-        steering = Steering(lm, vectors, 2.0)
-        steering.set_rows([str(one.language)])
         ids = torch.tensor([one.token_ids])
-        logits = lm.model(ids).logits[0, :-1]
-        steering.remove()
+        with lm.steered(vectors, 2.0).speaking([str(one.language)]):
+            logits = lm.model(ids).logits[0, :-1]
         labels = torch.where(torch.tensor(one.loss_mask), ids[0], -100)[1:]
         total += F.cross_entropy(logits, labels, reduction="sum").item()
         counted += one.n_counted
@@ -209,12 +200,12 @@ def test_the_loaded_model_is_steered_and_its_weights_are_the_bases(tmp_path: Pat
     _steered(tmp_path)
     base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
     plain = load_model(base)
-    steered = load_model(base, delta=tmp_path / "tuned" / "delta.safetensors")
-    assert plain.steering is None
-    assert steered.steering is not None
+    steered = apply_delta(load_model(base), tmp_path / "tuned" / "delta.safetensors")
     assert torch.equal(steered.model(IDS).logits, plain.model(IDS).logits)
-    steered.steering.set_rows(["es", "en"])
-    assert not torch.allclose(steered.model(IDS).logits, plain.model(IDS).logits)
+    with steered.speaking(["es", "en"]):
+        assert not torch.allclose(steered.model(IDS).logits, plain.model(IDS).logits)
+    with plain.speaking(["es", "en"]):
+        assert torch.equal(steered.model(IDS).logits, plain.model(IDS).logits)
 
 
 def test_the_strength_can_be_chosen_on_validation_items(tmp_path: Path) -> None:

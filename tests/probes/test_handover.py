@@ -217,10 +217,9 @@ def test_a_band_has_a_width_where_all_prompts_agree() -> None:
     assert curve["target_low"] == pytest.approx(1 - limits.high)
 
 
-def test_a_model_without_such_a_cache_is_told_apart() -> None:
+def test_a_model_without_such_a_cache_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert supports_handover(tiny_lm("llama"))
     assert not supports_handover(tiny_lm("mamba"))
     assert not supports_handover(tiny_lm("jamba"))
-    lm = tiny_lm("llama")
-    lm.cache_fault = "planted"
-    assert not supports_handover(lm)
+    monkeypatch.setattr("linguamap.probes.handover.cache_fault", lambda lm: "planted")
+    assert not supports_handover(tiny_lm("llama"))

@@ -14,7 +14,8 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from tiny import TEXT, tiny_lm
 
 from linguamap.languages import words
-from linguamap.models.language_model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.models.structure import Structure
 from linguamap.probes import layer_reading
 from linguamap.probes import logit_scan as headscan

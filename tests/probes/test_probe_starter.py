@@ -15,7 +15,8 @@ import torch
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import LocateConfig, ModelConfig, load_config
-from linguamap.models.language_model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.probes.layer_reading import Row, read_texts
 from linguamap.probes.lens import LensText, WordCounts, lens_curves
 from linguamap.probes.lens_text import EncodedText, encode_texts

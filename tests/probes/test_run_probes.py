@@ -15,7 +15,9 @@ from tiny import STATE_SPACE, tiny_lm
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, load_config
-from linguamap.models.language_model import LanguageModel, verify_model
+from linguamap.generation.cache_check import cache_fault
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.self_check import verify_model
 from linguamap.probes import layer_reading
 from linguamap.probes.curves import CURVES_SCHEMA as LENS_CURVES
 from linguamap.probes.locate import locate
@@ -209,8 +211,7 @@ def test_a_model_without_a_usable_cache_is_probed_but_for_the_handover(
     facts = run_probe(lm, [p for p in prompts if p.kind == "sums"], few, IDENTIFIER, tmp_path)
     assert facts["lens"]["n_texts"] > 0
     assert facts["similarity"]["n_items"] == 4
-    assert lm.cache_fault is not None
-    assert lm.cache_fault in facts["missing"]["handover"]
+    assert cache_fault(lm) in facts["missing"]["handover"]
 
 
 def test_parallel_items_are_questions_in_every_language(prompts: list[Prompt]) -> None:

@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 
 from linguamap.cli.main import app
 from linguamap.config import ModelConfig, RunConfig, TuneConfig, dump_config
-from linguamap.models.language_model import load_model
+from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.folder import Run
 from linguamap.share.citation import PAPER
 from linguamap.share.model_card import base_model, write_card
 from linguamap.share.push import push, write_upload
 from linguamap.tuning import tune
-from linguamap.tuning.delta import Delta, read_delta, save_delta
+from linguamap.tuning.delta import Delta, apply_delta, read_delta, save_delta
 
 REPO = "someone/tiny-tuned"
 IDS = torch.arange(3, 40).view(1, -1)
@@ -112,8 +112,8 @@ def test_a_delta_folder_holds_no_path_of_the_machine(run: Run) -> None:
     }  # fmt: skip
     assert all(b"private-place" not in path.read_bytes() for path in folder.iterdir())
     plain = load_model(run.config.model)
-    tuned = load_model(run.config.model, delta=run.folder / "tuned" / "delta.safetensors")
-    pushed = load_model(run.config.model, delta=folder / "delta.safetensors")
+    tuned = apply_delta(load_model(run.config.model), run.folder / "tuned" / "delta.safetensors")
+    pushed = apply_delta(load_model(run.config.model), folder / "delta.safetensors")
     assert torch.equal(pushed.model(IDS).logits, tuned.model(IDS).logits)
     assert not torch.equal(pushed.model(IDS).logits, plain.model(IDS).logits)
 
@@ -124,7 +124,7 @@ def test_a_merged_folder_loads_in_plain_transformers(run: Run) -> None:
     folder = write_upload(run, REPO, merged=True)
     assert not (folder / "old").exists()
     merged = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tuned = load_model(run.config.model, delta=run.folder / "tuned" / "delta.safetensors")
+    tuned = apply_delta(load_model(run.config.model), run.folder / "tuned" / "delta.safetensors")
     assert torch.equal(merged(IDS).logits, tuned.model(IDS).logits)
     assert (folder / "README.md").is_file()
     assert b"private-place" not in (folder / "config.json").read_bytes()
@@ -213,11 +213,11 @@ def test_bad_names_are_refused(run: Run, name: str) -> None:
 def test_the_card_of_vectors_says_how_to_steer(run: Run) -> None:
     tuning = json.loads((run.folder / "tuned" / "tuning.json").read_text())
     plain = write_card(run.folder, run.config, REPO, merged=False)
-    assert "set_rows" not in plain
+    assert "speaking" not in plain
     steered = {**tuning, "method": "steer", "trainable_parameters": 0, "strength": 0.5}
     put(run.folder / "tuned" / "tuning.json", steered)
     card = write_card(run.folder, run.config, REPO, merged=False)
-    assert 'lm.steering.set_rows(["LANGUAGE"])' in card
+    assert 'lm.speaking(["LANGUAGE"])' in card
     assert "- Strength of the vectors: 0.5" in card
     assert "- Trained:" not in card
 

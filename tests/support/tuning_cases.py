@@ -13,7 +13,8 @@ from tiny import VOCAB, save_tiny
 from torch import Tensor
 
 from linguamap.config import ModelConfig, TuneConfig
-from linguamap.models.language_model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.records import Part, Prompt
 from linguamap.tuning.batches import TrainingExample, epoch_order
 from linguamap.tuning.schedule import learning_rates

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tuning_cases import some_examples, tiny_lm
 
 from linguamap.config import ModelConfig, TuneConfig
-from linguamap.models.language_model import load_model
+from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.folder import write_json
 from linguamap.tuning import apply_delta, merge, tune
@@ -45,7 +45,7 @@ def test_a_merged_folder_gives_the_tuned_models_logits(
     delta = _tuned(tmp_path, kind, **CASES[case])
     base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
     plain = load_model(base).model(IDS).logits
-    with_delta = load_model(base, delta=delta).model(IDS).logits
+    with_delta = apply_delta(load_model(base), delta).model(IDS).logits
     folder = merge(base, delta, tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert torch.equal(merged(IDS).logits, with_delta)
@@ -74,12 +74,10 @@ def test_another_base_is_refused_and_both_are_named(tmp_path: Path) -> None:
     other = tmp_path / "other"
     save_tiny(other, "llama", seed=1)
     with pytest.raises(UserError, match=r"trained on '.*base'.* but the model is '.*other'"):
-        load_model(ModelConfig(name=str(other), dtype="float32"), delta=delta)
+        apply_delta(load_model(ModelConfig(name=str(other), dtype="float32")), delta)
     with pytest.raises(UserError, match="tuned already"):
-        apply_delta(
-            load_model(ModelConfig(name=str(tmp_path / "base"), dtype="float32"), delta=delta),
-            delta,
-        )
+        base = load_model(ModelConfig(name=str(tmp_path / "base"), dtype="float32"))
+        apply_delta(apply_delta(base, delta), delta)
 
 
 def test_broken_deltas_are_refused(tmp_path: Path) -> None:
@@ -111,7 +109,7 @@ def test_a_half_precision_base_gets_a_half_precision_delta(tmp_path: Path) -> No
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
     assert result["precision"] == "bfloat16"
     assert result["train_loss"][-1] < result["train_loss"][0]
-    load_model(config, delta=tmp_path / "t" / "delta.safetensors")
+    apply_delta(load_model(config), tmp_path / "t" / "delta.safetensors")
 
 
 def test_damaged_bytes_are_refused_by_everyone_who_reads_a_delta(tmp_path: Path) -> None:
@@ -126,7 +124,7 @@ def test_damaged_bytes_are_refused_by_everyone_who_reads_a_delta(tmp_path: Path)
     ):
         merge(base, delta, tmp_path / "merged")
     with pytest.raises(UserError, match="its SHA-256 is not the one"):
-        load_model(base, delta=delta)
+        apply_delta(load_model(base), delta)
 
 
 def test_without_a_noted_sha256_only_finite_values_pass(tmp_path: Path) -> None:

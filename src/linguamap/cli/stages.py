@@ -143,7 +143,9 @@ def report(out: Out = DEFAULT_OUT) -> None:
 def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: Set = None) -> None:
     """Check that the probes mean what they say on this model."""
     quiet()
-    from linguamap.models.language_model import check_model, load_model
+    from linguamap.generation.cache_check import check_cache
+    from linguamap.models.loading import load_model
+    from linguamap.models.self_check import check_model
 
     checked = load_config(None, [f"model.name={model!r}", *(settings or [])])
     with screen.status("Loading the model ..."):
@@ -152,6 +154,9 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
     checks = check_model(lm)
     for check in checks:
         console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+    cache = check_cache(lm)
+    detail = f"cannot be used ({cache.detail}); answers are slow, and there is no handover"
+    console.print(f"  ok   cache: {cache.detail if cache.passed else detail}")
     if not all(check.passed for check in checks):
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
 

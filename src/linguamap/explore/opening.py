@@ -10,7 +10,7 @@ from linguamap.explore.explorer_page import Explorer
 from linguamap.explore.items import Items
 from linguamap.explore.variants import Variants
 from linguamap.languages import get_language
-from linguamap.models.language_model import load_model
+from linguamap.models.loading import load_model
 from linguamap.prompts.run_prompts import RunItems
 from linguamap.records import UserError
 from linguamap.run.folder import open_run

@@ -197,11 +197,7 @@ def _as_written(lm: LanguageModel, prompt: Prompt, answer: str) -> LensText:
     if text.prompt_ids is not None:
         return text
     ids = lm.tokenizer(prompt.text)["input_ids"]
-    if lm.steering is not None:
-        lm.steering.set_rows([prompt.language])
-    state = lm.block_outputs(torch.tensor([ids]), layers=[lm.n_layers])[0][:, -1]
-    if lm.steering is not None:
-        lm.steering.set_rows([])
+    state = lm.block_outputs(torch.tensor([ids]), None, [lm.n_layers], [prompt.language])[0][:, -1]
     first = int(lm.project(state).argmax())
     before, after = lm.tokenizer.decode(ids), lm.tokenizer.decode([*ids, first])
     new = after[len(before) :]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from linguamap.models.language_model import LanguageModel
-from linguamap.models.steering import Steering
 from linguamap.tuning.delta import check_base, new_weights, read_delta
 from linguamap.tuning.layers import is_tied, untie_head
 
@@ -36,7 +35,7 @@ class Variants:
         self.names: list[When] = ["before"]
         self.note: str | None = None
         self._aside: dict[str, Tensor] = {}
-        self._steering: Steering | None = None
+        self._steered: LanguageModel | None = None
         if delta is not None:
             self._take(delta)
 
@@ -49,7 +48,7 @@ class Variants:
             )
             return
         if delta.method == "steer":
-            self._steering = Steering(self.lm, delta.vectors, delta.strength or 0.0)
+            self._steered = self.lm.steered(delta.vectors, delta.strength or 0.0)
         else:
             if delta.untied and is_tied(self.lm):
                 untie_head(
@@ -68,11 +67,9 @@ class Variants:
             yield self.lm
             return
         self._swap()
-        self.lm.steering = self._steering
         try:
-            yield self.lm
+            yield self._steered or self.lm
         finally:
-            self.lm.steering = None
             self._swap()
 
     def _swap(self) -> None:

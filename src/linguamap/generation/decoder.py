@@ -4,7 +4,7 @@ Three things keep it fast. Tokens that prompts share at their beginning are read
 (:mod:`linguamap.generation.shared_prefix`). A row leaves the batch when its answer ends. And when only a few rows of a
 batch are left they wait, and are finished together with what is left of the unit's other batches.
 
-A model whose cache failed the self-check gets none of this: each of its answers is written alone, and
+A model whose cache cannot be used gets none of this: each of its answers is written alone, and
 every token from a pass over the whole text.
 """
 
@@ -13,19 +13,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from linguamap.config import EvaluateConfig
 from linguamap.generation.kv_cache import Rows, begun, has_plain_rows, join, new_cache
-from linguamap.generation.shared_prefix import Beginning, BeginningStates
 from linguamap.generation.thinking import MarkedText, cut_at_stop, split_thinking
-from linguamap.models.language_model import LanguageModel
 from linguamap.prompts.scenarios import answer_ends
 from linguamap.records import Completion, Prompt
+
+if TYPE_CHECKING:
+    from linguamap.config import EvaluateConfig
+    from linguamap.generation.shared_prefix import Beginning, BeginningStates
+    from linguamap.models.language_model import LanguageModel
 
 TAIL_SHARE = 1 / 8
 """Rows of a batch, at most this share of it, that wait for those of the unit's other batches."""
@@ -60,6 +62,7 @@ class Decoder:
         seed: int,
         beginnings: BeginningStates | None = None,
         ended: Callable[[Completion], None] = lambda completion: None,
+        use_cache: bool = True,
     ) -> None:
         """Set up for one unit.
 
@@ -67,9 +70,11 @@ class Decoder:
             stops: strings that end an answer.
             beginnings: states of shared beginnings; None reads every prompt whole.
             ended: called with each answer as it ends.
+            use_cache: False writes each answer alone, see
+                :func:`linguamap.generation.cache_check.cache_fault`.
         """
         self.lm, self.config, self.stops = lm, config, stops
-        self.beginnings, self.ended = beginnings, ended
+        self.beginnings, self.ended, self.use_cache = beginnings, ended, use_cache
         self.ends = end_token_ids(lm)
         self.marked = MarkedText(lm.tokenizer)
         self.random = torch.Generator(device=lm.device).manual_seed(seed)
@@ -83,7 +88,7 @@ class Decoder:
     def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
         """Answers in the order of the batches' prompts."""
         prompts = [one for batch in batches for one in batch]
-        if self.lm.cache_fault is not None:
+        if not self.use_cache:
             for one in prompts:
                 self._write_alone(one)
             return [self.answers[one.prompt.prompt_id] for one in prompts]
@@ -131,7 +136,7 @@ class Decoder:
             own = one.token_ids[kept[row] :]
             ids[row, n - len(own) :] = torch.tensor(own)
             mask[row, width + n - len(one.token_ids) :] = 1
-        cache = new_cache(self.lm)
+        cache = new_cache(self.lm.model.config)
         if width and self.beginnings is not None:
             # A row that takes nothing from a beginning still needs padding of the right shape.
             spare = next(one.beginning for one, k in zip(batch, kept, strict=True) if k)
@@ -190,8 +195,6 @@ class Decoder:
         self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str]
     ) -> Tensor:
         """One forward pass; the logits (row, vocabulary) after the last token of each row."""
-        if self.lm.steering is not None:
-            self.lm.steering.set_rows(languages)
         options: dict[str, Any] = {}
         if self.takes_positions:
             options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -201,7 +204,9 @@ class Decoder:
             options |= {"past_key_values": cache, "use_cache": True}
         elif self.takes_cache:
             options["use_cache"] = False
-        logits: Tensor = self.lm.model(input_ids=ids, attention_mask=mask, **options).logits[:, -1]
+        with self.lm.speaking(languages):
+            output = self.lm.model(input_ids=ids, attention_mask=mask, **options)
+        logits: Tensor = output.logits[:, -1]
         return logits
 
     def _choose(self, logits: Tensor) -> Tensor:

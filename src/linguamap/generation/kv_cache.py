@@ -15,12 +15,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from linguamap.models.language_model import LanguageModel
 
-
-def new_cache(lm: LanguageModel) -> DynamicCache:
-    """An empty cache with the layers that the model's config asks for."""
-    return DynamicCache(config=lm.model.config.get_text_config())
+def new_cache(config: Any) -> DynamicCache:
+    """An empty cache with the layers that a model's (Transformers) config asks for."""
+    return DynamicCache(config=config.get_text_config())
 
 
 def _layers(cache: DynamicCache) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from linguamap.config import EvaluateConfig, ModelConfig
+from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.decoder import Decoder, Encoded, end_token_ids
 from linguamap.generation.shared_prefix import BeginningStates, shared_beginnings
 from linguamap.models.language_model import LanguageModel
@@ -171,18 +172,23 @@ def generate(
             for a single prompt.
     """
     rank, count = share
-    beginnings = BeginningStates(lm)
+    use_cache = cache_fault(lm) is None
+    beginnings = BeginningStates(lm, use_cache)
     encoded = encode(lm, prompts, model_config)
     check_length(lm, encoded, config.max_new_tokens)
     cut = list(enumerate(units(encoded, config, beginnings)))[rank::count]
     meter = _Meter(progress, label, sum(len(batch) for _, unit in cut for batch in unit))
-    meter.note = "" if lm.cache_fault is None else ", slowly: no cache"
+    meter.note = "" if use_cache else ", slowly: no cache"
     stops = stop_strings(lm, config)
     for number, unit in cut:
         if all(one.prompt.prompt_id in done for batch in unit for one in batch):
             meter.skip(sum(map(len, unit)))
             continue
-        save(_answer(lm, unit, config, stops, seed + number, beginnings, meter))
+
+        def decoder(seed: int = seed + number) -> Decoder:
+            return Decoder(lm, config, stops, seed, beginnings, meter.ended, use_cache)
+
+        save(_answer(decoder, unit))
         meter.show()
 
 
@@ -217,23 +223,17 @@ class _Meter:
 
 
 def _answer(
-    lm: LanguageModel,
-    unit: Sequence[Sequence[Encoded]],
-    config: EvaluateConfig,
-    stops: tuple[str, ...],
-    seed: int,
-    beginnings: BeginningStates,
-    meter: _Meter,
+    new_decoder: Callable[[], Decoder], unit: Sequence[Sequence[Encoded]]
 ) -> list[Completion]:
     """One unit. Out of memory keeps the answers that are complete and halves the batches of the
     others, until single prompts are left."""
-    decoder = Decoder(lm, config, stops, seed, beginnings, meter.ended)
+    decoder = new_decoder()
     try:
         return decoder.run(unit)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-    if lm.device.type == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     answers = decoder.answers
     largest = max(map(len, unit))
@@ -246,7 +246,7 @@ def _answer(
     size = max(largest // 2, 1)
     for start in range(0, len(left), size):
         part = [left[start : start + size]]
-        for completion in _answer(lm, part, config, stops, seed, beginnings, meter):
+        for completion in _answer(new_decoder, part):
             answers[completion.prompt_id] = completion
     return [answers[one.prompt.prompt_id] for batch in unit for one in batch]
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache
 
 from linguamap.generation.kv_cache import cache_bytes, has_plain_rows, new_cache, window
-from linguamap.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
 
 MIN_TOKENS = 8
 """Shorter beginnings cost more to look up than to read."""
@@ -75,10 +77,11 @@ def _n_common(a: Sequence[int], b: Sequence[int]) -> int:
 class BeginningStates:
     """Keys and values of beginnings, computed when first asked for."""
 
-    def __init__(self, lm: LanguageModel) -> None:
+    def __init__(self, lm: LanguageModel, use_cache: bool = True) -> None:
+        """Without the use of a cache there are no states, and every text is read whole."""
         self.lm = lm
-        cache = new_cache(lm)
-        self.possible = lm.cache_fault is None and has_plain_rows(cache)
+        cache = new_cache(lm.model.config)
+        self.possible = use_cache and has_plain_rows(cache)
         narrowest = window(cache) if self.possible else None
         self.longest = None if narrowest is None else narrowest - 1
         weights = sum(p.numel() * p.element_size() for p in lm.model.parameters())
@@ -90,7 +93,7 @@ class BeginningStates:
         kept = self._kept.get(beginning)
         if kept is not None:
             return kept
-        cache = new_cache(self.lm)
+        cache = new_cache(self.lm.model.config)
         ids = torch.tensor([beginning.token_ids[: self.longest]], device=self.lm.device)
         trunk: Any = self.lm.structure.trunk
         trunk(input_ids=ids, past_key_values=cache, use_cache=True)

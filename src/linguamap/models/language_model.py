@@ -1,27 +1,26 @@
 """A causal language model, ready to be probed: weights, tokenizer, structure, identity.
 
-Guarantees, proved by :mod:`linguamap.models.self_check` at load: ``project`` of the last layer equals the
-model's logits; ``watch`` sees the residual stream that ``output_hidden_states`` reports; a model
-whose cache does not give what whole passes give is run without one. Not guaranteed: that a model's remote code leaves the residual stream alone elsewhere.
+:mod:`linguamap.models.self_check` proves at load that ``project`` of the last layer equals the model's
+logits and that ``watch`` sees the residual stream that ``output_hidden_states`` reports. Not
+guaranteed: that a model's remote code leaves the residual stream alone elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from linguamap.config import ModelConfig
-from linguamap.models.self_check import Check, check_model, verify_model
+from linguamap.models.steering import Steering
 from linguamap.models.structure import (
     Structure,
     find_structure,
@@ -29,21 +28,10 @@ from linguamap.models.structure import (
     hidden_out,
     replace_hidden,
 )
-from linguamap.models.weights_source import load_weights, prepare_tokenizer, quiet
 from linguamap.records import UserError
 
 if TYPE_CHECKING:
-    from linguamap.models.steering import Steering
-
-__all__ = [
-    "Check",
-    "LanguageModel",
-    "Structure",
-    "assemble",
-    "check_model",
-    "load_model",
-    "verify_model",
-]
+    from linguamap.config import ModelConfig
 
 See = Callable[[int, Tensor], Tensor | None]
 """Called with a layer and its (batch, position, d_model); a returned tensor takes its place."""
@@ -59,9 +47,8 @@ class LanguageModel:
         identity: ``name``, ``revision``, ``config_sha256``, ``weights_sha256`` of the base weights
             (see :func:`weights_fingerprint`), and ``delta_sha256`` if a delta was applied.
         is_chat: whether prompts go through the tokenizer's chat template.
-        steering: language vectors on the blocks, if a ``steer`` delta was applied; it must be told
-            the language of each batch row (:meth:`linguamap.models.steering.Steering.set_rows`).
-        cache_fault: why the model's cache cannot be used, as the self-check found; None if it can.
+        steering: language vectors that forward passes add, see :meth:`speaking`; None for a plain
+            model. :meth:`steered` makes a model that has them.
     """
 
     model: Any
@@ -74,7 +61,6 @@ class LanguageModel:
     device: torch.device
     identity: dict[str, str]
     steering: Steering | None = None
-    cache_fault: str | None = None
 
     @property
     def n_layers(self) -> int:
@@ -83,9 +69,10 @@ class LanguageModel:
 
     @functools.cached_property
     def d_model(self) -> int:
-        """Width of the residual stream, seen in a forward pass."""
+        """Size of the residual stream, seen in a forward pass."""
+        plain = dataclasses.replace(self, steering=None)
         ids = torch.zeros((1, 1), dtype=torch.long)
-        return int(self.block_outputs(ids, layers=[0])[0].shape[-1])
+        return int(plain.block_outputs(ids, layers=[0])[0].shape[-1])
 
     @property
     def vocab_size(self) -> int:
@@ -107,13 +94,64 @@ class LanguageModel:
         structure = self.structure
         return structure.after_head(structure.head(structure.before_head(hidden)))
 
+    def steered(self, vectors: Mapping[tuple[int, str], Tensor], strength: float) -> LanguageModel:
+        """This model with language vectors; both share the weights.
+
+        Args:
+            vectors: (layer 1..L, language) -> (d_model,), added to the outputs of these blocks.
+            strength: what they are multiplied by.
+        Raises:
+            UserError: a layer that the model does not have, or a vector of another size.
+        """
+        for (layer, _), vector in vectors.items():
+            if not 1 <= layer <= self.n_layers or vector.shape != (self.d_model,):
+                raise UserError(
+                    f"steering: a vector of {tuple(vector.shape)} for block {layer} does not fit "
+                    f"the model, whose {self.n_layers} blocks have d_model {self.d_model}"
+                )
+        return dataclasses.replace(self, steering=Steering(vectors, strength))
+
+    @contextlib.contextmanager
+    def speaking(self, languages: Sequence[str] | None) -> Iterator[None]:
+        """Forward passes in the ``with`` block are of batch rows in these languages.
+
+        A steered model adds the languages' vectors at every position of a row, prompt and answer
+        alike, so that a text gives the same states whether it runs in one pass or token by token on
+        a key-value cache, and whatever padding it has. Other models take no notice.
+
+        Raises:
+            UserError: the steered model has no vector for one of the languages.
+            ValueError: the languages of a steered model's rows are not given, or not one a row.
+        """
+        if self.steering is None:
+            yield
+            return
+        if languages is None:
+            raise ValueError("steering: a steered model must be told the language of each row")
+        add = self.steering.adder(languages)
+        blocks = self.structure.blocks
+        handles = [
+            _attach(blocks, layer, add, first=True) for layer in self.steering.layers
+        ]  # first: whoever watches a layer sees it steered
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
     @torch.no_grad()
-    def run(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> None:
+    def run(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        languages: Sequence[str] | None = None,
+    ) -> None:
         """Run embedding and blocks, without the head; ``watch`` sees what happens.
 
         Args:
             input_ids: (batch, position).
             attention_mask: (batch, position), 1 for text; padding may be on either side.
+            languages: of the rows, see :meth:`speaking`; only a steered model needs them.
         """
         trunk: Any = self.structure.trunk
         input_ids = input_ids.to(self.device)
@@ -127,7 +165,8 @@ class LanguageModel:
         mask = mask.to(self.device)
         if "position_ids" in accepted and bool((mask[:, 0] == 0).any()):
             options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
-        trunk(input_ids=input_ids, attention_mask=mask, **options)
+        with self.speaking(languages):
+            trunk(input_ids=input_ids, attention_mask=mask, **options)
 
     @contextlib.contextmanager
     def watch(self, layers: Sequence[int], see: See) -> Iterator[None]:
@@ -152,10 +191,11 @@ class LanguageModel:
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         layers: Sequence[int] | None = None,
+        languages: Sequence[str] | None = None,
     ) -> list[Tensor]:
-        """Residual states (batch, position, d_model) of the layers asked for, in that order.
+        """Residual states (batch, position, d_model) of the wanted layers, in that order.
 
-        Only these layers are kept; None keeps all L + 1.
+        Only these layers are kept; None keeps all L + 1. The other arguments are :meth:`run`'s.
         """
         wanted = list(range(self.n_layers + 1)) if layers is None else list(layers)
         kept: dict[int, Tensor] = {}
@@ -164,40 +204,15 @@ class LanguageModel:
             kept[layer] = hidden
 
         with self.watch(sorted(set(wanted)), keep):
-            self.run(input_ids, attention_mask)
+            self.run(input_ids, attention_mask, languages)
         return [kept[layer] for layer in wanted]
-
-
-def load_model(
-    config: ModelConfig, *, delta: Path | None = None, verify: bool = True
-) -> LanguageModel:
-    """Load a model, find its structure and prove it by :func:`check_model`.
-
-    Args:
-        config: ``name`` is ``starter``, a hub name, a local folder or a ``.gguf`` file.
-        delta: a delta file to apply; its base must be this model.
-        verify: refuse a model that fails the self-check; False leaves that to the caller.
-    Raises:
-        UserError: unknown or broken model, no causal decoder, a failed self-check, wrong base.
-    """
-    with quiet():
-        model, tokenizer = load_weights(config)
-        lm = assemble(config, model.eval(), tokenizer)
-        if verify:
-            verify_model(lm)
-    if delta is not None:
-        from linguamap.tuning.delta import apply_delta
-
-        apply_delta(lm, delta)
-        lm.identity["delta_sha256"] = hashlib.sha256(Path(delta).read_bytes()).hexdigest()
-    return lm
 
 
 def assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
     """A :class:`LanguageModel` of parts that are in memory already; not self-checked."""
     lm = LanguageModel(
         model=model,
-        tokenizer=prepare_tokenizer(tokenizer),
+        tokenizer=_prepared(tokenizer),
         name=config.name,
         revision=config.revision or getattr(model.config, "_commit_hash", None),
         structure=find_structure(model),
@@ -240,7 +255,8 @@ def weights_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
+def _attach(blocks: list[nn.Module], layer: int, see: See, first: bool = False) -> Any:
+    """Hook a layer, before the hooks that are there already if ``first``."""
     if layer == 0:
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -254,7 +270,7 @@ def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
                 {key: changed if value is hidden else value for key, value in kwargs.items()},
             )
 
-        return blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+        return blocks[0].register_forward_pre_hook(before, with_kwargs=True, prepend=first)
 
     def after(module: nn.Module, args: Any, output: Any) -> Any:
         hidden = hidden_out(output)
@@ -262,7 +278,18 @@ def _attach(blocks: list[nn.Module], layer: int, see: See) -> Any:
         changed = see(layer, hidden)
         return None if changed is None else replace_hidden(output, changed)
 
-    return blocks[layer - 1].register_forward_hook(after)
+    return blocks[layer - 1].register_forward_hook(after, prepend=first)
+
+
+def _prepared(tokenizer: Any) -> Any:
+    """A tokenizer that pads, on the left."""
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        spare = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        if spare is None:
+            raise UserError("model: the tokenizer has no pad, end, unknown or start token")
+        tokenizer.pad_token = spare
+    return tokenizer
 
 
 def _is_chat(config: ModelConfig, tokenizer: Any) -> bool:

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from linguamap.models.trial_pass import submodule, trial_forward
 from linguamap.records import UserError
-
-PROBE_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Structure:
 
 @dataclass(eq=False)
 class Call:
-    """One module call: when it began and ended, and the hidden states (batch, position, width)
+    """One module call: when it began and ended, and the hidden states (batch, position, d_model)
     that went in and came out."""
 
     module: nn.Module
@@ -99,8 +98,8 @@ def find_structure(model: nn.Module) -> Structure:
             f"model: {name} is an encoder-decoder; its output is not one residual stream from "
             "embedding to head. Use a causal (decoder-only) language model"
         )
-    head = _get(model, "get_output_embeddings")
-    embed = _get(model, "get_input_embeddings")
+    head = submodule(model, "get_output_embeddings")
+    embed = submodule(model, "get_input_embeddings")
     if head is None or embed is None:
         missing = "output head" if head is None else "token embedding"
         raise UserError(f"model: {name} has no {missing}; use a causal language model")
@@ -110,21 +109,6 @@ def find_structure(model: nn.Module) -> Structure:
     scale, softcap = _measure_logits(model, head, name)
     trunk = _find_trunk(model, path, embed, head)
     return Structure(embed, blocks, path, trunk, tail, head, gain, scale, softcap)
-
-
-def probe_ids(model: nn.Module) -> Tensor:
-    """A (1, position) row of distinct small token ids on the embedding's device."""
-    embed = _get(model, "get_input_embeddings")
-    rows = int(getattr(embed, "num_embeddings", 0) or len(next(iter(model.parameters()))))
-    device = next(iter((embed or model).parameters())).device
-    return (torch.arange(PROBE_TOKENS, device=device) * 5 + 3).remainder(rows).unsqueeze(0)
-
-
-@torch.no_grad()
-def probe_forward(model: nn.Module, ids: Tensor | None = None, **options: Any) -> Any:
-    """The model's output for a few tokens without padding."""
-    ids = probe_ids(model) if ids is None else ids
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
 
 
 @torch.no_grad()
@@ -148,7 +132,7 @@ def trace_forward(model: nn.Module) -> list[Call]:
         for module in model.modules():
             handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
-        probe_forward(model)
+        trial_forward(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -156,7 +140,7 @@ def trace_forward(model: nn.Module) -> list[Call]:
 
 
 def hidden_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The hidden states (batch, position, width) among a block's inputs."""
+    """The hidden states (batch, position, d_model) among a block's inputs."""
     for value in (*args[:1], kwargs.get("hidden_states"), *args[1:], *kwargs.values()):
         if isinstance(value, Tensor) and value.dim() == 3 and value.is_floating_point():
             return value
@@ -189,14 +173,6 @@ def hooked(*handles: RemovableHandle) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _get(model: nn.Module, method: str) -> nn.Module | None:
-    try:
-        found = getattr(model, method)()
-    except (AttributeError, NotImplementedError):
-        return None
-    return found if isinstance(found, nn.Module) else None
 
 
 def _find_blocks(model: nn.Module, calls: list[Call], name: str) -> tuple[str, list[nn.Module]]:
@@ -282,7 +258,7 @@ def _measure_logits(model: nn.Module, head: nn.Module, name: str) -> tuple[float
         return put
 
     with hooked(head.register_forward_hook(known)):
-        logits = probe_forward(model).logits
+        logits = trial_forward(model).logits
     seen = logits[0, -1, : len(ladder)].double().cpu()
     given = ladder[: len(seen)].double()
     scale = float(seen[2] / given[2])

@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.kv_cache import has_plain_rows, new_cache
 from linguamap.languages import words
 from linguamap.models.language_model import LanguageModel
@@ -97,7 +98,7 @@ Edit = Callable[[int, int, Tensor], Tensor | None]
 
 def supports_handover(lm: LanguageModel) -> bool:
     """Whether the model continues from a key-value cache, whose rows the layers are copies of."""
-    if lm.cache_fault is not None or not has_plain_rows(new_cache(lm)):
+    if cache_fault(lm) is not None or not has_plain_rows(new_cache(lm.model.config)):
         return False
     return "past_key_values" in inspect.signature(lm.model.forward).parameters
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from linguamap.config import RunConfig
+from linguamap.generation.cache_check import cache_fault
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes import lens
 from linguamap.probes import token_set_probability as mass
@@ -234,7 +235,7 @@ class _Probe:
                 "no item has an English twin, or handover_items is 0"
                 if not pairs
                 else "the model keeps no key-value cache that could be used"
-                + (f": {self.lm.cache_fault}" if self.lm.cache_fault else "")
+                + (f": {fault}" if (fault := cache_fault(self.lm)) else "")
             )
             return
         found = handover_batches(

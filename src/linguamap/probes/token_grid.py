@@ -242,12 +242,8 @@ def _read(lm: LanguageModel, encoded: EncodedText) -> tuple[Tensor, Tensor]:
     def see(layer: int, hidden: Tensor) -> None:
         scan_head(lm.structure, hidden[0, encoded.first : encoded.stop], readers)
 
-    if lm.steering is not None:
-        lm.steering.set_rows([encoded.text.language])
     with lm.watch(range(lm.n_layers + 1), see):
-        lm.run(torch.tensor([encoded.token_ids]))
-    if lm.steering is not None:
-        lm.steering.set_rows([])
+        lm.run(torch.tensor([encoded.token_ids]), languages=[encoded.text.language])
     n_positions = encoded.stop - encoded.first
     return tokens.result().view(-1, n_positions), chances.result().view(-1, n_positions)
 

@@ -22,7 +22,7 @@ def check_names(config: RunConfig) -> None:
         UserError: an unknown language or benchmark, a model folder or file of training texts that does
             not exist, or blocks for a method that takes none.
     """
-    from linguamap.models.weights_source import weights_source  # here, since it loads torch
+    from linguamap.models.loading import weights_source  # here, since it loads torch
 
     for code in config.languages:
         get_language(code)

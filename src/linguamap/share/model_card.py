@@ -185,12 +185,18 @@ def _load(config: RunConfig, repo: str, merged: bool, steered: bool) -> str:
     name = "starter" if config.model.name == "starter" else base
     revision = f', revision="{config.model.revision}"' if config.model.revision else ""
     note = "" if linked else f"\n\n`{base}` stands for the folder of the base model."
-    rows = 'lm.steering.set_rows(["LANGUAGE"])  # the language of each row of the batch\n'
+    rows = (
+        '\nwith lm.speaking(["LANGUAGE"]):  # the language of each row of the batch\n'
+        '    output = model(**tokenizer(["..."], return_tensors="pt"))\n'
+    )
     return (
         "```python\nfrom pathlib import Path\n\nfrom huggingface_hub import hf_hub_download\n"
-        "from linguamap.config import ModelConfig\nfrom linguamap.models.language_model import load_model\n\n"
+        "from linguamap.config import ModelConfig\n"
+        "from linguamap.models.loading import load_model\n"
+        "from linguamap.tuning import apply_delta\n\n"
         f'delta = hf_hub_download("{repo}", "delta.safetensors")\n'
-        f'lm = load_model(ModelConfig(name="{name}"{revision}), delta=Path(delta))\n'
+        f'base = load_model(ModelConfig(name="{name}"{revision}))\n'
+        "lm = apply_delta(base, Path(delta))\n"
         f"model, tokenizer = lm.model, lm.tokenizer\n{rows if steered else ''}```{note}"
     )
 

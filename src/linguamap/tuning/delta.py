@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from linguamap.models.steering import Steering
 from linguamap.records import UserError
 from linguamap.run.folder import read_json
 from linguamap.tuning.checkpoint import load_tensors, save_tensors
@@ -124,26 +123,26 @@ def read_delta(path: Path) -> Delta:
 
 
 @torch.no_grad()
-def apply_delta(lm: LanguageModel, path: Path) -> Delta:
-    """Put a delta's tensors into the model that it was trained on, in place.
+def apply_delta(lm: LanguageModel, path: Path) -> LanguageModel:
+    """The tuned model: a base with a delta.
 
-    The vectors of a ``steer`` delta become the model's ``steering``; no weight changes.
+    The weights are changed in place, so the base is gone; a ``steer`` delta changes none of them.
 
+    Returns:
+        A model whose identity has the delta's ``delta_sha256``.
     Raises:
         UserError: broken file, or a base other than the one the delta was made from.
     """
     delta = read_delta(path)
     check_base(lm.identity, delta, path)
-    if delta.method in UNTRAINED:
-        if delta.vectors:
-            lm.steering = Steering(lm, delta.vectors, delta.strength or 0.0)
-        return delta
-    if delta.untied and is_tied(lm):
-        untie_head(lm)
-    parameters = dict(lm.model.named_parameters())
-    for name, value in new_weights(delta, parameters).items():
-        parameters[name].copy_(value)
-    return delta
+    if delta.method not in UNTRAINED:
+        if delta.untied and is_tied(lm):
+            untie_head(lm)
+        parameters = dict(lm.model.named_parameters())
+        for name, value in new_weights(delta, parameters).items():
+            parameters[name].copy_(value)
+    tuned = lm.steered(delta.vectors, delta.strength or 0.0) if delta.vectors else lm
+    return replace(tuned, identity=lm.identity | {"delta_sha256": _sha256(path)})
 
 
 def check_base(identity: Mapping[str, str], delta: Delta, path: Path) -> None:

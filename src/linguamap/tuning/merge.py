@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from linguamap.config import ModelConfig
-from linguamap.models.language_model import LanguageModel, load_model
+from linguamap.models.language_model import LanguageModel
+from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.file_modes import take_usual_mode
 from linguamap.tuning.delta import UNTRAINED, apply_delta, read_delta
@@ -37,11 +38,7 @@ def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
             f"merge: {delta} is of the method {found.method}, which changes no weight, so there is "
             "nothing to merge; use selective, full or lora, or load the delta with linguamap"
         )
-    if isinstance(base, LanguageModel):
-        lm = base
-        apply_delta(lm, delta)
-    else:
-        lm = load_model(base, delta=delta)
+    lm = apply_delta(base if isinstance(base, LanguageModel) else load_model(base), delta)
     need = sum(p.numel() * p.element_size() for p in lm.model.parameters())
     out.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out.parent).free

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from linguamap.models.language_model import LanguageModel
-from linguamap.models.steering import Steering
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
 from linguamap.tuning.batches import TrainingExample, batches_by_length, collate
@@ -107,21 +106,19 @@ def steered_loss(
     lm: LanguageModel, examples: Sequence[TrainingExample], vectors: Vectors, strength: float
 ) -> float:
     """Nats per counted token of examples while each is steered to its own language."""
-    steering = Steering(lm, vectors, strength)
+    steered = lm.steered(vectors, strength)
     total, counted = 0.0, 0
-    try:
-        for indices in batches_by_length([len(one.token_ids) for one in examples], BATCH_TOKENS):
-            batch = collate(examples, indices, lm.tokenizer.pad_token_id or 0)
-            steering.set_rows([str(examples[index].language) for index in indices])
-            (states,) = lm.block_outputs(batch.ids, _mask(examples, indices), [lm.n_layers])
-            rows = states[batch.rows, batch.columns]
-            for start in range(0, len(rows), BLOCK_ROWS):
-                logits = lm.project(rows[start : start + BLOCK_ROWS]).float()
-                targets = batch.targets[start : start + BLOCK_ROWS].to(logits.device)
-                total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
-            counted += len(rows)
-    finally:
-        steering.remove()
+    for indices in batches_by_length([len(one.token_ids) for one in examples], BATCH_TOKENS):
+        batch = collate(examples, indices, lm.tokenizer.pad_token_id or 0)
+        languages = [str(examples[index].language) for index in indices]
+        mask = _mask(examples, indices)
+        (states,) = steered.block_outputs(batch.ids, mask, [lm.n_layers], languages)
+        rows = states[batch.rows, batch.columns]
+        for start in range(0, len(rows), BLOCK_ROWS):
+            logits = lm.project(rows[start : start + BLOCK_ROWS]).float()
+            targets = batch.targets[start : start + BLOCK_ROWS].to(logits.device)
+            total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        counted += len(rows)
     return total / counted
 
 

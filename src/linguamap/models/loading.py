@@ -1,4 +1,4 @@
-"""Getting weights and tokenizer through Transformers, and its faults into one line each."""
+"""Loading a model: weights and tokenizer through Transformers, its faults in one line each, proof."""
 
 from __future__ import annotations
 
@@ -6,13 +6,36 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 
-from linguamap.config import ModelConfig
+from linguamap.models.language_model import LanguageModel, assemble
+from linguamap.models.self_check import verify_model
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.config import ModelConfig
+
+
+def load_model(config: ModelConfig, *, verify: bool = True) -> LanguageModel:
+    """Load a model, find its structure and prove it by the self-check.
+
+    A tuned model is this one with a delta applied, see :func:`linguamap.tuning.delta.apply_delta`.
+
+    Args:
+        config: ``name`` is ``starter``, a hub name, a local folder or a ``.gguf`` file.
+        verify: refuse a model that fails the self-check; False leaves that to the caller.
+    Raises:
+        UserError: unknown or broken model, no causal decoder, a failed self-check.
+    """
+    with quiet():
+        model, tokenizer = load_weights(config)
+        lm = assemble(config, model.eval(), tokenizer)
+        if verify:
+            verify_model(lm)
+    return lm
 
 
 def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
@@ -105,16 +128,6 @@ def _weight_options(config: ModelConfig) -> dict[str, Any]:
         quantized: Any = transformers.BitsAndBytesConfig
         options["quantization_config"] = quantized(**{f"load_in_{config.quantization}": True})
     return options
-
-
-def prepare_tokenizer(tokenizer: Any) -> Any:
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        spare = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
-        if spare is None:
-            raise UserError("model: the tokenizer has no pad, end, unknown or start token")
-        tokenizer.pad_token = spare
-    return tokenizer
 
 
 def default_dtype(device: str) -> torch.dtype | str:

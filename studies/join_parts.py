@@ -40,7 +40,9 @@ def join(name: str, wheels: Path, to: Path) -> None:
         for number in range(1, count + 1):
             found = sorted(wheels.glob(f"{beginning}{number}-*.whl"))
             if len(found) != 1:
-                sys.exit(f"{wheels} holds {len(found)} wheels of {beginning}{number}; one is needed")
+                sys.exit(
+                    f"{wheels} holds {len(found)} wheels of {beginning}{number}; one is needed"
+                )
             with zipfile.ZipFile(found[0]) as archive:
                 (part,) = (n for n in archive.namelist() if re.search(r"data/part\d+\.bin$", n))
                 with archive.open(part) as piece:

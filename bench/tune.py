@@ -109,8 +109,9 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 def run_linguamap(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from linguamap.config import ModelConfig, TuneConfig
     from linguamap.models.language_model import load_model
-    from linguamap.tuning import parse_layers, tune
-    from linguamap.tuning.batches import TrainingExample
+    from linguamap.tuning.data.batches import TrainingExample
+    from linguamap.tuning.layers import parse_layers
+    from linguamap.tuning.run_tuning import tune
 
     lm = load_model(ModelConfig(name=str(folder), dtype=options.dtype))
     data = make_data(options.examples, lm.vocab_size)

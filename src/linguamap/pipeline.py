@@ -30,20 +30,18 @@ from linguamap.run.folder import (
     write_rows,
 )
 from linguamap.run.manifest import write_manifest
-from linguamap.run.processes import Processes
+from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import Gold, gold_from_items
 from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.scoring.lcb import EnglishWords, english_words_at_hand
 from linguamap.scoring.rescore import answers_name, rejudge_run, shards, stored_answers
 from linguamap.scoring.score import judge, summarise
+from linguamap.tuning.methods import FEW_SHOT, Method, check_shareable, method_of
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
     from linguamap.tuning.data.gather import TuningData
-
-UNTRAINED = ("steer", "few_shot")
-"""Methods that change no weight, so that there is nothing to probe again."""
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Pipeline:
 
     run: Run
     progress: Progress = silent
-    processes: Processes = field(default_factory=Processes)
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
     shared_cache: Path | None = None
     """A folder of boundary states that outlasts this run's tuning, for a sweep's other runs."""
 
@@ -92,7 +90,7 @@ class Pipeline:
 
     def probe_after(self) -> None:
         """Probe again, and see whether the curves moved only in the tuned blocks."""
-        if self.run.config.tune.method in UNTRAINED:
+        if not self.method.changes_weights:
             self._stage("probe_after", ["change.json"], self._no_probe_after)
             return
         outputs = ["probe_after/lens.parquet", "probe_after/grid.json", "change.json"]
@@ -149,7 +147,7 @@ class Pipeline:
     def _answerer(self, where: str, model: Callable[[], LanguageModel]) -> Callable[..., None]:
         """Who answers: a server for the model as it is, if one is named; else the local model."""
         if self.run.config.evaluate.endpoint and where == "before":
-            if self.processes.count > 1:
+            if self.processes.world_size > 1:
                 raise UserError(
                     "evaluate: a server answers many requests at once; start one process, and "
                     "raise evaluate.concurrency instead"
@@ -264,22 +262,19 @@ class Pipeline:
         write_json(self.run.path("layers.json"), layers)
 
     def _tune(self) -> None:
-        from linguamap.tuning import few_shot, tune
+        from linguamap.tuning.run_tuning import tune
+        from linguamap.tuning.untrained import few_shot
 
         config = self.run.config
         numbers, source = self._blocks_to_tune()
         out = self.run.path("tuned", "tuning.json").parent
-        if self.processes.count > 1 and config.tune.method in UNTRAINED:
-            raise UserError(
-                f"tune: method '{config.tune.method}' trains nothing that processes could share; "
-                "start it without accelerate launch"
-            )
+        check_shareable(self.method, self.processes.world_size)
         if self.processes.rank:
             self.processes.wait()  # what a teacher writes is asked for once
         data = self.tuning_data
         if not self.processes.rank:
             self.processes.wait()
-        if config.tune.method == "few_shot":
+        if self.method is FEW_SHOT:
             prompts = self.asked("after")
             tuning = few_shot(self.model, prompts, config, out)
             write_json(out / "tuning.json", {**tuning, "data": data.facts})
@@ -304,7 +299,7 @@ class Pipeline:
     def _blocks_to_tune(self) -> tuple[tuple[int, ...], str]:
         """The blocks, and why these: named in the config, located, or the last ones instead."""
         from linguamap.probes.locate import read_layers
-        from linguamap.tuning import parse_layers
+        from linguamap.tuning.layers import parse_layers
 
         config = self.run.config
         located = read_layers(self.run.path("layers.json"))
@@ -355,14 +350,16 @@ class Pipeline:
 
     def _no_probe_after(self) -> None:
         """Where no weight changed there are no other curves; null, and why."""
-        method = self.run.config.tune.method
-        reason = f"{method} changes no weight: the model's own curves are those before" + (
-            "; what the vectors add depends on the row" if method == "steer" else ""
-        )
         change = dict.fromkeys(("share_in_tuned", "share_below", "share_downstream"))
         write_json(
             self.run.path("change.json"),
-            {**change, "largest_below": None, "tuned": [], "curves": {}, "reason": reason},
+            {
+                **change,
+                "largest_below": None,
+                "tuned": [],
+                "curves": {},
+                "reason": self.method.unchanged,
+            },
         )
 
     def _compare(self) -> None:
@@ -394,6 +391,11 @@ class Pipeline:
         elif not self.run.is_done(name):
             work()
 
+    @property
+    def method(self) -> Method:
+        """How the run makes the model keep to the language."""
+        return method_of(self.run.config.tune.method)
+
     @cached_property
     def model(self) -> LanguageModel:
         """The model as it is."""
@@ -407,7 +409,7 @@ class Pipeline:
     @cached_property
     def _tuned_model(self) -> LanguageModel:
         from linguamap.models.loading import load_model
-        from linguamap.tuning import apply_delta
+        from linguamap.tuning.delta import apply_delta
 
         delta = self.run.folder / "tuned" / "delta.safetensors"
         return apply_delta(load_model(self.run.config.model), delta)
@@ -427,7 +429,7 @@ class Pipeline:
 
     def asked(self, where: str) -> list[Prompt]:
         """The prompts before or after; few-shot prompting puts worked examples before the latter."""
-        if where == "after" and self.run.config.tune.method == "few_shot":
+        if where == "after" and self.method is FEW_SHOT:
             return self._prompts_with_shots
         return self.items.test_prompts
 

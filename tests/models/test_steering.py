@@ -17,13 +17,13 @@ from linguamap.config import ModelConfig, TuneConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
-from linguamap.tuning import merge, tune
-from linguamap.tuning.batches import TrainingExample
-from linguamap.tuning.delta import apply_delta, read_delta
-from linguamap.tuning.steer import (
+from linguamap.tuning.data.batches import TrainingExample
+from linguamap.tuning.delta import apply_delta, merge, read_delta
+from linguamap.tuning.run_tuning import tune
+from linguamap.tuning.untrained import (
     STRENGTHS,
     TRIED_EXAMPLES,
-    beginnings,
+    answer_beginnings,
     language_vectors,
     steered_loss,
 )
@@ -171,7 +171,7 @@ def test_steered_loss_is_that_of_the_hooked_model(tmp_path: Path) -> None:
             logits = lm.model(ids).logits[0, :-1]
         labels = torch.where(torch.tensor(one.loss_mask), ids[0], -100)[1:]
         total += F.cross_entropy(logits, labels, reduction="sum").item()
-        counted += one.n_counted
+        counted += one.n_targets
     assert math.isclose(steered_loss(lm, examples, vectors, 2.0), total / counted, rel_tol=1e-4)
 
 
@@ -222,11 +222,11 @@ def test_the_strength_can_be_chosen_on_validation_items(tmp_path: Path) -> None:
 def test_the_strength_is_chosen_at_the_first_tokens() -> None:
     example = TrainingExample("a", tuple(range(10)), (False,) * 3 + (True,) * 7, "g", "en")
     short = TrainingExample("b", (1, 2, 3), (False, False, True), "g", "hi")
-    first, second = beginnings([example, short])
+    first, second = answer_beginnings([example, short])
     assert first.token_ids == tuple(range(7))
     assert first.loss_mask == (False,) * 3 + (True,) * 4
     assert second == short
-    assert len(beginnings([short] * 100)) == TRIED_EXAMPLES
+    assert len(answer_beginnings([short] * 100)) == TRIED_EXAMPLES
 
 
 def test_there_is_nothing_to_merge(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.probes.run_probes import run_probe
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Prompt
-from linguamap.run.processes import Processes, left_alone
+from linguamap.run.processes import ProcessGroup, left_alone
 
 LANGUAGES = ["en", "es", "ar"]
 SETTINGS = [
@@ -61,7 +61,7 @@ def model() -> LanguageModel:
 
 
 def probe(
-    lm: LanguageModel, prompts: list[Prompt], asked: RunConfig, out: Path, several: Processes
+    lm: LanguageModel, prompts: list[Prompt], asked: RunConfig, out: Path, several: ProcessGroup
 ) -> dict[str, Any]:
     identifier = FakeIdentifier(("en", "es", "ar"), by_script)
     return run_probe(lm, prompts, asked, identifier, out, processes=several)
@@ -87,14 +87,18 @@ def facts_but_times(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("texts", ["auto", "generated"])
 def test_three_shares_make_the_whole(prompts: list[Prompt], tmp_path: Path, texts: str) -> None:
     asked = config(f"probe.texts={texts}")
-    probe(model(), prompts, asked, tmp_path / "alone", Processes())
+    probe(model(), prompts, asked, tmp_path / "alone", ProcessGroup())
     store, failed = Store(), []
     models = [model() for _ in range(3)]  # their weights are drawn from a state that threads share
 
     def work(rank: int) -> None:
         try:
             probe(
-                models[rank], prompts, asked, tmp_path / "three", Processes(rank, 3, _store=store)
+                models[rank],
+                prompts,
+                asked,
+                tmp_path / "three",
+                ProcessGroup(rank, 3, _store=store),
             )
         except Exception as error:
             failed.append(error)

@@ -14,8 +14,8 @@ from linguamap.generation.local import encode
 from linguamap.prompts.few_shot import with_shots
 from linguamap.prompts.scenarios import render_all, render_chat, without_system
 from linguamap.records import Part, Prompt, UserError
-from linguamap.tuning import few_shot, merge
-from linguamap.tuning.delta import read_delta
+from linguamap.tuning.delta import merge, read_delta
+from linguamap.tuning.untrained import few_shot
 
 LANGUAGES = ["en", "es", "hi"]
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from linguamap.config import EvaluateConfig
 from linguamap.generation.local import generate
 from linguamap.records import Completion, Part, Prompt
 from linguamap.run.folder import read_json, read_rows, write_rows
-from linguamap.run.processes import VARIABLES, Processes, launched
+from linguamap.run.processes import VARIABLES, ProcessGroup, launched
 
 SETTINGS = [
     "--languages", "en,es", "--benchmarks", "sums,choice", "--set", "evaluate.items=4",
@@ -159,48 +158,51 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert launched() == Processes(0, 1)
+    assert launched() == ProcessGroup(0, 1)
     monkeypatch.setenv("WORLD_SIZE", "8")  # as some clusters set it for every job
-    assert launched() == Processes(0, 1)
+    assert launched() == ProcessGroup(0, 1)
     values = {"RANK": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    assert launched() == Processes(2, 8)
+    assert launched() == ProcessGroup(2, 8)
     assert launched().share == (2, 8)
 
 
-class Store:
-    """The launcher's key-value store, within one process."""
+PROGRAM = """
+import sys, time
+from linguamap.run.processes import launched
 
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.lock = threading.Lock()
+group = launched()
+for step in range(2):
+    time.sleep(0.2 * group.rank)
+    print(step, "in", time.monotonic(), flush=True)
+    group.wait()
+    print(step, "out", time.monotonic(), flush=True)
+assert group.all_reduce([group.rank + 1, 0.5]) == [3.0, 1.0]
+assert group.gather({group.rank: "x"}, everyone=True) == [{0: "x"}, {1: "x"}]
+assert group.gather(group.rank) == ([0, 1] if group.writes else [])
+"""
 
-    def add(self, key: str, amount: int) -> int:
-        with self.lock:
-            self.counts[key] = self.counts.get(key, 0) + amount
-            return self.counts[key]
+
+def test_no_one_goes_on_before_all_have_come(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = call([*LAUNCHER[:-1], str(program)])
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 8
+    for step in ("0", "1"):
+        times = {
+            word: [float(at) for number, said, at in lines if (number, said) == (step, word)]
+            for word in ("in", "out")
+        }
+        assert max(times["in"]) < min(times["out"])
 
 
-def test_no_one_goes_on_before_all_have_come() -> None:
-    store = Store()
-    passed: list[str] = []
-
-    def work(rank: int) -> None:
-        one = Processes(rank, 3, _store=store)
-        for step in range(2):
-            time.sleep(0.05 * rank)
-            passed.append(f"{step} in")
-            one.wait()
-            passed.append(f"{step} out")
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
-    for step in range(2):
-        last_in = max(i for i, said in enumerate(passed) if said == f"{step} in")
-        first_out = passed.index(f"{step} out")
-        assert last_in < first_out
-    Processes().wait()  # alone there is nobody to wait for
+def test_alone_there_is_nobody_to_wait_for() -> None:
+    code = (
+        "import sys; from linguamap.run.processes import ProcessGroup; group = ProcessGroup(); "
+        "group.wait(); assert group.gather(1) == [1] and group.all_reduce([2.0]) == [2.0]; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert call([sys.executable, "-c", code]).returncode == 0

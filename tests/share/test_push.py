@@ -25,8 +25,8 @@ from linguamap.run.folder import Run
 from linguamap.share.citation import PAPER
 from linguamap.share.model_card import base_model, write_card
 from linguamap.share.push import push, write_upload
-from linguamap.tuning import tune
 from linguamap.tuning.delta import Delta, apply_delta, read_delta, save_delta
+from linguamap.tuning.run_tuning import tune
 
 REPO = "someone/tiny-tuned"
 IDS = torch.arange(3, 40).view(1, -1)

@@ -13,7 +13,7 @@ from tuning_cases import spoken_examples, tiny_lm
 
 from linguamap.config import TuneConfig
 from linguamap.run.processes import launched
-from linguamap.tuning import tune
+from linguamap.tuning.run_tuning import tune
 
 
 def train(folder: Path, out: str, settings: dict[str, Any]) -> dict[str, Any]:

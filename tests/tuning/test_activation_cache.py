@@ -11,12 +11,12 @@ from tuning_cases import ARCHITECTURES, some_examples, some_prompts, tiny_lm
 
 from linguamap.config import TuneConfig
 from linguamap.models.language_model import LanguageModel
-from linguamap.tuning import tune
-from linguamap.tuning.activation_cache import PrefixCache
-from linguamap.tuning.batches import batches_by_length, collate, epoch_order, split_groups
-from linguamap.tuning.checkpoint import load_tensors
-from linguamap.tuning.schedule import learning_rates
+from linguamap.tuning.activation_cache import ActivationCache
+from linguamap.tuning.data.batches import batches_by_length, collate, epoch_order, split_groups
+from linguamap.tuning.master_weights import learning_rates
+from linguamap.tuning.run_tuning import tune
 from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.tensor_files import load_tensors
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 
 def test_states_are_the_boundary_layers_outputs(lm: LanguageModel) -> None:
     examples = some_examples(5)
-    cache = PrefixCache(SplitModel(lm, 3), examples, 10**9)
+    cache = ActivationCache(SplitModel(lm, 3), examples, 10**9)
     cache.build()
     states = cache.batch([1, 4], 40)
     for row, index in enumerate([1, 4]):
@@ -42,7 +42,7 @@ def test_the_key_holds_weights_tokens_dtype_and_attention(tmp_path: Path) -> Non
 
     def key(lm: LanguageModel, first: int = 3, n: int = 3, autocast: object = None) -> str:
         split = SplitModel(lm, first, autocast)  # type: ignore[arg-type]
-        return PrefixCache(split, examples[:n], 10**9).key()
+        return ActivationCache(split, examples[:n], 10**9).key()
 
     lm = tiny_lm(tmp_path, "llama")
     keys = {key(lm), key(lm, first=4), key(lm, n=2), key(lm, autocast=torch.bfloat16)}
@@ -64,9 +64,9 @@ def test_a_finished_file_is_used_again_and_a_damaged_one_is_not(
     lm: LanguageModel, tmp_path: Path, damage: str
 ) -> None:
     examples = some_examples(4)
-    first = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    first = ActivationCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
     first.build()
-    again = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    again = ActivationCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
     again.build()
     assert again.reused
     assert torch.equal(again.states, first.states)
@@ -81,10 +81,10 @@ def test_a_finished_file_is_used_again_and_a_damaged_one_is_not(
     elif damage == "broken marker":
         marker.write_text('{"bytes": 12')
     elif damage == "foreign":
-        PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path).build()
+        ActivationCache(SplitModel(lm, 2), examples, 10**9, tmp_path).build()
         other = next(path for path in tmp_path.glob("*.states") if path != states)
         other.replace(states)
-    mended = PrefixCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
+    mended = ActivationCache(SplitModel(lm, 3), examples, 10**9, tmp_path)
     mended.build()
     assert not mended.reused
     assert torch.equal(mended.states, wanted)
@@ -94,10 +94,10 @@ def test_a_finished_file_is_used_again_and_a_damaged_one_is_not(
 def test_a_higher_boundary_goes_on_from_a_lower_one_bit_for_bit(tmp_path: Path, kind: str) -> None:
     lm = tiny_lm(tmp_path / "m", kind)
     examples = some_examples(7)
-    alone = PrefixCache(SplitModel(lm, 4), examples, 10**9)
+    alone = ActivationCache(SplitModel(lm, 4), examples, 10**9)
     alone.build()
-    PrefixCache(SplitModel(lm, 2), examples, 10**9, tmp_path / "c").build()
-    shared = PrefixCache(SplitModel(lm, 4), examples, 10**9, tmp_path / "c")
+    ActivationCache(SplitModel(lm, 2), examples, 10**9, tmp_path / "c").build()
+    shared = ActivationCache(SplitModel(lm, 4), examples, 10**9, tmp_path / "c")
     lm.structure.blocks[0].mlp.register_forward_hook(_forbidden)
     shared.build()
     assert shared.built_from == 1
@@ -110,12 +110,12 @@ def _forbidden(*args: object, **kwargs: object) -> None:
 
 def test_what_was_used_longest_ago_makes_room(lm: LanguageModel, tmp_path: Path) -> None:
     examples = some_examples(6)
-    size = PrefixCache(SplitModel(lm, 2), examples, 10**9).bytes
+    size = ActivationCache(SplitModel(lm, 2), examples, 10**9).bytes
     budget = 2 * size + size // 2
     for first_tuned in (4, 3, 4, 2):  # a lower boundary cannot go on from a higher one
-        PrefixCache(SplitModel(lm, first_tuned), examples, budget, tmp_path).build()
+        ActivationCache(SplitModel(lm, first_tuned), examples, budget, tmp_path).build()
         assert sum(path.stat().st_size for path in tmp_path.glob("*.states")) <= budget
-    keys = PrefixCache(SplitModel(lm, 4), examples, budget).keys()
+    keys = ActivationCache(SplitModel(lm, 4), examples, budget).keys()
     assert {path.stem for path in tmp_path.glob("*.states")} == {keys[0], keys[2]}
 
 
@@ -139,7 +139,7 @@ def test_released_blocks_hold_no_memory_and_are_not_needed(tmp_path: Path) -> No
     lm = tiny_lm(tmp_path, "bloom")
     examples = some_examples(4)
     split = SplitModel(lm, 3)
-    cache = PrefixCache(split, examples, 10**9)
+    cache = ActivationCache(split, examples, 10**9)
     cache.build()
     batch = collate(examples, [0, 3], 0)
     states = cache.batch(batch.indices, batch.ids.shape[1])

@@ -13,15 +13,16 @@ from tuning_cases import some_examples, spoken_examples, tiny_lm
 from linguamap.config import TuneConfig
 from linguamap.records import Identification, UserError
 from linguamap.run.folder import read_rows
-from linguamap.tuning import tune
-from linguamap.tuning.batches import TrainingExample, forward_passes
+from linguamap.run.processes import ProcessGroup
 from linguamap.tuning.check import Checker, best_tokens, make_checker
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, forward_passes
+from linguamap.tuning.distributed import split_work
 from linguamap.tuning.layers import choose_parameters
-from linguamap.tuning.parallel import Parallel, divide
-from linguamap.tuning.precision import Masters, Precision
+from linguamap.tuning.master_weights import MasterWeights, Precision
+from linguamap.tuning.run_tuning import tune
 from linguamap.tuning.split_model import SplitModel
 from linguamap.tuning.tracking import check_tracker, open_tracker
-from linguamap.tuning.trainer import Data, Trainer
+from linguamap.tuning.trainer import Trainer
 
 
 def test_passes_are_cut_by_padded_tokens() -> None:
@@ -41,18 +42,18 @@ def test_gradients_do_not_depend_on_the_cut(batch_tokens: int, tmp_path: Path) -
     losses = []
     for tokens in (None, batch_tokens):
         lm = tiny_lm(tmp_path, "qwen3")
-        masters = Masters(choose_parameters(lm, (3, 4)).parameters)
+        masters = MasterWeights(choose_parameters(lm, (3, 4)).parameters)
         split = SplitModel(lm, 3)
         split.prepare()
         config = TuneConfig(batch_size=9, batch_tokens=tokens, clip_norm=None)
         trainer = Trainer(
-            split, None, Data(examples, range(9), []), masters, Precision(torch.float32, None),
+            split, None, TrainingData(examples, range(9), []), masters, Precision(torch.float32, None),
             config, tmp_path / str(tokens), seed=0, key="k",
         )  # fmt: skip
         (tmp_path / str(tokens)).mkdir(exist_ok=True)
         kept: dict[str, torch.Tensor] = {}
 
-        def keep(masters: Masters = masters, kept: dict[str, torch.Tensor] = kept) -> None:
+        def keep(masters: MasterWeights = masters, kept: dict[str, torch.Tensor] = kept) -> None:
             kept.update(
                 {n: t.grad.clone() for n, t in masters.tensors.items() if t.grad is not None}
             )
@@ -68,23 +69,20 @@ def test_gradients_do_not_depend_on_the_cut(batch_tokens: int, tmp_path: Path) -
 
 
 def test_each_process_runs_its_own_examples_and_all_are_run_once() -> None:
-    lengths = [10, 11, 12, 13, 14, 15, 16]
-    shares = [
-        divide(Parallel(rank, 3), ([0, 2, 3, 5, 6], [1, 4]), lengths, None, False)
-        for rank in range(3)
-    ]
+    data = TrainingData(some_examples(7), [0, 2, 3, 5, 6], [1, 4])
+    shares = [split_work(ProcessGroup(rank, 3), data) for rank in range(3)]
     # by place: training 0, 2, 3, 5, 6 -> ranks 0, 1, 2, 0, 1; validation 1, 4 -> 0, 1
-    assert [share.own for share in shares] == [[0, 1, 5], [2, 4, 6], [3]]
+    assert [share.indices for share in shares] == [[0, 1, 5], [2, 4, 6], [3]]
     step = [[6, 0, 3], [2, 5]]
     assert [[one.indices for one in share.passes(step)] for share in shares] == [
         [(0,), (5,)], [(6,), (2,)], [(3,)]
     ]  # fmt: skip
-    in_step = divide(Parallel(2, 3), ([0, 2, 3, 5, 6], [1, 4]), lengths, None, True)
+    in_step = split_work(ProcessGroup(2, 3), data, in_step=True)
     assert [(one.indices, one.counts) for one in in_step.passes(step)] == [
         ((3,), True), ((3,), False)
     ]  # fmt: skip
     with pytest.raises(UserError, match="3 processes were launched for 2 examples, 1 of them"):
-        divide(Parallel(0, 3), ([0, 1],), lengths, None, False)
+        split_work(ProcessGroup(0, 3), TrainingData(data.examples, [0, 1], []))
 
 
 class Words:

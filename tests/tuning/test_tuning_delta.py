@@ -15,8 +15,8 @@ from linguamap.config import ModelConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.folder import write_json
-from linguamap.tuning import apply_delta, merge, tune
-from linguamap.tuning.delta import Delta, read_delta, save_delta
+from linguamap.tuning.delta import Delta, apply_delta, merge, read_delta, save_delta
+from linguamap.tuning.run_tuning import tune
 
 IDS = torch.arange(3, 40).view(1, -1)
 CASES: dict[str, dict[str, object]] = {

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from tuning_cases import ARCHITECTURES, plain_loss, plain_training, some_examples, tiny_lm
 
 from linguamap.config import TuneConfig
-from linguamap.tuning import tune
-from linguamap.tuning.activation_cache import PrefixCache
-from linguamap.tuning.batches import collate
+from linguamap.tuning.activation_cache import ActivationCache
+from linguamap.tuning.data.batches import collate
 from linguamap.tuning.layers import choose_all, choose_parameters
 from linguamap.tuning.loss import frozen_head, head_loss
+from linguamap.tuning.run_tuning import tune
 from linguamap.tuning.split_model import SplitModel
 
 STATES = ("mamba", "recurrent_gemma", "jamba", "rwkv")
@@ -31,7 +31,7 @@ def test_loss_and_gradients_equal_plain_training(kind: str, tmp_path: Path) -> N
     examples = some_examples(6)
     trainable = choose_parameters(lm, (3, 4))
     split = SplitModel(lm, 3)
-    cache = PrefixCache(split, examples, budget_bytes=10**9)
+    cache = ActivationCache(split, examples, budget_bytes=10**9)
     cache.build()
     split.prepare()
     order = [4, 0, 2, 5]
@@ -126,8 +126,8 @@ def test_states_that_do_not_fit_are_computed_again(tmp_path: Path) -> None:
     examples = some_examples(8)
     choose_all(lm)
     split = SplitModel(lm, 3)
-    whole = PrefixCache(split, examples, budget_bytes=10**9)
-    half = PrefixCache(split, examples, budget_bytes=whole.bytes // 2)
+    whole = ActivationCache(split, examples, budget_bytes=10**9)
+    half = ActivationCache(split, examples, budget_bytes=whole.bytes // 2)
     whole.build()
     half.build()
     assert whole.complete

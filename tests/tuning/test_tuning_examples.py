@@ -13,8 +13,7 @@ from tuning_cases import some_prompts, tiny_lm
 from linguamap.config import TuneConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
-from linguamap.tuning import tune
-from linguamap.tuning.batches import TrainingExample
+from linguamap.tuning.data.batches import TrainingExample
 from linguamap.tuning.data.training_examples import (
     answer_token_ids,
     check_examples,
@@ -24,6 +23,7 @@ from linguamap.tuning.data.training_examples import (
     spans_mask,
 )
 from linguamap.tuning.data.user_texts import read_jsonl
+from linguamap.tuning.run_tuning import tune
 
 CHAT = (
     "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] | trim }}</s>\n{% endfor %}"

@@ -126,7 +126,7 @@ def test_random_draws_take_every_block_equally_often() -> None:
 def test_adapters_stand_in_the_chosen_blocks(text: str, blocks: int, tmp_path: Path) -> None:
     """Each of a Llama block's seven linear maps gets rank x (in + out) parameters."""
     pytest.importorskip("peft")
-    from linguamap.tuning.rivals import add_lora
+    from linguamap.tuning.layers import add_lora
 
     lm = tiny_lm(tmp_path, "llama")
     maps = [m for m in lm.structure.blocks[0].modules() if isinstance(m, torch.nn.Linear)]

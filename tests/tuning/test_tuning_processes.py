@@ -65,7 +65,9 @@ def same(folder: Path, alone: str, two: str, kind: str = "llama") -> None:
     rows = [read_rows(folder / name / "log.jsonl") for name in (alone, two)]
     assert [len(one) for one in rows] == [len(rows[0])] * 2
     for a, b in zip(*rows):
-        assert [b.get("counted"), b.get("tokens")] == [a.get("counted"), a.get("tokens")]
+        assert [b.get(key) for key in ("target_tokens", "tokens")] == [
+            a.get(key) for key in ("target_tokens", "tokens")
+        ]
         if "loss" in a:
             assert b["loss"] == pytest.approx(a["loss"], rel=TOLERANCE)
             assert b["gradient_norm"] == pytest.approx(a["gradient_norm"], rel=1e-4)

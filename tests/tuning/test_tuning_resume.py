@@ -16,7 +16,7 @@ from tuning_cases import some_examples, tiny_lm
 
 from linguamap.config import TuneConfig
 from linguamap.records import UserError
-from linguamap.tuning import tune
+from linguamap.tuning.run_tuning import tune
 from linguamap.tuning.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ import os, signal, sys
 from pathlib import Path
 from tuning_cases import some_examples, tiny_lm
 from test_tuning_resume import CONFIG
-from linguamap.tuning import tune
+from linguamap.tuning.run_tuning import tune
 
 folder, number, at = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 

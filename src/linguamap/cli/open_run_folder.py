@@ -16,7 +16,7 @@ from linguamap.generation.address import check_url
 from linguamap.progress import silent
 from linguamap.records import UserError
 from linguamap.run.memory import trimming
-from linguamap.run.processes import Processes, launched, left_alone
+from linguamap.run.processes import ProcessGroup, launched, left_alone
 
 if TYPE_CHECKING:
     from linguamap.pipeline import Pipeline
@@ -32,7 +32,7 @@ def open_pipeline(
     config: Path | None,
     settings: list[str] | None,
     options: dict[str, str | None],
-    processes: Processes,
+    processes: ProcessGroup,
     fresh: bool = False,
 ) -> Pipeline:
     """The pipeline of a run folder; without any setting an existing folder's own config holds.
@@ -42,6 +42,7 @@ def open_pipeline(
     from linguamap.pipeline import Pipeline
     from linguamap.prompts.run_prompts import check_names
     from linguamap.run.folder import open_run
+    from linguamap.tuning.methods import check_settings
 
     if processes.rank:
         processes.wait()
@@ -57,6 +58,7 @@ def open_pipeline(
             if url:
                 check_url(url)
         check_names(asked)
+        check_settings(asked.tune)
     quiet()
     if left_alone():
         screen.print(
@@ -78,15 +80,15 @@ def existing(out: Path) -> None:
     open_run(out, None)
 
 
-def alone() -> Processes:
+def alone() -> ProcessGroup:
     """The only process; a second one would do the same work in the same folder."""
-    found = launched()
-    if found.count == 1:
-        return found
-    if found.rank:
+    group = launched()
+    if group.world_size == 1:
+        return group
+    if group.rank:
         sys.exit(2)
     raise UserError(
-        f"{found.count} processes were launched, but only evaluate, probe and tune divide their "
+        f"{group.world_size} processes were launched, but only evaluate, probe and tune divide their "
         "work; start the other commands without accelerate launch"
     )
 

@@ -26,7 +26,7 @@ def merge(
 
     opened = open_run(out, None)
     quiet()
-    from linguamap.tuning import merge as merge_delta
+    from linguamap.tuning.delta import merge as merge_delta
 
     folder = merge_delta(
         opened.config.model, opened.folder / "tuned" / "delta.safetensors", to or out / "merged"

@@ -22,7 +22,7 @@ from linguamap.cli.options import (
 )
 from linguamap.config import load_config
 from linguamap.records import UserError
-from linguamap.run.processes import Processes, launched, take_device
+from linguamap.run.processes import launched
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def evaluate(
 
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the answers are divided.
     """
-    processes = _devices()
+    processes = launched()
     pipeline = open_pipeline(out, config, settings, options, processes, fresh)
     pipeline.before()
     if processes.rank == 0:
@@ -75,7 +75,7 @@ def probe(
 
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
     """
-    processes = _devices()
+    processes = launched()
     pipeline = open_pipeline(out, config, settings, options, processes, fresh)
     pipeline.probe()
     if processes.rank == 0:
@@ -109,7 +109,7 @@ def tune(
     Or one of its rivals, with --method. Under accelerate launch the training is divided, and so are
     the probes, if they are missing.
     """
-    processes = _devices()
+    processes = launched()
     pipeline = open_pipeline(out, config, settings, options, processes, fresh)
     pipeline.probe()
     if processes.rank == 0:
@@ -159,14 +159,6 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
     console.print(f"  ok   cache: {cache.detail if cache.passed else detail}")
     if not all(check.passed for check in checks):
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
-
-
-def _devices() -> Processes:
-    """All processes that were launched, each with a device of its own."""
-    processes = launched()
-    if processes.count > 1:
-        take_device()
-    return processes
 
 
 def _show(folder: Path) -> None:

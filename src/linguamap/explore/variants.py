@@ -13,6 +13,7 @@ from torch import Tensor
 from linguamap.models.language_model import LanguageModel
 from linguamap.tuning.delta import check_base, new_weights, read_delta
 from linguamap.tuning.layers import is_tied, untie_head
+from linguamap.tuning.methods import method_of
 
 When = Literal["before", "after"]
 
@@ -42,12 +43,13 @@ class Variants:
     def _take(self, path: Path) -> None:
         delta = read_delta(path)
         check_base(self.lm.identity, delta, path)
-        if delta.method == "few_shot":
+        applies = method_of(delta.method).applies
+        if applies == "examples":
             self.note = (
                 "The run's method, few-shot prompting, changes the prompt and not the model."
             )
             return
-        if delta.method == "steer":
+        if applies == "vectors":
             self._steered = self.lm.steered(delta.vectors, delta.strength or 0.0)
         else:
             if delta.untied and is_tied(self.lm):

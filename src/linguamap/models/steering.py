@@ -1,7 +1,7 @@
 """Steering: a language's vector, added to the output of some blocks, row by row.
 
 Nothing is trained. The vector of a language at a layer is a difference of means of hidden states (see
-:mod:`linguamap.tuning.steer`); here it is only added. A model that has vectors
+:mod:`linguamap.tuning.untrained`); here it is only added. A model that has vectors
 (:meth:`linguamap.models.language_model.LanguageModel.steered`) does not run unless it is told which
 language each batch row is to speak::
 

@@ -22,7 +22,7 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.probes import lens
 from linguamap.probes import token_set_probability as mass
 from linguamap.probes.curve_change import change_outside
-from linguamap.probes.curves import Array, read_table
+from linguamap.probes.curves import read_table
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
 from linguamap.probes.layer_reading import Consumer, read_texts
@@ -41,7 +41,7 @@ from linguamap.probes.texts import (
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt
 from linguamap.run.folder import replacing, write_json
-from linguamap.run.processes import Processes
+from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier
 
 __all__ = ["change_outside", "run_probe"]
@@ -55,7 +55,7 @@ def run_probe(
     out_dir: Path,
     progress: Progress = silent,
     reuse: Path | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
 ) -> dict[str, Any]:
     """Run all probes and write their tables.
 
@@ -75,7 +75,7 @@ def run_probe(
         UserError: nothing to read.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    several = processes or Processes()
+    several = processes or ProcessGroup()
     probe = _Probe(
         lm, prompts, config, identifier, out_dir, progress, several, _facts(lm, identifier)
     )
@@ -123,7 +123,7 @@ class _Probe:
     identifier: Identifier
     folder: Path
     progress: Progress
-    processes: Processes
+    processes: ProcessGroup
     facts: dict[str, Any]
 
     def read_layers(self, reuse: Path | None) -> None:
@@ -148,9 +148,7 @@ class _Probe:
             self._merge(name, table) for name, table in zip(("lens_items", "mass_items"), tables)
         ]
         elapsed = time.monotonic() - started
-        parts = self.processes.gather(
-            self.folder / "lens_tokens", known, _save_readings, _load_arrays
-        )
+        parts = self.processes.gather(known)
         if self.processes.rank:
             return
         known = {name: value for part in parts for name, value in part.items()}
@@ -195,7 +193,7 @@ class _Probe:
             "texts": asked.texts,
             "positions": asked.positions,
             "top_k": asked.top_k,
-            "processes": self.processes.count,
+            "processes": self.processes.world_size,
             "layer_positions_per_second": n_read / elapsed,
             "head_floor_seconds": _head_seconds(self.lm) * n_read,
             "logits_bytes": state_bytes(self.lm.structure),
@@ -217,7 +215,7 @@ class _Probe:
             share=self.processes.share,
             progress=self.progress,
         )
-        parts = self.processes.gather(self.folder / "states", states, _save_states, _load_states)
+        parts = self.processes.gather(states)
         if self.processes.rank:
             return
         whole = {code: np.sum([part[code] for part in parts], axis=0) for code in languages}
@@ -261,7 +259,7 @@ class _Probe:
 
     def _merge(self, name: str, own: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
         """All processes' record batches, in the order in which one process would have made them."""
-        parts = self.processes.gather(self.folder / name, own, _save_batches, _load_batches)
+        parts = self.processes.gather(own)
         by_turn = zip_longest(*parts)
         return [one for turn in by_turn for one in turn if one is not None]
 
@@ -300,26 +298,3 @@ def _save_readings(path: Path, readings: dict[str, Tensor]) -> None:
     arrays: Any = {digest: values.numpy() for digest, values in readings.items()}
     with open(path, "wb") as file:
         np.savez_compressed(file, **arrays)
-
-
-def _save_states(path: Path, states: dict[str, Array]) -> None:
-    arrays: Any = states
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def _load_states(path: Path) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def _save_batches(path: Path, batches: list[pa.RecordBatch]) -> None:
-    schema = batches[0].schema if batches else pa.schema([])
-    with pa.ipc.new_file(path, schema) as file:
-        for batch in batches:
-            file.write_batch(batch)
-
-
-def _load_batches(path: Path) -> list[pa.RecordBatch]:
-    with pa.ipc.open_file(path) as file:
-        return [file.get_batch(i) for i in range(file.num_record_batches)]

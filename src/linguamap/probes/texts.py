@@ -16,8 +16,7 @@ from linguamap.probes.lens_text import LensText
 from linguamap.probes.similarity import ParallelItem
 from linguamap.progress import Progress
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.run.folder import read_json, write_json
-from linguamap.run.processes import Processes
+from linguamap.run.processes import ProcessGroup
 
 RIVAL = "en"
 STAND_IN_CHARACTERS = 400
@@ -62,7 +61,7 @@ def lens_texts(
     prompts: Sequence[Prompt],
     config: RunConfig,
     progress: Progress,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
     folder: Path = Path(),
 ) -> list[LensText]:
     """The answers that the lens reads.
@@ -78,7 +77,7 @@ def lens_texts(
         UserError: no item has the answers that were asked for.
     """
     if config.probe.texts == "generated":
-        return _generated(lm, prompts, config, progress, processes or Processes(), folder)
+        return _generated(lm, prompts, config, progress, processes or ProcessGroup(), folder)
     texts = []
     for prompt in prompts:
         if prompt.reference:
@@ -232,7 +231,7 @@ def _generated(
     prompts: Sequence[Prompt],
     config: RunConfig,
     progress: Progress,
-    processes: Processes,
+    processes: ProcessGroup,
     folder: Path,
 ) -> list[LensText]:
     answers: dict[str, str] = {}
@@ -252,7 +251,7 @@ def _generated(
         progress=progress,
         label="answers to probe",
     )
-    for part in processes.gather(folder / "answers", answers, write_json, read_json, everyone=True):
+    for part in processes.gather(answers, everyone=True):
         answers.update(part)
     given = [prompt for prompt in prompts if answers[prompt.prompt_id].strip()]
     if not given:

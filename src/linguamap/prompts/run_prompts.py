@@ -19,8 +19,8 @@ def check_names(config: RunConfig) -> None:
     """Refuse what can be known to be wrong before anything is loaded, written or deleted.
 
     Raises:
-        UserError: an unknown language or benchmark, a model folder or file of training texts that does
-            not exist, or blocks for a method that takes none.
+        UserError: an unknown language or benchmark, or a model folder or file of training texts that does
+            not exist.
     """
     from linguamap.models.loading import weights_source  # here, since it loads torch
 
@@ -33,11 +33,6 @@ def check_names(config: RunConfig) -> None:
     tune = config.tune
     if tune.data is not None and tune.data.endswith(".jsonl") and not Path(tune.data).is_file():
         raise UserError(f"tune.data: the file {tune.data} does not exist")
-    if tune.layers is not None and tune.method in ("full", "few_shot"):
-        raise UserError(
-            f"tune.layers: {tune.method} takes no blocks (found '{tune.layers}'); leave it out, or take "
-            "selective, lora or steer"
-        )
 
 
 @dataclass

@@ -20,6 +20,7 @@ from linguamap.report.rates import Case, is_number, own_rows
 from linguamap.report.run_values import Json, RunData, list_at, object_at
 from linguamap.report.sentences import MOST_NAMED, Number, Piece, Sentence, figure, weakest
 from linguamap.scoring.stats import paired_bootstrap
+from linguamap.tuning.methods import FEW_SHOT, STEER
 
 
 def change(data: RunData, found: list[Case]) -> list[Sentence]:
@@ -57,14 +58,14 @@ def _tuning_sentence(data: RunData) -> Sentence:
     tuning = data.tuning or {}
     layers = data.tuned_layers
     sentence: Sentence = []
-    if tuning.get("method") == "few_shot":
+    if tuning.get("method") == FEW_SHOT.name:
         shots = tuning.get("shots")
         worked = f"{number_word(shots)} worked" if isinstance(shots, int) else "Worked"
         return [f"{worked[:1].upper()}{worked[1:]} examples stand before each question; "
                 "nothing was trained."]  # fmt: skip
     if layers:
         plural = "s" if len(layers) != 1 else ""
-        verb = "steered; nothing was trained" if tuning.get("method") == "steer" else "tuned"
+        verb = "steered; nothing was trained" if tuning.get("method") == STEER.name else "tuned"
         sentence += [
             f"Block{plural} ",
             Number(spans(layers)),

@@ -20,6 +20,7 @@ from linguamap.report.sentences import (
     weakest,
     where,
 )
+from linguamap.tuning.methods import FEW_SHOT, STEER
 
 SMALL_N = 30
 """Below this many answers the text warns that the figure is rough."""
@@ -92,7 +93,7 @@ def headline(data: RunData) -> str:
 def _remedy(data: RunData) -> str:
     """What was done about the language, as the subject of a sentence; empty if nothing was."""
     method = (data.tuning or {}).get("method")
-    if method == "few_shot":
+    if method == FEW_SHOT.name:
         return "Few-shot prompting"
     tuned, total = len(data.tuned_layers), (data.layers or {}).get("n_layers")
     if not tuned:
@@ -100,7 +101,7 @@ def _remedy(data: RunData) -> str:
     blocks = "a few blocks"
     if is_number(total):
         blocks = f"{number_word(tuned)} of {number_word(int(total))} blocks"
-    return f"{'Steering' if method == 'steer' else 'Tuning'} {blocks}"
+    return f"{'Steering' if method == STEER.name else 'Tuning'} {blocks}"
 
 
 def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:

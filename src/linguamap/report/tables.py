@@ -230,7 +230,7 @@ def tuning_rows(data: RunData) -> list[list[str]]:
         rows.append(["Frozen part run once", duration(tuning["build_seconds"])])
     for name, key in (
         ("Training examples", "training_examples"),
-        ("Tokens that count", "counted_tokens"),
+        ("Target tokens", "target_tokens"),
     ):
         if is_number(tuning.get(key)):
             rows.append([name, count(int(tuning[key]))])

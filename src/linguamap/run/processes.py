@@ -1,94 +1,101 @@
 """Several processes on one job: who does what, and waiting for each other.
 
 ``accelerate launch`` (or ``torchrun``) starts the same command several times and says by environment
-variables which process is which. Each does its own share (groups of prompts, batches of texts) and
-writes its own file; they meet through the launcher's key-value store alone, so no device is held up
-and no tensor is sent.
+variables which process is which. Each does its own share (groups of prompts, batches of texts,
+training examples). They are joined by Accelerate's ``PartialState``; a single process loads neither
+Accelerate nor PyTorch for it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
+LONGEST_WAIT = timedelta(days=30)
+"""One process may have far longer answers to write than another."""
 
 
-@dataclass
-class Processes:
-    """This process among ``count``; rank 0 alone prints and writes results.
+@dataclass(frozen=True)
+class ProcessGroup:
+    """This process among ``world_size``; rank 0 alone prints and writes results.
 
     Attributes:
-        rank: this process, 0 to ``count`` - 1.
-        count: all processes, on all machines; they must share the run folder.
+        rank: this process, 0 to ``world_size`` - 1.
+        world_size: all processes, on all machines; they must share the run folder.
     """
 
     rank: int = 0
-    count: int = 1
-    _store: Any = field(default=None, repr=False)
-    _waits: int = field(default=0, repr=False)
+    world_size: int = 1
+
+    @property
+    def writes(self) -> bool:
+        return self.rank == 0
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which groups are this process's: those whose number modulo ``count`` is ``rank``."""
-        return self.rank, self.count
+        """Which groups are this process's: those whose number modulo ``world_size`` is ``rank``."""
+        return self.rank, self.world_size
 
     def wait(self) -> None:
         """Return when every process has come here; every process must come equally often.
 
         It asks again and again rather than blocking inside the library, where a stop signal would
-        not be heard, and has no time limit: one process may have far longer answers to write.
+        not be heard.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return
-        if self._store is None:
-            self._store = _store()
-        self._waits += 1
-        key = f"linguamap/{self._waits}"
-        self._store.add(key, 1)
-        while self._store.add(key, 0) < self.count:
+        import torch
+
+        connect()
+        arrival: Any = torch.distributed.all_reduce(torch.zeros(1), async_op=True)
+        while not arrival.is_completed():
             time.sleep(POLL_SECONDS)
 
-    def gather(
-        self,
-        path: Path,
-        value: T,
-        save: Callable[[Path, T], None],
-        load: Callable[[Path], T],
-        *,
-        everyone: bool = False,
-    ) -> list[T]:
+    def gather(self, value: T, *, everyone: bool = False) -> list[T]:
         """What each process has, in the order of their ranks; every process must come.
 
         Args:
-            path: files are passed on beside it; its folder must be there.
-            value: what this process has.
-            save, load: write a value to a file and read it back.
             everyone: all processes get the values; else the first one does, and the others nothing.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
-        parts = [path.with_name(f".{path.name}.rank{rank}") for rank in range(self.count)]
-        save(parts[self.rank], value)
         self.wait()
-        found = [load(part) for part in parts] if everyone or self.rank == 0 else []
-        self.wait()
-        parts[self.rank].unlink()
-        return found
+        import torch
+        from accelerate.utils import gather_object
+
+        if everyone:
+            return list(gather_object([value]))
+        values: list[Any] = [None] * self.world_size if self.rank == 0 else []
+        torch.distributed.gather_object(value, values if self.rank == 0 else None)
+        return values
+
+    def all_reduce(self, numbers: Sequence[float]) -> list[float]:
+        """Each number summed over the processes; exact for whole numbers up to 2**53."""
+        if self.world_size == 1:
+            return list(numbers)
+        import torch
+
+        connect()
+        sums = torch.tensor(list(numbers), dtype=torch.float64)
+        torch.distributed.all_reduce(sums)
+        return [float(value) for value in sums.tolist()]
 
 
-def launched() -> Processes:
+def launched() -> ProcessGroup:
     """This process as its launcher names it; alone where there is none, or only one process."""
     if any(name not in os.environ for name in VARIABLES):
-        return Processes()
-    return Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessGroup()
+    return ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def left_alone() -> bool:
@@ -96,20 +103,52 @@ def left_alone() -> bool:
 
     That is what it does on a machine without accelerators, unless told ``--multi_gpu``.
     """
-    asked = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
-    return asked and "RANK" not in os.environ
+    launcher = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    return launcher and "RANK" not in os.environ
 
 
-def take_device() -> None:
-    """Make each process of a machine use an accelerator of its own."""
+def connect() -> None:
+    """Join the launched processes, each with a GPU of its own where there are some; once.
+
+    The joining, which blocks until all have come, is left to a thread, so that stop signals are heard.
+    """
     import torch
 
-    if torch.cuda.is_available():
+    if torch.distributed.is_initialized():
+        return
+    faults: list[BaseException] = []
+
+    def join() -> None:
+        try:
+            _join()
+        except BaseException as fault:
+            faults.append(fault)
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+    if faults:
+        raise faults[0]
+    if torch.cuda.is_available():  # a thread's choice of a GPU is its own
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    # Threads of the group that still run when the interpreter ends abort the process, now and then.
+    atexit.register(_disconnect)
 
 
-def _store() -> Any:
-    from torch.distributed.rendezvous import rendezvous
+def _join() -> None:
+    import torch
+    from accelerate import PartialState
 
-    store, _, _ = next(rendezvous("env://"))
-    return store
+    if torch.cuda.is_available():
+        # Numbers and objects go over the CPU, gradients over the GPUs.
+        PartialState(backend="cpu:gloo,cuda:nccl", timeout=LONGEST_WAIT)
+    else:
+        PartialState(cpu=True, timeout=LONGEST_WAIT)
+
+
+def _disconnect() -> None:
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

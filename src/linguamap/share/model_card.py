@@ -14,6 +14,7 @@ from linguamap.records import UserError
 from linguamap.report.rates import rate_of
 from linguamap.run.folder import read_json
 from linguamap.share.citation import PAPER
+from linguamap.tuning.methods import method_of
 
 STARTER_BASE = "google/gemma-3-270m"
 GEMMA = (
@@ -56,7 +57,7 @@ def write_card(run: Path, config: RunConfig, repo: str, merged: bool) -> str:
         "## How it was tuned",
         _how(config, tuning),
         "## How to load it",
-        _load(config, repo, merged, tuning["method"] == "steer"),
+        _load(config, repo, merged, method_of(tuning["method"]).applies == "vectors"),
         "## Licence",
         GEMMA
         if config.model.name == "starter"
@@ -103,7 +104,7 @@ def _front_matter(config: RunConfig, merged: bool) -> str:
 def _what(tuning: dict[str, Any], merged: bool) -> str:
     if merged:
         return "A version"
-    if tuning["method"] == "steer":
+    if method_of(tuning["method"]).applies == "vectors":
         return "Language vectors (no weight changes)"
     return "A delta (only the trained tensors)"
 
@@ -193,7 +194,7 @@ def _load(config: RunConfig, repo: str, merged: bool, steered: bool) -> str:
         "```python\nfrom pathlib import Path\n\nfrom huggingface_hub import hf_hub_download\n"
         "from linguamap.config import ModelConfig\n"
         "from linguamap.models.loading import load_model\n"
-        "from linguamap.tuning import apply_delta\n\n"
+        "from linguamap.tuning.delta import apply_delta\n\n"
         f'delta = hf_hub_download("{repo}", "delta.safetensors")\n'
         f'base = load_model(ModelConfig(name="{name}"{revision}))\n'
         "lm = apply_delta(base, Path(delta))\n"

@@ -34,16 +34,16 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
         UserError: a bad name, nothing was tuned, no answers after tuning, or a method with nothing to
             publish.
     """
-    from linguamap.tuning import merge
-    from linguamap.tuning.delta import read_delta, save_delta
+    from linguamap.tuning.delta import merge, read_delta, save_delta
+    from linguamap.tuning.methods import method_of
 
     if not REPO.fullmatch(repo):
         raise UserError(f"push: {repo!r} is no name on the hub; write --to user/name")
     path = run.folder / "tuned" / "delta.safetensors"
     delta = read_delta(path)
-    if delta.method == "few_shot":
+    if method_of(delta.method).applies == "examples":
         raise UserError(
-            "push: few_shot changes nothing in the model, so there is nothing to publish"
+            f"push: {delta.method} changes nothing in the model, so there is nothing to publish"
         )
     card = write_card(run.folder, run.config, repo, merged)
     folder = run.folder / FOLDER

@@ -22,7 +22,7 @@ from linguamap.languages import LANGUAGES, words
 from linguamap.models.structure import Structure
 from linguamap.records import UserError
 from linguamap.scoring.language_id import Identifier, make_identifier
-from linguamap.tuning.batches import TrainingExample
+from linguamap.tuning.data.batches import TrainingExample
 
 POSITION_BLOCK = 128
 """Positions whose whole logits are alive at once."""

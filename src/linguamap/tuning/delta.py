@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +24,17 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from linguamap.records import UserError
+from linguamap.run.file_modes import take_usual_mode
 from linguamap.run.folder import read_json
-from linguamap.tuning.checkpoint import load_tensors, save_tensors
 from linguamap.tuning.layers import is_tied, untie_head
+from linguamap.tuning.methods import METHODS, method_of
+from linguamap.tuning.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
+    from linguamap.config import ModelConfig
     from linguamap.models.language_model import LanguageModel
 
 FORMAT = "linguamap-delta-1"
-UNTRAINED = ("steer", "few_shot")
-"""Methods whose delta changes no weight."""
 IDENTITY = ("config_sha256", "weights_sha256")
 """What must agree between a delta and its base. The name is for people: the same model may be
 loaded from the hub, from a folder or from a cache."""
@@ -59,7 +63,7 @@ class Delta:
     @property
     def vectors(self) -> dict[tuple[int, str], Tensor]:
         """(layer, language) -> steering vector (d_model,); empty for other methods."""
-        if self.method != "steer":
+        if method_of(self.method).applies != "vectors":
             return {}
         keys = {name: name.split(".", 2) for name in self.tensors}
         return {(int(key[1]), key[2]): self.tensors[name] for name, key in keys.items()}
@@ -80,7 +84,7 @@ def save_delta(path: Path, delta: Delta) -> dict[str, Any]:
         "lora_scale": json.dumps(delta.lora_scale),
         "strength": json.dumps(delta.strength),
     }
-    save_tensors(path, {name: t.contiguous() for name, t in delta.tensors.items()}, facts)
+    save_tensors(path, delta.tensors, facts)
     return {"delta_bytes": path.stat().st_size, "delta_sha256": _sha256(path)}
 
 
@@ -135,7 +139,7 @@ def apply_delta(lm: LanguageModel, path: Path) -> LanguageModel:
     """
     delta = read_delta(path)
     check_base(lm.identity, delta, path)
-    if delta.method not in UNTRAINED:
+    if method_of(delta.method).changes_weights:
         if delta.untied and is_tied(lm):
             untie_head(lm)
         parameters = dict(lm.model.named_parameters())
@@ -218,3 +222,50 @@ def _title(identity: Mapping[str, Any]) -> str:
     revision = identity.get("revision")
     weights = str(identity.get("weights_sha256", ""))[:8]
     return f"'{identity.get('name')}'{f' at {revision}' if revision else ''} (weights {weights})"
+
+
+def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
+    """Write the tuned model with its tokenizer as an ordinary model folder.
+
+    ``AutoModelForCausalLM.from_pretrained(out)`` then gives the same logits as the base with the
+    delta applied. The folder appears under its name only when it is complete.
+
+    Args:
+        base: how to load the base (its dtype becomes the folder's), or a loaded base, which is
+            changed in place.
+        delta: a delta of that base.
+        out: a folder that does not exist yet, or is empty.
+    Raises:
+        UserError: wrong base, broken delta, a method that changes no weight, ``out`` holds
+            something, or a full disk.
+    """
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.models.loading import load_model
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"merge: {out} exists and is not empty; name a new folder")
+    method = method_of(read_delta(delta).method)
+    if not method.changes_weights:
+        others = [other.name for other in METHODS.values() if other.changes_weights]
+        raise UserError(
+            f"merge: {delta} is of the method {method.name}, which changes no weight, so there is "
+            f"nothing to merge; use one of {', '.join(others)}, or load the delta with linguamap"
+        )
+    lm = apply_delta(base if isinstance(base, LanguageModel) else load_model(base), delta)
+    need = sum(p.numel() * p.element_size() for p in lm.model.parameters())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if free < need:
+        raise UserError(
+            f"merge: the model needs {need / 1e9:.1f} GB in {out.parent}, {free / 1e9:.1f} GB are "
+            "free; free some or name another folder"
+        )
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        folder = Path(temporary) / "model"
+        lm.model.save_pretrained(folder)
+        lm.tokenizer.save_pretrained(folder)
+        take_usual_mode(folder)
+        if out.exists():
+            out.rmdir()
+        os.replace(folder, out)
+    return out

@@ -17,11 +17,11 @@ from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import split_items
 from linguamap.records import Prompt, UserError
 from linguamap.run.folder import peak_memory_bytes, write_json, write_text
-from linguamap.run.processes import Processes
+from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier
-from linguamap.tuning.activation_cache import PrefixCache
-from linguamap.tuning.batches import TrainingExample, split_groups
+from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, make_checker
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, split_groups
 from linguamap.tuning.data.training_examples import (
     check_examples,
     decoded_sample,
@@ -29,14 +29,13 @@ from linguamap.tuning.data.training_examples import (
     shortened,
 )
 from linguamap.tuning.delta import Delta, save_delta
-from linguamap.tuning.layers import Trainable, choose_all, choose_parameters
-from linguamap.tuning.parallel import connect
-from linguamap.tuning.precision import Masters, choose_precision
-from linguamap.tuning.rivals import add_lora
-from linguamap.tuning.sharding import is_asked, shard
+from linguamap.tuning.distributed import shard, split_work, wants_sharding
+from linguamap.tuning.layers import Trainable, add_lora, choose_all, choose_parameters
+from linguamap.tuning.master_weights import MasterWeights, choose_precision
+from linguamap.tuning.methods import Method, method_of
 from linguamap.tuning.split_model import SplitModel
 from linguamap.tuning.tracking import check_tracker
-from linguamap.tuning.trainer import Data, Trainer, training_key
+from linguamap.tuning.trainer import Trainer, training_key
 from linguamap.tuning.untrained import steer
 
 SAMPLES = 4
@@ -55,7 +54,7 @@ def tune(
     progress: Progress | None = None,
     model_config: ModelConfig | None = None,
     shared_cache: Path | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
     identifier: Identifier | None = None,
 ) -> dict[str, Any]:
     """Train some blocks of a model on worked answers and write the delta.
@@ -68,7 +67,7 @@ def tune(
         lm: the base. It is used up: frozen blocks are freed once their states are kept, so load it
             again (with the delta) to go on.
         prompts: rendered prompts with their reference answers, or examples already tokenised.
-        layers: the blocks to train, or to put adapters in (``lora``), 1..L; method ``full`` does not
+        layers: the blocks to train, or to put adapters or vectors in, 1..L; method ``full`` does not
             use them.
         out: the folder for the results.
         seed: of validation split and order.
@@ -84,38 +83,34 @@ def tune(
             not finite from the start.
     """
     report = progress or silent
-    if config.method == "steer":
-        config = config.model_copy(update={"loss_on": "RA"})  # vectors are of answers
+    method = method_of(config.method)
+    if method.loss_on is not None:
+        config = config.model_copy(update={"loss_on": method.loss_on})
     examples = examples_from_prompts(lm, prompts, config, model_config)
     check_examples(examples, lm)
     check_tracker(config.tracker)
-    parallel = connect(processes or Processes(), lm.device)
-    if parallel.writes:
-        samples = _samples(examples, lm)
-        write_text(out / "sample.txt", "\n\n".join(samples) + "\n")
-        shown = "\n".join(shortened(sample) for sample in samples[:SHOWN])
-        say(report, f"{shown}\nTrained on: the text between ⟦ and ⟧. More: {out.name}/sample.txt")
-    if config.method == "steer":
-        data = _divide(prompts, examples, config.validation_share, seed)
+    group = processes or ProcessGroup()
+    if group.writes:
+        _show_samples(examples, lm, out, report)
+    data = _split_by_item(prompts, examples, config.validation_share, seed)
+    if method.trains is None:
         tuning = steer(lm, data, config, layers, out, seed=seed, progress=report)
         write_json(out / "tuning.json", tuning)
         return tuning
     weights = lm.dtype
     precision = choose_precision(config.dtype, lm.model, weights)
-    trainable = _choose(lm, layers, config, seed)
-    split = SplitModel(lm, _first_tuned(config, trainable), precision.autocast)
-    data = _divide(prompts, examples, config.validation_share, seed)
-    sharded = parallel.count > 1 and is_asked()
-    division = data.divided(parallel, config.batch_tokens, sharded)
+    trainable = _choose(lm, layers, method, config, seed)
+    split = SplitModel(lm, _first_tuned(method, trainable), precision.autocast)
+    sharded = group.world_size > 1 and wants_sharding()
+    work = split_work(group, data, config.batch_tokens, sharded)
     checker = _checker(lm, config, data, identifier)
     started = time.monotonic()
-    own = [examples[index] for index in division.own]
     cache = _build_cache(
         split,
-        own,
+        [examples[index] for index in work.indices],
         config,
-        parallel.own_folder(out / "cache"),
-        shared_cache and parallel.own_folder(shared_cache),
+        work.folder(out / "cache"),
+        shared_cache and work.folder(shared_cache),
         report,
     )
     split.prepare()
@@ -124,24 +119,23 @@ def tune(
     if sharded:
         trainable = shard(split, cache, trainable, precision)
     build_seconds = round(time.monotonic() - started, 3)
-    masters = Masters(trainable.parameters)
     trainer = Trainer(
         split,
         cache,
         data,
-        masters,
+        MasterWeights(trainable.parameters),
         precision,
         config,
         out,
         seed=seed,
         key=training_key(_facts(lm, config, trainable, seed, precision.name), examples),
         progress=report,
-        division=division,
+        work=work,
         checker=checker if isinstance(checker, Checker) else None,
     )
     best = trainer.run()
-    parallel.wait()
-    if not parallel.writes:
+    group.wait()
+    if not group.writes:
         return {}
     if trainable.lora_scale is None:
         best = {name: tensor.to(weights) for name, tensor in best.items()}
@@ -158,7 +152,7 @@ def tune(
         "precision": precision.name,
         "build_seconds": build_seconds,
         **_cache_facts(cache),
-        "processes": parallel.count,
+        "processes": group.world_size,
         "sharded": sharded,
         "checks": trainer.state.checks,
         "no_checks": checker if isinstance(checker, str) else None,
@@ -170,73 +164,77 @@ def tune(
 
 
 def _checker(
-    lm: LanguageModel, config: TuneConfig, data: Data, identifier: Identifier | None
+    lm: LanguageModel, config: TuneConfig, data: TrainingData, identifier: Identifier | None
 ) -> Checker | str:
     """Who reads validation examples after each epoch, or why nobody does."""
-    found = make_checker(
+    checker = make_checker(
         data.examples, data.validation, config.check_items, lm.tokenizer, identifier
     )
-    if isinstance(found, str) and config.best_by == "consistency":
+    if isinstance(checker, str) and config.best_by == "consistency":
         raise UserError(
-            f"tune: tune.best_by=consistency needs the check after each epoch, but {found}; set "
+            f"tune: tune.best_by=consistency needs the check after each epoch, but {checker}; set "
             "tune.best_by=loss"
         )
-    return found
+    return checker
 
 
-def _divide(
+def _split_by_item(
     prompts: Sequence[Prompt | TrainingExample],
     examples: Sequence[TrainingExample],
     share: float,
     seed: int,
-) -> Data:
+) -> TrainingData:
     """Training and validation, by item before languages."""
-    halves = split_items([one for one in prompts if isinstance(one, Prompt)], share, seed)
-    held_out = {prompt.prompt_id for prompt in halves.validation}
-    held_out |= split_groups([e for e in prompts if isinstance(e, TrainingExample)], share, seed)
-    training = [i for i, one in enumerate(examples) if one.example_id not in held_out]
-    validation = [i for i, one in enumerate(examples) if one.example_id in held_out]
-    return Data(examples, training, validation)
+    rendered = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
+    held_out = {prompt.prompt_id for prompt in split_items(rendered, share, seed).validation}
+    tokenised = [example for example in prompts if isinstance(example, TrainingExample)]
+    held_out |= split_groups(tokenised, share, seed)
+    validates = [example.example_id in held_out for example in examples]
+    return TrainingData(
+        examples,
+        training=[index for index, held in enumerate(validates) if not held],
+        validation=[index for index, held in enumerate(validates) if held],
+    )
 
 
-def _choose(lm: LanguageModel, layers: tuple[int, ...], config: TuneConfig, seed: int) -> Trainable:
-    if config.method == "full":
+def _choose(
+    lm: LanguageModel, layers: tuple[int, ...], method: Method, config: TuneConfig, seed: int
+) -> Trainable:
+    if method.trains == "everything":
         return choose_all(lm)
-    if config.method == "lora":
+    if method.trains == "adapters":
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # adapters begin at random values
             return add_lora(lm, layers, config.lora_rank)
-    if config.method != "selective":
-        raise UserError(f"tune: method '{config.method}' is not trained here")
     return choose_parameters(
         lm, layers, train_norm=config.train_norm, train_head=config.train_head == "untied"
     )
 
 
-def _first_tuned(config: TuneConfig, trainable: Trainable) -> int:
+def _first_tuned(method: Method, trainable: Trainable) -> int:
     """Full tuning trains the embedding too, so nothing lies below its boundary."""
-    return 1 if config.method == "full" else trainable.layers[0]
+    return 1 if method.trains == "everything" else trainable.layers[0]
 
 
 def _build_cache(
     split: SplitModel,
     examples: Sequence[TrainingExample],
     config: TuneConfig,
-    own: Path,
+    private: Path,
     shared: Path | None,
     progress: Progress,
-) -> PrefixCache | None:
+) -> ActivationCache | None:
     """Boundary states, or None where keeping them would not pay: nothing lies below, nothing may be
     kept, or each example is seen only once, here and by all who share them."""
     if not split.below or config.cache_gb == 0 or (config.epochs == 1 and shared is None):
         return None
-    folder = None if config.cache_on == "memory" else shared or own
-    cache = PrefixCache(split, examples, int(config.cache_gb * 1e9), folder)
+    folder = None if config.cache_on == "memory" else shared or private
+    cache = ActivationCache(split, examples, int(config.cache_gb * 1e9), folder)
     cache.build(progress)
     return cache
 
 
-def _cache_facts(cache: PrefixCache | None) -> dict[str, Any]:
+def _cache_facts(cache: ActivationCache | None) -> dict[str, Any]:
     """What was kept, what it rests on, and what it would have cost alone."""
     if cache is None:
         return {"cache_bytes": 0, "cached_examples": 0}
@@ -269,7 +267,7 @@ def _tuning(
     seed: int,
 ) -> dict[str, Any]:
     state, data = trainer.state, trainer.data
-    counted = sum(data.examples[index].n_counted for index in data.training)
+    training = [data.examples[index] for index in data.training]
     return {
         "method": config.method,
         "layers": list(trainable.layers),
@@ -288,14 +286,20 @@ def _tuning(
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size * config.accumulation,
         "steps": state.step,
-        "training_examples": len(data.training),
+        "training_examples": len(training),
         "validation_examples": len(data.validation),
-        "training_tokens": sum(len(data.examples[index].token_ids) for index in data.training),
-        "counted_tokens": counted,
+        "training_tokens": sum(len(example.token_ids) for example in training),
+        "target_tokens": sum(example.n_targets for example in training),
         "loss_on": config.loss_on,
     }
 
 
-def _samples(examples: Sequence[TrainingExample], lm: LanguageModel) -> list[str]:
+def _show_samples(
+    examples: Sequence[TrainingExample], lm: LanguageModel, out: Path, progress: Progress
+) -> None:
+    """Write a few examples as text, what is trained on marked, and show the first of them."""
     step = max(1, math.ceil(len(examples) / SAMPLES))
-    return [decoded_sample(example, lm.tokenizer) for example in examples[::step]]
+    samples = [decoded_sample(example, lm.tokenizer) for example in examples[::step]]
+    write_text(out / "sample.txt", "\n\n".join(samples) + "\n")
+    shown = "\n".join(shortened(sample) for sample in samples[:SHOWN])
+    say(progress, f"{shown}\nTrained on: the text between ⟦ and ⟧. More: {out.name}/sample.txt")

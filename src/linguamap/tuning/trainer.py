@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +18,29 @@ from torch import Tensor
 from linguamap.config import TuneConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
-from linguamap.run.folder import append_rows, read_rows, write_rows
-from linguamap.tuning.activation_cache import PrefixCache
-from linguamap.tuning.batches import Batch, TrainingExample, collate, epoch_order
+from linguamap.run.processes import ProcessGroup
+from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, best_tokens
-from linguamap.tuning.checkpoint import (
+from linguamap.tuning.data.batches import (
+    Batch,
+    TrainingData,
+    TrainingExample,
+    collate,
+    epoch_order,
+)
+from linguamap.tuning.distributed import Pass, WorkSplit, all_reduce_gradients, split_work
+from linguamap.tuning.loss import frozen_head, head_loss
+from linguamap.tuning.master_weights import MasterWeights, Precision, learning_rates, whole
+from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.tensor_files import load_tensors, save_tensors
+from linguamap.tuning.training_state import (
+    TrainingLog,
     TrainingState,
+    catch_sigterm,
     gathered,
     load_checkpoint,
-    load_tensors,
     save_checkpoint,
-    save_tensors,
 )
-from linguamap.tuning.loss import frozen_head, head_loss
-from linguamap.tuning.parallel import Division, Parallel, Pass, divide
-from linguamap.tuning.precision import Masters, Precision
-from linguamap.tuning.schedule import learning_rates
-from linguamap.tuning.slices import whole
-from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.stopping import catch_sigterm
-from linguamap.tuning.tracking import open_tracker
-
-
-@dataclass(frozen=True)
-class Data:
-    """All examples, and which of them train or validate (indices)."""
-
-    examples: Sequence[TrainingExample]
-    training: Sequence[int]
-    validation: Sequence[int]
-
-    def divided(self, parallel: Parallel, max_tokens: int | None, in_step: bool) -> Division:
-        """Which process runs which of them."""
-        lengths = [len(example.token_ids) for example in self.examples]
-        return divide(parallel, (self.training, self.validation), lengths, max_tokens, in_step)
 
 
 class Trainer:
@@ -61,9 +49,9 @@ class Trainer:
     def __init__(
         self,
         split: SplitModel,
-        cache: PrefixCache | None,
-        data: Data,
-        masters: Masters,
+        cache: ActivationCache | None,
+        data: TrainingData,
+        masters: MasterWeights,
         precision: Precision,
         config: TuneConfig,
         out: Path,
@@ -71,7 +59,7 @@ class Trainer:
         seed: int,
         key: str,
         progress: Progress = silent,
-        division: Division | None = None,
+        work: WorkSplit | None = None,
         checker: Checker | None = None,
     ) -> None:
         """Set up a training; an unfinished one with the same key is taken up again.
@@ -82,19 +70,18 @@ class Trainer:
             out: folder of ``log.jsonl`` and, until the end, ``checkpoint/``.
             seed: of the order of examples.
             key: names model, data and settings, see :func:`training_key`.
-            division: who runs which examples; None for one process.
+            work: who runs which examples; None for one process.
             checker: reads some validation examples after each epoch.
         """
         self.split, self.cache, self.data, self.masters = split, cache, data, masters
-        self.config, self.seed, self.key, self.progress = config, seed, key, progress
-        self.division = division or data.divided(Parallel(), config.batch_tokens, False)
-        self.parallel, self.sharded = self.division.parallel, self.division.in_step
+        self.config, self.seed, self.key = config, seed, key
+        self.work = work or split_work(ProcessGroup(), data, config.batch_tokens)
+        self.group, self.sharded = self.work.group, self.work.in_step
         self.checker = checker
-        self.places = {index: place for place, index in enumerate(self.division.own)}
+        self.cache_indices = {index: place for place, index in enumerate(self.work.indices)}
         self.products = precision.products
         # Sharded weights are whole only inside the forward pass, see _loss.
         self.head = None if self.sharded else frozen_head(split.lm.structure, precision.products)
-        self.log = out / "log.jsonl"
         self.saved = out / "checkpoint" / "state.safetensors"
         self.best = out / "checkpoint" / "best.safetensors"
         self.optimizer = _optimizer(masters, config)
@@ -106,15 +93,9 @@ class Trainer:
             config.schedule, config.learning_rate, self.steps * config.epochs
         )
         self.state = load_checkpoint(self.saved, masters, self.optimizer, key) or TrainingState()
-        self.resumed = self.state.step > 0
-        self._tokens = 0
-        self._started = time.monotonic()
-        if self.parallel.writes:
-            rows = [row for row in read_rows(self.log) if self._is_past(row)]
-            write_rows(self.log, rows if self.resumed else [])
-            self.tracker = open_tracker(
-                config.tracker, out, config.model_dump(), self.state.step if self.resumed else 0
-            )
+        self.log = TrainingLog(
+            out, config, self.state, len(self.rates), progress, self.group.writes
+        )
 
     def run(self) -> dict[str, Tensor]:
         """Train to the end and return the best epoch's weights; nothing but in the first process.
@@ -132,26 +113,26 @@ class Trainer:
                     break
                 self._finish_epoch()
                 self._save()
-        if not self.parallel.writes:
+        self.log.finish()
+        if not self.group.writes:
             return {}
-        self.tracker.finish()
         return load_tensors(self.best)[0]
 
     def validate(self) -> float | None:
-        """Nats per counted token of the validation examples; None without any."""
+        """Nats per target token of the validation examples; None without any."""
         chosen = self.data.validation
         if not chosen:
             return None
-        total, counted = 0.0, 0
-        for one in self.division.passes(self._sorted(chosen)):
-            batch = self._collate(one.indices)
+        total, target_tokens = 0.0, 0
+        for forward_pass in self.work.passes(self._sorted(chosen)):
+            batch = self._collate(forward_pass.indices)
             with torch.no_grad():
                 loss = float(self._loss(batch))
-            if one.counts:
+            if forward_pass.counts:
                 total += loss
-                counted += len(batch.targets)
-        total, counted_by_all = self.parallel.total([total, counted])
-        return total / int(counted_by_all)
+                target_tokens += len(batch.targets)
+        total, all_target_tokens = self.group.all_reduce([total, target_tokens])
+        return total / int(all_target_tokens)
 
     def _sorted(self, indices: Sequence[int]) -> list[list[int]]:
         """Examples in passes of near lengths."""
@@ -165,16 +146,17 @@ class Trainer:
         if checker is None:
             return
         checker.start()
-        for one in self.division.passes(self._sorted(sorted(checker.items))):
-            examples = [checker.items.get(i, self.data.examples[i]) for i in one.indices]
+        for forward_pass in self.work.passes(self._sorted(sorted(checker.items))):
+            indices = forward_pass.indices
+            examples = [checker.items.get(i, self.data.examples[i]) for i in indices]
             batch = collate(examples, range(len(examples)), self.split.pad)
             with torch.no_grad():
-                found = self._at_head(
-                    batch, one.indices, lambda hidden: best_tokens(hidden, self._structure)
+                predicted = self._at_head(
+                    batch, indices, lambda hidden: best_tokens(hidden, self._structure)
                 )
-            if one.counts:
-                checker.add(one.indices, batch.rows, batch.targets, found)
-        summary = checker.summary(epoch, self.parallel.total(checker.numbers()))
+            if forward_pass.counts:
+                checker.add(indices, batch.rows, batch.targets, predicted)
+        summary = checker.summary(epoch, self.group.all_reduce(checker.numbers()))
         self.state.checks.append(summary)
 
     def _epoch(self, terminated: threading.Event) -> bool:
@@ -192,7 +174,7 @@ class Trainer:
             state.step += 1
             state.step_in_epoch += 1
             state.seconds += time.monotonic() - started
-            self._report(row, time.monotonic() - started)
+            self.log.step(row, time.monotonic() - started)
             if self._is_terminated(terminated):
                 self._save()
                 raise SystemExit(128 + signal.SIGTERM)
@@ -200,17 +182,17 @@ class Trainer:
 
     def _is_terminated(self, terminated: threading.Event) -> bool:
         """Whether any process was asked to stop: then all do, after the same step."""
-        return self.parallel.total([float(terminated.is_set())])[0] > 0
+        return self.group.all_reduce([float(terminated.is_set())])[0] > 0
 
     def _step(self, step: list[list[int]]) -> dict[str, Any]:
         """One optimiser step over some examples; not taken if the loss is not finite."""
         chosen = [self.data.examples[index] for indices in step for index in indices]
-        counted = sum(example.n_counted for example in chosen)
+        target_tokens = sum(example.n_targets for example in chosen)
         loss = 0.0
-        for one in self.division.passes(step):
-            loss += self._backward(one, counted)
-        (loss,) = self.parallel.total([loss])
-        self._add_up_gradients()
+        for forward_pass in self.work.passes(step):
+            loss += self._backward(forward_pass, target_tokens)
+        (loss,) = self.group.all_reduce([loss])
+        self._all_reduce_gradients()
         rate = self.rates[self.state.step]
         limit = self.config.clip_norm or float("inf")
         norm = float(
@@ -220,37 +202,37 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.step()
-            self.masters.publish()
+            self.masters.copy_to_model()
             self.state.loss_sum += loss
-            self.state.counted += counted
+            self.state.target_tokens += target_tokens
         self.optimizer.zero_grad(set_to_none=True)
         return {
             "epoch": self.state.epoch + 1,
-            "loss": loss / counted,
+            "loss": loss / target_tokens,
             "gradient_norm": norm,
             "learning_rate": rate,
-            "counted": counted,
+            "target_tokens": target_tokens,
             "tokens": sum(len(example.token_ids) for example in chosen),
         }
 
-    def _backward(self, one: Pass, counted: int) -> float:
+    def _backward(self, forward_pass: Pass, target_tokens: int) -> float:
         """Add a pass's gradients to the masters'; returns its summed loss."""
-        part = self._loss(self._collate(one.indices))
+        loss = self._loss(self._collate(forward_pass.indices))
         # FSDP takes the mean over processes where the sum is wanted.
-        scale = (self.parallel.count if self.sharded else 1) * one.counts
-        mean = part / counted
+        scale = (self.group.world_size if self.sharded else 1) * forward_pass.counts
+        mean = loss / target_tokens
         (mean if scale == 1 else mean * scale).backward()  # type: ignore[no-untyped-call]
-        self.masters.collect()
-        return float(part.detach()) * one.counts
+        self.masters.accumulate_grads()
+        return float(loss.detach()) * forward_pass.counts
 
-    def _add_up_gradients(self) -> None:
+    def _all_reduce_gradients(self) -> None:
         """Sum the gradients of all processes; sharded ones are summed as they are made."""
-        if self.parallel.count == 1 or self.sharded:
+        if self.group.world_size == 1 or self.sharded:
             return
         masters = list(self.masters.tensors.values())
-        summed = self.parallel.add_up([master.grad for master in masters], masters)
+        summed = all_reduce_gradients(self.group, [master.grad for master in masters], masters)
         for master, gradient in zip(masters, summed, strict=True):
-            master.grad = gradient if gradient.numel() else None
+            master.grad = gradient
 
     def _loss(self, batch: Batch) -> Tensor:
         """Summed cross entropy of a batch."""
@@ -265,16 +247,16 @@ class Trainer:
         return self._at_head(batch, batch.indices, read)
 
     def _at_head(self, batch: Batch, indices: Sequence[int], read: Any) -> Tensor:
-        """What ``read`` makes of the head's input (counted, width) at the counted positions."""
+        """What ``read`` makes of the head's input (target, d_model) at the target positions."""
         device = self.split.lm.device
         states = None
         if self.cache is not None:
-            places = [self.places[index] for index in indices]
-            states = self.cache.batch(places, batch.ids.shape[1])
-        given = (batch.ids.to(device), states, batch.rows.to(device), batch.columns.to(device))
+            cached = [self.cache_indices[index] for index in indices]
+            states = self.cache.batch(cached, batch.ids.shape[1])
+        inputs = (batch.ids.to(device), states, batch.rows.to(device), batch.columns.to(device))
         if self.sharded:
-            return self.split.read_at_head(*given, read)
-        result: Tensor = read(self.split.head_input(*given))
+            return self.split.read_at_head(*inputs, read)
+        result: Tensor = read(self.split.head_input(*inputs))
         return result
 
     @property
@@ -291,13 +273,13 @@ class Trainer:
         validation = self.validate()
         state.epoch += 1
         self._check(state.epoch)
-        state.train_loss.append(state.loss_sum / state.counted)
+        state.train_loss.append(state.loss_sum / state.target_tokens)
         state.validation_loss.append(validation)
         state.seconds_per_epoch.append(round(state.seconds + time.monotonic() - started, 3))
-        state.step_in_epoch, state.loss_sum, state.counted, state.seconds = 0, 0.0, 0, 0.0
-        self._note_epoch()
-        marks = self._marks()
-        if marks is None or marks[-1] == min(marks):
+        state.step_in_epoch, state.loss_sum, state.target_tokens, state.seconds = 0, 0.0, 0, 0.0
+        self.log.epoch()
+        scores = self._scores()
+        if scores is None or scores[-1] == min(scores):
             self._keep_best()
         elif (
             self.config.patience is not None
@@ -306,14 +288,14 @@ class Trainer:
             wanted = "validation loss" if self.config.best_by == "loss" else "consistency"
             state.stopped = f"no better {wanted} in {self.config.patience} epochs"
 
-    def _marks(self) -> list[float] | None:
-        """What each finished epoch is judged by, the lower the better; None if there is nothing."""
+    def _scores(self) -> list[float] | None:
+        """What the best epoch is chosen by, of each, the lower the better; None if there is nothing."""
         state = self.state
         if self.config.best_by == "consistency" and self.checker is not None:
-            found = [one["teacher_forced_consistency"] for one in state.checks if one["epoch"]]
-            return [-(value or 0.0) for value in found]
-        known = [value for value in state.validation_loss if value is not None]
-        return known if state.validation_loss[-1] is not None else None
+            checks = [check for check in state.checks if check["epoch"]]
+            return [-(check["teacher_forced_consistency"] or 0.0) for check in checks]
+        losses = [loss for loss in state.validation_loss if loss is not None]
+        return losses if state.validation_loss[-1] is not None else None
 
     def _keep_last_finite(self) -> None:
         """After a non-finite loss: the best epoch stays; without one, the last finite weights."""
@@ -329,46 +311,13 @@ class Trainer:
     def _keep_best(self) -> None:
         self.state.best_epoch = max(self.state.epoch, 1)
         parameters = {name: p.detach() for name, p in self.masters.parameters.items()}
-        weights = gathered(parameters, self.parallel.writes)
-        if self.parallel.writes:
+        weights = gathered(parameters, self.group.writes)
+        if self.group.writes:
             save_tensors(self.best, weights, {"epoch": str(self.state.best_epoch)})
 
     def _save(self) -> None:
-        writes = self.parallel.writes
+        writes = self.group.writes
         save_checkpoint(self.saved, self.state, self.masters, self.optimizer, self.key, writes)
-
-    def _is_past(self, row: dict[str, Any]) -> bool:
-        """Whether a line of the log belongs to what the checkpoint holds."""
-        done = row.get("step", 0) <= self.state.step
-        return done and ("train_loss" not in row or row["epoch"] <= self.state.epoch)
-
-    def _note_epoch(self) -> None:
-        state = self.state
-        row: dict[str, Any] = {
-            "step": state.step,
-            "epoch": state.epoch,
-            "train_loss": state.train_loss[-1],
-            "validation_loss": state.validation_loss[-1],
-        }
-        if self.checker is not None:
-            row |= {key: state.checks[-1][key] for key in state.checks[-1] if key != "epoch"}
-        if self.parallel.writes:
-            append_rows(self.log, [row])
-            self.tracker.log(row, state.step)
-
-    def _report(self, row: dict[str, Any], seconds: float) -> None:
-        if not self.parallel.writes:
-            return
-        append_rows(self.log, [{"step": self.state.step, **row, "seconds": round(seconds, 3)}])
-        self._tokens += row["tokens"]
-        rate = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        self.tracker.log({**row, "tokens_per_second": rate}, self.state.step)
-        self.progress(
-            "tune",
-            self.state.step,
-            len(self.rates),
-            f"loss {row['loss']:.3f}, {rate:.0f} tokens/s",
-        )
 
 
 def training_key(facts: dict[str, Any], examples: Sequence[TrainingExample]) -> str:
@@ -379,7 +328,7 @@ def training_key(facts: dict[str, Any], examples: Sequence[TrainingExample]) -> 
     return digest.hexdigest()
 
 
-def _optimizer(masters: Masters, config: TuneConfig) -> torch.optim.AdamW:
+def _optimizer(masters: MasterWeights, config: TuneConfig) -> torch.optim.AdamW:
     """AdamW; weight decay is for matrices only."""
     tensors = list(masters.tensors.values())
     groups = [

@@ -1,11 +1,26 @@
-"""Two rivals that train nothing, steering and few-shot prompting, with the same files as a training."""
+"""Two rivals that train nothing, steering and few-shot prompting, with the same files as a training.
+
+Steering adds language vectors, differences of mean hidden states. The vector of a language at a layer
+is the mean hidden state of answers in that language minus the mean of the means of the other languages.
+A text's state is its mean over answer positions, so that long texts count no more than short ones, and
+every other language counts alike.
+
+Source: difference of means as in contrastive activation addition (Rimsky et al. 2023,
+arXiv:2312.06681), with the run's other languages as the contrast; adding activations at inference
+began with Turner et al. 2023 (arXiv:2308.10248).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from linguamap.config import RunConfig, TuneConfig
 from linguamap.generation.local import check_length, encode
@@ -13,15 +28,27 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.folder import peak_memory_bytes, write_text
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, batches_by_length, collate
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import check_layers, count_parameters
-from linguamap.tuning.steer import STRENGTHS, beginnings, language_vectors, steered_loss
-from linguamap.tuning.trainer import Data
+from linguamap.tuning.methods import FEW_SHOT, STEER
+
+STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""What is tried where the strength is chosen on validation items."""
+FIRST_TOKENS = 4
+"""An answer's language is chosen with its first tokens; the later ones follow from those before, and
+their loss says only how much the vectors disturb."""
+TRIED_EXAMPLES = 24
+"""Validation examples at most that each strength is tried on: it takes a forward pass each."""
+BATCH_TOKENS = 4096
+BLOCK_ROWS = 256
+
+Vectors = dict[tuple[int, str], Tensor]
 
 
 def steer(
     lm: LanguageModel,
-    data: Data,
+    data: TrainingData,
     config: TuneConfig,
     layers: tuple[int, ...],
     out: Path,
@@ -40,7 +67,7 @@ def steer(
     """
     chosen = check_layers(layers, lm.n_layers)
     training = [data.examples[index] for index in data.training]
-    validation = beginnings([data.examples[index] for index in data.validation])
+    validation = answer_beginnings([data.examples[index] for index in data.validation])
     started = time.monotonic()
     vectors = language_vectors(lm, training, chosen, progress)
     build_seconds = round(time.monotonic() - started, 3)
@@ -48,21 +75,21 @@ def steer(
     losses: dict[str, float] = {}
     if validation:
         tried = sorted({0.0, *STRENGTHS} if strength is None else {0.0, strength})
-        for number, one in enumerate(tried, start=1):
-            losses[f"{one:g}"] = steered_loss(lm, validation, vectors, one)
-            progress("strength", number, len(tried), f"{one:g}: loss {losses[f'{one:g}']:.3f}")
+        for number, value in enumerate(tried, start=1):
+            losses[f"{value:g}"] = steered_loss(lm, validation, vectors, value)
+            progress("strength", number, len(tried), f"{value:g}: loss {losses[f'{value:g}']:.3f}")
     if strength is None:
         if not losses:
             raise UserError(
                 "tune: the strength is chosen on validation items, and there are none; set "
                 "tune.strength, or tune.validation_share above 0"
             )
-        strength = min(STRENGTHS, key=lambda one: losses[f"{one:g}"])
+        strength = min(STRENGTHS, key=lambda value: losses[f"{value:g}"])
         source = "lowest loss of the first tokens of validation answers"
     delta = Delta(
         {f"steer.{layer}.{language}": vector for (layer, language), vector in vectors.items()},
         dict(lm.identity),
-        "steer",
+        STEER.name,
         chosen,
         strength=strength,
     )
@@ -89,16 +116,16 @@ def few_shot(
         UserError: a prompt with its examples is longer than the model reads.
     """
     encoded = encode(lm, prompts, config.model)
-    longest = max(encoded, key=lambda one: len(one.token_ids))
+    longest = max(encoded, key=lambda prompt: len(prompt.token_ids))
     check_length(
         lm,
         [longest],
         config.evaluate.max_new_tokens,
         advice=f"it holds {len(longest.prompt.shots)} examples: lower tune.shots",
-        stage="few_shot",
+        stage=FEW_SHOT.name,
     )
     written = save_delta(
-        out / "delta.safetensors", Delta({}, dict(lm.identity), "few_shot", layers=())
+        out / "delta.safetensors", Delta({}, dict(lm.identity), FEW_SHOT.name, layers=())
     )
     write_text(out / "sample.txt", longest.prompt.text + "\n")
     return _common(lm, config.tune, (), out, written, config.seed) | {
@@ -134,3 +161,111 @@ def _common(
         **written,
         "seed": seed,
     }
+
+
+@torch.no_grad()
+def language_vectors(
+    lm: LanguageModel,
+    examples: Sequence[TrainingExample],
+    layers: Sequence[int],
+    progress: Progress = silent,
+) -> Vectors:
+    """One vector per layer and language, from worked answers.
+
+    Args:
+        examples: tokenised, each with its language; the positions of ``loss_mask`` are read.
+        layers: block numbers 1..L; layer l is the output of block l.
+    Returns:
+        (layer, language) -> (d_model,), float32, on the CPU.
+    Raises:
+        UserError: an example without a language, or fewer than two languages.
+    """
+    nameless = [example.example_id for example in examples if not example.language]
+    if nameless:
+        raise UserError(
+            f"tune: {nameless[0]} has no language, so it belongs to no vector; give "
+            "'language' with each training example"
+        )
+    languages = sorted({str(example.language) for example in examples})
+    if len(languages) < 2:
+        raise UserError(
+            f"tune: steering needs texts in two languages or more, found {', '.join(languages)}; "
+            "add languages to the run"
+        )
+    sums: Vectors = {}
+    counts: dict[str, int] = defaultdict(int)
+    seen = 0
+    for indices in batches_by_length([len(e.token_ids) for e in examples], BATCH_TOKENS):
+        states = _answer_means(lm, [examples[index] for index in indices], layers)
+        for row, index in enumerate(indices):
+            language = str(examples[index].language)
+            counts[language] += 1
+            for layer, means in zip(layers, states, strict=True):
+                key = (layer, language)
+                sums[key] = sums.get(key, 0) + means[row]
+        seen += len(indices)
+        progress("language vectors", seen, len(examples), "")
+    means_of = {key: total / counts[key[1]] for key, total in sums.items()}
+    return {
+        (layer, language): (
+            means_of[layer, language]
+            - torch.stack(
+                [means_of[layer, other] for other in languages if other != language]
+            ).mean(0)
+        ).float()
+        for layer in layers
+        for language in languages
+    }
+
+
+def answer_beginnings(examples: Sequence[TrainingExample]) -> list[TrainingExample]:
+    """At most :data:`TRIED_EXAMPLES` of the examples, with their answers' first tokens alone as
+    targets, and cut behind them."""
+    cut = []
+    for example in examples[:TRIED_EXAMPLES]:
+        targets = [at for at, is_target in enumerate(example.loss_mask) if is_target][:FIRST_TOKENS]
+        size = targets[-1] + 1
+        mask = tuple(at in targets for at in range(size))
+        cut.append(dataclasses.replace(example, token_ids=example.token_ids[:size], loss_mask=mask))
+    return cut
+
+
+@torch.no_grad()
+def steered_loss(
+    lm: LanguageModel, examples: Sequence[TrainingExample], vectors: Vectors, strength: float
+) -> float:
+    """Nats per target token of examples while each is steered to its own language."""
+    steered = lm.steered(vectors, strength)
+    total, target_tokens = 0.0, 0
+    for indices in batches_by_length([len(e.token_ids) for e in examples], BATCH_TOKENS):
+        batch = collate(examples, indices, lm.tokenizer.pad_token_id or 0)
+        languages = [str(examples[index].language) for index in indices]
+        mask = _mask(examples, indices)
+        (states,) = steered.block_outputs(batch.ids, mask, [lm.n_layers], languages)
+        rows = states[batch.rows, batch.columns]
+        for start in range(0, len(rows), BLOCK_ROWS):
+            logits = lm.project(rows[start : start + BLOCK_ROWS]).float()
+            targets = batch.targets[start : start + BLOCK_ROWS].to(logits.device)
+            total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        target_tokens += len(rows)
+    return total / target_tokens
+
+
+def _answer_means(
+    lm: LanguageModel, examples: Sequence[TrainingExample], layers: Sequence[int]
+) -> list[Tensor]:
+    """For each layer (batch, d_model): the mean over the positions of ``loss_mask``, in float64."""
+    indices = range(len(examples))
+    batch = collate(examples, indices, lm.tokenizer.pad_token_id or 0)
+    marks = torch.zeros(batch.ids.shape, dtype=torch.float64)
+    for row, example in enumerate(examples):
+        marks[row, : len(example.loss_mask)] = torch.tensor(example.loss_mask).double()
+    marks /= marks.sum(1, keepdim=True)
+    states = lm.block_outputs(batch.ids, _mask(examples, indices), layers)
+    return [torch.einsum("bp,bpd->bd", marks, state.cpu().double()) for state in states]
+
+
+def _mask(examples: Sequence[TrainingExample], indices: Sequence[int]) -> Tensor:
+    """(batch, position), 1 for text; examples are padded on the right."""
+    lengths = torch.tensor([len(examples[index].token_ids) for index in indices])
+    return (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from linguamap.prompts.scenarios import render_all, training_examples
 from linguamap.records import Benchmark, Prompt, Scenario, UserError
 from linguamap.scoring.language_id import Identifier
 from linguamap.tuning.data.language_only import without_tasks
-from linguamap.tuning.data.leaks import HeldOut, some_left_out
 from linguamap.tuning.data.teacher import taught
+from linguamap.tuning.methods import method_of
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
-    from linguamap.tuning.batches import TrainingExample
+    from linguamap.tuning.data.batches import TrainingExample
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def gather(
     Raises:
         UserError: unknown or broken data, or nothing is left to train on.
     """
-    source = config.tune.data
+    source, method = config.tune.data, method_of(config.tune.method)
     tested = HeldOut.of(test)
     if source is not None and source.endswith(".jsonl"):
         if config.tune.teacher:
@@ -90,13 +90,13 @@ def gather(
         )  # fmt: skip
         items, left_out = _guarded(worked, tested)
         # Few-shot prompts pick their examples themselves, from all items.
-        n = None if config.tune.method == "few_shot" else config.tune.examples
+        n = config.tune.examples if method.draws_examples else None
         prompts = spread_examples(items, n, config.seed)
-    spoken = {prompt.language for prompt in prompts}
-    mute = [code for code in config.languages if code not in spoken]
-    if config.tune.method == "steer" and prompts and mute:
+    languages_present = {prompt.language for prompt in prompts}
+    languages_missing = [code for code in config.languages if code not in languages_present]
+    if method.needs_every_language and prompts and languages_missing:
         raise UserError(
-            f"tune: no training example in {', '.join(mute)}, and steering needs some in every "
+            f"tune: no training example in {', '.join(languages_missing)}, and steering needs some in every "
             "language of the run; take other data, or leave these languages out"
         )
     if not prompts:
@@ -209,3 +209,70 @@ def _why(left_out: Sequence[tuple[str, str]], facts: dict[str, Any]) -> str:
         return f"the teacher's answers were dropped: {facts['teacher']['dropped']}"
     name, reason = left_out[0] if left_out else ("all", "there were none")
     return f"{len(left_out)} left out, e.g. {name}: {reason}"
+
+
+SHORTEST_QUESTION = 20
+"""Characters; shorter test questions are looked for in free text only as whole questions."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the run is tested on, in every language.
+
+    Attributes:
+        items: (benchmark, item id).
+        questions: (question, passage or ""), blanks made single.
+    """
+
+    items: frozenset[tuple[str, str]]
+    questions: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, benchmarks: Iterable[Benchmark]) -> HeldOut:
+        """All items of the test benchmarks, those not drawn for this run too."""
+        items = [
+            item
+            for benchmark in benchmarks
+            for found in (*benchmark.items.values(), benchmark.english)
+            for item in found
+        ]
+        return cls(
+            frozenset((item.benchmark, item.item_id) for item in items),
+            frozenset((_plain(item.question), _plain(item.passage or "")) for item in items),
+        )
+
+    def reason(self, prompt: Prompt) -> str | None:
+        """Why a training prompt may not be used, or None."""
+        if (prompt.benchmark, prompt.item_id) in self.items:
+            return "its item is a test item"
+        if (prompt.question, _plain(prompt.passage or "")) in self.questions:
+            return "its question is a test item's"
+        return None
+
+    def reason_in_text(self, item_id: str, text: str) -> str | None:
+        """Why a user's example may not be used, or None.
+
+        Args:
+            item_id: the id that the user gave; empty without one.
+            text: the whole prompt. A test question inside it counts if its passage is there as well.
+        """
+        if item_id and any(item_id == known for _, known in self.items):
+            return "its id is a test item's"
+        plain = _plain(text)
+        for question, passage in self.questions:
+            inside = len(question) >= SHORTEST_QUESTION and question in plain
+            if (inside and passage in plain) or plain == question:
+                return "it holds a test item's question"
+        return None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def some_left_out(left_out: Sequence[tuple[str, str]], shown: int = 20) -> dict[str, object]:
+    """Count, and the first few names with their reasons, for ``tuning.json``."""
+    return {
+        "n": len(left_out),
+        "first": [{"example": name, "reason": reason} for name, reason in left_out[:shown]],
+    }

@@ -24,7 +24,7 @@ from linguamap.config import ModelConfig, TuneConfig
 from linguamap.generation.local import encode, end_token_ids
 from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
-from linguamap.tuning.batches import TrainingExample
+from linguamap.tuning.data.batches import TrainingExample
 
 TRAINED_START, TRAINED_END = "⟦", "⟧"
 """Around trained text in a decoded sample."""

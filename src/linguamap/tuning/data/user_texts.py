@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, Role, UserError
-from linguamap.tuning.batches import TrainingExample
+from linguamap.tuning.data.batches import TrainingExample
 from linguamap.tuning.data.training_examples import chat_end, spans_mask
 
 ROLES: tuple[Role, ...] = get_args(Role)

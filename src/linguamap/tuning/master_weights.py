@@ -1,17 +1,18 @@
-"""In which numbers training is done: products in half precision where the machine does that well,
-weights and sums in float32."""
+"""In which numbers training is done, and by which rates: products in half precision where the machine
+does that well, weights and sums in float32."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from linguamap.records import UserError
-from linguamap.tuning.slices import slice_like
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _is_native(device: torch.device) -> bool:
     return bool(asked and asked())
 
 
-class Masters:
+class MasterWeights:
     """Float32 copies of trained weights; the optimiser works on these.
 
     Float32 weights are their own masters. Half-precision weights in the model follow their masters
@@ -82,7 +83,7 @@ class Masters:
             for name, parameter in parameters.items()
         }
 
-    def collect(self) -> None:
+    def accumulate_grads(self) -> None:
         """Add the gradients of a backward pass to the masters' float32 ones."""
         for name, parameter in self.parameters.items():
             master = self.tensors[name]
@@ -95,7 +96,7 @@ class Masters:
             parameter.grad = None
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def copy_to_model(self) -> None:
         """Give the model its masters' values."""
         for name, parameter in self.parameters.items():
             if self.tensors[name] is not parameter:
@@ -109,3 +110,56 @@ class Masters:
             master.copy_(slice_like(value, master))
             if master is not parameter:
                 parameter.copy_(master)
+
+
+def learning_rates(
+    schedule: Literal["one_cycle", "cosine", "constant"], peak: float, steps: int
+) -> list[float]:
+    """The learning rate of each optimiser step.
+
+    Args:
+        schedule: ``one_cycle`` (PyTorch's OneCycleLR with its defaults, betas left alone),
+            ``cosine`` (from ``peak`` to 0) or ``constant``.
+        peak: the largest learning rate.
+        steps: how many, at least 1.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
+    scheduler: LRScheduler | None = None
+    if schedule == "one_cycle":
+        scheduler = OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False)
+    elif schedule == "cosine":
+        scheduler = CosineAnnealingLR(optimizer, T_max=steps)
+    rates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last step() of OneCycleLR, and no optimizer.step()
+        for step in range(steps):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            if scheduler is not None and step + 1 < steps:
+                scheduler.step()
+    return rates
+
+
+def is_slice(tensor: Tensor) -> bool:
+    """Whether a tensor is one process's slice of a larger one."""
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor put together; every process must ask for it, in the same order."""
+    if not is_slice(tensor):
+        return tensor
+    together: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+    return together
+
+
+def slice_like(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor that every process has, cut as ``like`` is and moved to its device."""
+    if not is_slice(like) or value.dim() == 0:
+        return value.to(like.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh: Any = like.device_mesh  # type: ignore[attr-defined]
+    placements: Any = like.placements  # type: ignore[attr-defined]
+    return distribute_tensor(value.to(mesh.device_type), mesh, placements, src_data_rank=None)

@@ -30,8 +30,17 @@ class TrainingExample:
     language: str | None = None
 
     @property
-    def n_counted(self) -> int:
+    def n_targets(self) -> int:
         return sum(self.loss_mask)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All examples, and which of them train or validate (indices)."""
+
+    examples: Sequence[TrainingExample]
+    training: Sequence[int]
+    validation: Sequence[int]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from linguamap.run.folder import read_rows
+from linguamap.run.files import read_rows
 from linguamap.scoring.compare import compare_answers
 
 Row = dict[str, Any]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from tiny import save_tiny
 
-from linguamap.run.folder import STAGES, read_rows
+from linguamap.run.files import read_rows
+from linguamap.run.folder import STAGES
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ import pytest
 from tiny import save_tiny
 
 from linguamap.report import write_report
-from linguamap.run.folder import STAGES, read_rows
+from linguamap.run.files import read_rows
+from linguamap.run.folder import STAGES
 from test_pipeline import call, command, load, settings
 
 pytestmark = pytest.mark.slow

@@ -21,14 +21,8 @@ from linguamap.config import ScoreConfig
 from linguamap.progress import Progress, silent
 from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.run.folder import (
-    Run,
-    append_rows,
-    read_json,
-    read_rows,
-    write_json,
-    write_rows,
-)
+from linguamap.run.files import append_rows, read_json, read_rows, write_json, write_rows
+from linguamap.run.folder import Run
 from linguamap.run.manifest import write_manifest
 from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.identifier_accuracy import measured_for_run

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from linguamap.cli.main import app
 from linguamap.config import load_config
 from linguamap.records import UserError
-from linguamap.run.folder import open_run, write_json, write_rows
+from linguamap.run.files import write_json, write_rows
+from linguamap.run.folder import open_run
 
 ITEMS = 10
 

@@ -19,15 +19,8 @@ from linguamap.cli.main import app
 from linguamap.config import RunConfig, load_config
 from linguamap.pipeline import Pipeline
 from linguamap.records import Benchmark, Completion, Item, Prompt, UserError
-from linguamap.run.folder import (
-    STAGES,
-    open_run,
-    read_json,
-    read_rows,
-    write_json,
-    write_rows,
-    write_text,
-)
+from linguamap.run.files import read_json, read_rows, write_json, write_rows, write_text
+from linguamap.run.folder import STAGES, open_run
 from linguamap.scoring import identifier_accuracy as identifier_check
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import Gold, gold_from_items

@@ -24,7 +24,8 @@ from linguamap.generation.address import api_key, check_url
 from linguamap.generation.endpoint import answer_over_endpoint
 from linguamap.pipeline import Pipeline
 from linguamap.records import Completion, Part, Prompt, UserError
-from linguamap.run.folder import append_rows, open_run, read_json, read_rows, write_rows
+from linguamap.run.files import append_rows, read_json, read_rows, write_rows
+from linguamap.run.folder import open_run
 from linguamap.run.manifest import write_manifest
 
 BASE = ModelConfig(name="tiny", chat="no")

@@ -21,7 +21,7 @@ from linguamap.report.repeat import commands
 from linguamap.report.run_page import render
 from linguamap.report.run_values import read_run
 from linguamap.report.terminal import terminal_summary
-from linguamap.run.folder import read_rows
+from linguamap.run.files import read_rows
 
 MEGABYTE = 1_000_000
 FILES = (

@@ -11,7 +11,7 @@ from chromium import asked_for, click, find, visit, wait_for
 from fake_run import HOSTILE, write_fake_run, write_rows
 
 from linguamap.report import write_report
-from linguamap.run.folder import read_rows
+from linguamap.run.files import read_rows
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tiny import save_tiny, tiny_lm
 from linguamap.config import EvaluateConfig
 from linguamap.generation.local import generate
 from linguamap.records import Completion, Part, Prompt
-from linguamap.run.folder import read_json, read_rows, write_rows
+from linguamap.run.files import read_json, read_rows, write_rows
 from linguamap.run.processes import VARIABLES, ProcessGroup, launched
 
 SETTINGS = [

@@ -9,15 +9,8 @@ import pytest
 
 from linguamap.config import load_config
 from linguamap.records import UserError
-from linguamap.run.folder import (
-    append_rows,
-    open_run,
-    read_json,
-    read_rows,
-    replacing,
-    write_json,
-    write_rows,
-)
+from linguamap.run.files import append_rows, read_json, read_rows, replacing, write_json, write_rows
+from linguamap.run.folder import open_run
 
 
 def test_stage_is_done_once_and_again_when_an_input_is_redone(tmp_path: Path) -> None:

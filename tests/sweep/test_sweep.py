@@ -21,7 +21,8 @@ from linguamap.cli.main import app
 from linguamap.config import TuneConfig, dump_config, load_config
 from linguamap.progress import silent
 from linguamap.records import UserError
-from linguamap.run.folder import Run, open_run, read_rows, write_json, write_text
+from linguamap.run.files import read_rows, write_json, write_text
+from linguamap.run.folder import Run, open_run
 from linguamap.scoring.stats import paired_bootstrap
 from linguamap.sweep.chart import draw
 from linguamap.sweep.child import _end, run_stages

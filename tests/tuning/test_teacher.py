@@ -14,7 +14,7 @@ from fake_server import Answer, FakeServer, Request, chat, completion, fake_serv
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, load_config
 from linguamap.records import Prompt, UserError
-from linguamap.run.folder import read_rows
+from linguamap.run.files import read_rows
 from linguamap.tuning.data.gather import TuningData, gather
 from linguamap.tuning.data.teacher import FILE
 

@@ -12,7 +12,7 @@ from tuning_cases import some_examples, spoken_examples, tiny_lm
 
 from linguamap.config import TuneConfig
 from linguamap.records import Identification, UserError
-from linguamap.run.folder import read_rows
+from linguamap.run.files import read_rows
 from linguamap.run.processes import ProcessGroup
 from linguamap.tuning.check import Checker, best_tokens, make_checker
 from linguamap.tuning.data.batches import TrainingData, TrainingExample, forward_passes

@@ -14,7 +14,7 @@ from tuning_cases import some_examples, tiny_lm
 from linguamap.config import ModelConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
-from linguamap.run.folder import write_json
+from linguamap.run.files import write_json
 from linguamap.tuning.delta import Delta, apply_delta, merge, read_delta, save_delta
 from linguamap.tuning.run_tuning import tune
 

@@ -17,7 +17,7 @@ from tuning_cases import tiny_lm
 from typer.testing import CliRunner
 
 from linguamap.cli.main import app
-from linguamap.run.folder import read_json, read_rows
+from linguamap.run.files import read_json, read_rows
 
 pytestmark = pytest.mark.slow
 

@@ -199,7 +199,7 @@ def compare(
     """
     from linguamap.report.compare_page import write_compare
     from linguamap.report.terminal_scores import comparison_tables
-    from linguamap.run.folder import write_json
+    from linguamap.run.files import write_json
     from linguamap.scoring.compare_runs import Where, compare_runs, latest_answers
 
     if where is None:

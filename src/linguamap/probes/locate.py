@@ -25,7 +25,7 @@ from linguamap.probes.change_points import (
 )
 from linguamap.probes.curves import Array, draws, lens_counts, ratio, read_table
 from linguamap.records import UserError
-from linguamap.run.folder import read_json
+from linguamap.run.files import read_json
 from linguamap.scoring.stats import expanded_tail
 
 RIVAL = "en"

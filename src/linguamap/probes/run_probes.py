@@ -40,7 +40,7 @@ from linguamap.probes.texts import (
 )
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt
-from linguamap.run.folder import replacing, write_json
+from linguamap.run.files import replacing, write_json
 from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier
 

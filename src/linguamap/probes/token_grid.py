@@ -42,7 +42,7 @@ from linguamap.probes.logit_scan import Reader, TopProbability, TopTokens, scan_
 from linguamap.probes.texts import RIVAL, lens_texts, with_answer
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
-from linguamap.run.folder import read_json, write_text
+from linguamap.run.files import read_json, write_text
 from linguamap.scoring.language_id import Identifier
 
 MAX_PROMPTS = 12

@@ -36,7 +36,7 @@ from linguamap.report.rates import headline_rates, is_number
 from linguamap.report.repeat import commands
 from linguamap.report.run_values import Json, RunData, read_run
 from linguamap.report.sentences import Number, figure
-from linguamap.run.folder import replacing
+from linguamap.run.files import replacing
 
 SCRIPTS = ("frame.js", "compare.js")
 STYLES = ("style.css", "figures.css", "compare.css")

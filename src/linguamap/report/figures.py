@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
 from linguamap.report.run_values import RunData, read_run
-from linguamap.run.folder import replacing
+from linguamap.run.files import replacing
 
 if TYPE_CHECKING:
     from linguamap.report.plotting import Drawing, Style

@@ -41,7 +41,7 @@ from linguamap.report.rates import is_number
 from linguamap.report.repeat import commands
 from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
 from linguamap.report.sentences import Number
-from linguamap.run.folder import replacing
+from linguamap.run.files import replacing
 from linguamap.seeding import shuffled
 
 SCRIPTS = (

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,8 @@ from linguamap.config import (
     load_config,
 )
 from linguamap.records import UserError
+from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.memory import peak_memory_bytes
 
 STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
 SUMMING_UP = ("compare", "report")
@@ -242,94 +240,3 @@ def check_room(folder: Path, need_bytes: int = 200_000_000) -> None:
             f"run folder: {free / 1e6:.0f} MB free at {parent}, a run needs about "
             f"{need_bytes / 1e6:.0f} MB; free some or name another --out"
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogatepass")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN and infinity are refused, missing is null."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run folder.
-
-    Raises:
-        UserError: it is missing or broken.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"run folder: {path} is missing; run the stage that makes it first"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"run folder: {path} is broken ({error}); delete it and run the stage again"
-        ) from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Append JSON lines in one write, and see them to the disk.
-
-    Only ASCII is written: JSON escapes keep lone surrogates and line separators of untrusted text
-    from breaking the file.
-    """
-    text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    with open(path, "ab") as file:
-        if file.tell() > 0 and not _ends_with_newline(path):
-            file.write(b"\n")
-        file.write(text.encode("ascii"))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """JSON lines of a file; a torn line is left out, a missing file has none."""
-    if not path.exists():
-        return []
-    rows = []
-    with open(path, encoding="ascii", errors="replace", newline="\n") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-    return rows
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write JSON lines atomically."""
-    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
-
-
-def peak_memory_bytes() -> int:
-    """The process's largest resident size so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from linguamap import __version__
-from linguamap.run.folder import Run, peak_memory_bytes, read_json, write_json
+from linguamap.run.files import read_json, write_json
+from linguamap.run.folder import Run
+from linguamap.run.memory import peak_memory_bytes
 
 PACKAGES = (
     "torch",

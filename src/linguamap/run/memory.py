@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system.
+"""How much memory was used at most, and freed memory that goes back to the system.
 
 The C library keeps freed blocks in its heap, and tensors of ever new sizes leave holes there: training
 the starter model grew to 6 GB of which a fraction was in use. Handing the holes back now and then
@@ -8,6 +8,7 @@ costs a few percent of the time; having the library map every large block by its
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -41,3 +42,9 @@ def trimming(progress: Progress) -> Progress:
             last = time.monotonic()
 
     return report
+
+
+def peak_memory_bytes() -> int:
+    """The process's largest resident size so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

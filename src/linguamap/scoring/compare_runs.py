@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from linguamap.records import UserError
-from linguamap.run.folder import open_run, read_rows
+from linguamap.run.files import read_rows
+from linguamap.run.folder import open_run
 from linguamap.scoring.compare import MEASURES, compare_answers
 from linguamap.scoring.stats import holm
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from linguamap.config import RunConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import Rate, UserError
-from linguamap.run.folder import read_json, write_json
+from linguamap.run.files import read_json, write_json
 from linguamap.scoring.labelled_texts import UNITS, Gold
 from linguamap.scoring.language_id import (
     Identifier,

@@ -9,7 +9,8 @@ from typing import Any
 
 from linguamap.config import RunConfig, ScoreConfig, difference, load_config
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.run.folder import Run, read_json, read_rows
+from linguamap.run.files import read_json, read_rows
+from linguamap.run.folder import Run
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.lcb import english_words_at_hand
 from linguamap.scoring.score import judge

@@ -12,7 +12,7 @@ from linguamap.charts.naming import percent, percent_exact, scenario_name, size,
 from linguamap.config import RunConfig
 from linguamap.records import UserError
 from linguamap.report.rates import rate_of
-from linguamap.run.folder import read_json
+from linguamap.run.files import read_json
 from linguamap.share.citation import PAPER
 from linguamap.tuning.methods import method_of
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
-from linguamap.run.folder import Run, read_json, write_json, write_text
+from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.folder import Run
 from linguamap.share.model_card import base_model, write_card
 
 if TYPE_CHECKING:

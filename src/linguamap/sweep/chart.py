@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from linguamap.report.plotting import FAINT, GREY, INK, STYLES
-from linguamap.run.folder import replacing
+from linguamap.run.files import replacing
 from linguamap.sweep.table import ALL_AGREE, agrees, footnote
 from linguamap.sweep.variants import LANGUAGE
 

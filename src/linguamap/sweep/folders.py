@@ -10,7 +10,8 @@ from typing import Any
 
 from linguamap.config import RunConfig, TuneConfig, difference, dump_config
 from linguamap.records import UserError
-from linguamap.run.folder import Run, open_run, read_json, write_json, write_text
+from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.folder import Run, open_run
 from linguamap.sweep.variants import Variant, in_folder
 
 BASE_STAGES = ("before", "probe", "locate")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from linguamap.run.folder import Run, read_json, read_rows, write_json, write_text
+from linguamap.run.files import read_json, read_rows, write_json, write_text
+from linguamap.run.folder import Run
 from linguamap.scoring.compare import MEASURES
 from linguamap.sweep.choice import RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished

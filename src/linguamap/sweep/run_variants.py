@@ -11,7 +11,8 @@ from typing import Any
 from linguamap.config import TuneConfig
 from linguamap.progress import Progress
 from linguamap.records import UserError
-from linguamap.run.folder import Run, read_json
+from linguamap.run.files import read_json
+from linguamap.run.folder import Run
 from linguamap.sweep.child import run_stages
 from linguamap.sweep.folders import (
     BASE_STAGES,

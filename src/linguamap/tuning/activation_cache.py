@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from linguamap.progress import Progress, silent
-from linguamap.run.folder import write_json
+from linguamap.run.files import write_json
 from linguamap.tuning.data.batches import TrainingExample, batches_by_length, collate
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from linguamap.records import UserError
-from linguamap.run.file_modes import take_usual_mode
-from linguamap.run.folder import read_json
+from linguamap.run.files import read_json, take_usual_mode
 from linguamap.tuning.layers import is_tied, untie_head
 from linguamap.tuning.methods import METHODS, method_of
 from linguamap.tuning.tensor_files import load_tensors, save_tensors

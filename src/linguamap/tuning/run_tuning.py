@@ -16,7 +16,8 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import split_items
 from linguamap.records import Prompt, UserError
-from linguamap.run.folder import peak_memory_bytes, write_json, write_text
+from linguamap.run.files import write_json, write_text
+from linguamap.run.memory import peak_memory_bytes
 from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier
 from linguamap.tuning.activation_cache import ActivationCache

@@ -10,8 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from linguamap.run.file_modes import take_usual_mode
-from linguamap.run.folder import replacing
+from linguamap.run.files import replacing, take_usual_mode
 
 LENGTH_BYTES = 8
 """At the head of the file: the header's length, little-endian; then the header, JSON."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from linguamap.config import TuneConfig
 from linguamap.progress import Progress
-from linguamap.run.folder import append_rows, read_rows, write_rows
+from linguamap.run.files import append_rows, read_rows, write_rows
 from linguamap.tuning.master_weights import MasterWeights, slice_like, whole
 from linguamap.tuning.tensor_files import save_tensors
 from linguamap.tuning.tracking import open_tracker

@@ -27,7 +27,8 @@ from linguamap.generation.local import check_length, encode
 from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
-from linguamap.run.folder import peak_memory_bytes, write_text
+from linguamap.run.files import write_text
+from linguamap.run.memory import peak_memory_bytes
 from linguamap.tuning.data.batches import TrainingData, TrainingExample, batches_by_length, collate
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import check_layers, count_parameters

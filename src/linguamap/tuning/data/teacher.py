@@ -19,7 +19,7 @@ from linguamap.config import EvaluateConfig, ModelConfig, RunConfig
 from linguamap.languages import get_language
 from linguamap.progress import Progress
 from linguamap.records import Completion, Part, Prompt, UserError
-from linguamap.run.folder import append_rows, read_rows
+from linguamap.run.files import append_rows, read_rows
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.score import judge
 

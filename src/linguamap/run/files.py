@@ -1,0 +1,113 @@
+"""Files that are whole or not there, and the one door through which JSON comes back in.
+
+``answers.jsonl`` grows by whole lines; a line torn by a kill is dropped on reading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from linguamap.records import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: it is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; NaN and infinity are refused, missing is null."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run folder.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"run folder: {path} is missing; run the stage that makes it first"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"run folder: {path} is broken ({error}); delete it and run the stage again"
+        ) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Append JSON lines in one write, and see them to the disk.
+
+    Only ASCII is written: JSON escapes keep lone surrogates and line separators of untrusted text
+    from breaking the file.
+    """
+    text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    with open(path, "ab") as file:
+        if file.tell() > 0 and not _ends_with_newline(path):
+            file.write(b"\n")
+        file.write(text.encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """JSON lines of a file; a torn line is left out, a missing file has none."""
+    if not path.exists():
+        return []
+    rows = []
+    with open(path, encoding="ascii", errors="replace", newline="\n") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines atomically."""
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def take_usual_mode(path: Path) -> None:
+    """Give a file, or the files of a folder, the mode that any new file beside them gets."""
+    probe = path.with_name(f".{path.name}.mode")
+    probe.touch()
+    try:
+        mode = probe.stat().st_mode
+    finally:
+        probe.unlink()
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)

@@ -75,7 +75,7 @@ class ActivationCache:
         self.examples = examples
         self.folder = folder
         self.budget = budget_bytes
-        self.dtype, self.width = _kind_of_states(split)
+        self.dtype, self.d_model = _kind_of_states(split)
         self._hold(self._fitting())
         self.states = torch.empty(0)
         self.reused = False
@@ -95,16 +95,16 @@ class ActivationCache:
             return
         files = StateFiles(self.folder)
         keys = self.keys()
-        own = keys.pop()
-        if self._reuse(files, own):
+        key = keys.pop()
+        if self._reuse(files, key):
             return
         source = self._nearest(files, keys)
         files.make_room(self.bytes, self.budget, source.key if source else None)
-        room = files.create(own, (self._total, self.width), self.dtype)
+        room = files.create(key, (self._total, self.d_model), self.dtype)
         self.states = self._in_memory() if room is None else room
         self._fill(source, progress)
         if room is not None:
-            files.keep(own, self.held, self.seconds_alone)
+            files.keep(key, self.held, self.seconds_alone)
 
     def batch(self, indices: Sequence[int], longest: int) -> Tensor:
         """States (batch, position, d_model) of some examples, on the model's device.
@@ -148,7 +148,7 @@ class ActivationCache:
 
     def _fitting(self) -> list[bool]:
         """Which examples fit the budget, taken in order."""
-        row = self.width * self.dtype.itemsize
+        row = self.d_model * self.dtype.itemsize
         held, total = [], 0
         for example in self.examples:
             fits = (total + len(example.token_ids)) * row <= self.budget
@@ -158,10 +158,10 @@ class ActivationCache:
 
     def _hold(self, held: Sequence[bool]) -> None:
         self.held = list(held)
-        self.starts, self._total = self._places(held)
-        self.bytes = self._total * self.width * self.dtype.itemsize
+        self.starts, self._total = self._starts(held)
+        self.bytes = self._total * self.d_model * self.dtype.itemsize
 
-    def _places(self, held: Sequence[bool]) -> tuple[list[int], int]:
+    def _starts(self, held: Sequence[bool]) -> tuple[list[int], int]:
         """Where each example's states begin, and the number of rows."""
         starts, total = [], 0
         for example, kept in zip(self.examples, held, strict=True):
@@ -171,23 +171,23 @@ class ActivationCache:
 
     def _reuse(self, files: StateFiles, key: str) -> bool:
         """Take a file's states as they are, if there are any and they keep to the budget."""
-        found = files.find(key)
-        if found is None or found.bytes > self.budget or found.bytes < self.bytes:
+        stored = files.find(key)
+        if stored is None or stored.bytes > self.budget or stored.bytes < self.bytes:
             return False
-        self._hold(found.held)
-        self.states = files.read(key, (self._total, self.width), self.dtype)
-        self.reused, self.seconds_alone = True, found.seconds
+        self._hold(stored.held)
+        self.states = files.read(key, (self._total, self.d_model), self.dtype)
+        self.reused, self.seconds_alone = True, stored.seconds
         self.built_from = len(self.split.below)
         return True
 
     def _nearest(self, files: StateFiles, keys: Sequence[str]) -> Source | None:
         """The highest lower boundary whose states are there and may stay beside the new ones."""
         for layer in range(len(keys), 0, -1):
-            found = files.find(keys[layer - 1])
-            if found is not None and found.bytes + self.bytes <= self.budget:
-                starts, total = self._places(found.held)
-                states = files.read(found.key, (total, self.width), self.dtype)
-                return Source(found.key, layer, found.held, starts, states, found.seconds)
+            stored = files.find(keys[layer - 1])
+            if stored is not None and stored.bytes + self.bytes <= self.budget:
+                starts, total = self._starts(stored.held)
+                states = files.read(stored.key, (total, self.d_model), self.dtype)
+                return Source(stored.key, layer, stored.held, starts, states, stored.seconds)
         return None
 
     def _fill(self, source: Source | None, progress: Progress) -> None:
@@ -195,8 +195,8 @@ class ActivationCache:
         chosen = [index for index, held in enumerate(self.held) if held]
         lengths = [len(self.examples[index].token_ids) for index in chosen]
         done = 0
-        for places in batches_by_length(lengths, BUILD_TOKENS):
-            indices = [chosen[place] for place in places]
+        for batch in batches_by_length(lengths, BUILD_TOKENS):
+            indices = [chosen[at] for at in batch]
             states = self._compute(indices, source)
             for row, index in enumerate(indices):
                 start, length = self.starts[index], len(self.examples[index].token_ids)
@@ -223,7 +223,7 @@ class ActivationCache:
         starts: Sequence[int],
         rows: Tensor,
     ) -> Tensor:
-        states = torch.zeros((len(indices), longest, self.width), dtype=self.dtype)
+        states = torch.zeros((len(indices), longest, self.d_model), dtype=self.dtype)
         for row, index in enumerate(indices):
             if held[index]:
                 start, length = starts[index], len(self.examples[index].token_ids)
@@ -231,7 +231,7 @@ class ActivationCache:
         return states.to(self.split.lm.device)
 
     def _in_memory(self) -> Tensor:
-        return torch.empty((self._total, self.width), dtype=self.dtype)
+        return torch.empty((self._total, self.d_model), dtype=self.dtype)
 
 
 def _kind_of_states(split: SplitModel) -> tuple[torch.dtype, int]:
@@ -258,7 +258,7 @@ def _add(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
 
 @dataclass(frozen=True)
 class StoredStates:
-    """What is known of a file of states.
+    """What is noted of a file of states.
 
     Attributes:
         held: for each example, whether its states are in the file.
@@ -284,7 +284,7 @@ class StateFiles:
         try:
             facts = json.loads(self._marker(key).read_text(encoding="utf-8"))
             held = tuple(mark == "1" for mark in facts["held"])
-            found = StoredStates(key, held, int(facts["bytes"]), float(facts["seconds"]))
+            stored = StoredStates(key, held, int(facts["bytes"]), float(facts["seconds"]))
             with open(self._states(key), "rb") as file:
                 same = hashlib.file_digest(file, "sha256").hexdigest() == facts["sha256"]
         except FileNotFoundError:
@@ -295,7 +295,7 @@ class StateFiles:
             self.delete(key)
             return None
         self._marker(key).touch()  # used now, so among the last to make room
-        return found
+        return stored
 
     def read(self, key: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """The states of :meth:`find`, mapped into memory; writing to them leaves the file alone."""
@@ -323,7 +323,7 @@ class StateFiles:
         os.replace(path, self._states(key))
         facts = {
             "bytes": self._states(key).stat().st_size,
-            "held": "".join("1" if one else "0" for one in held),
+            "held": "".join("1" if is_held else "0" for is_held in held),
             "seconds": round(seconds, 3),
             "sha256": checksum,
         }

@@ -61,35 +61,35 @@ class Checker:
     counts: dict[str, Counts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.languages = sorted({str(one.language) for one in self.items.values()})
+        self.languages = sorted({str(example.language) for example in self.items.values()})
         self.start()
 
     def start(self) -> None:
         """Count from nothing."""
         self.counts = {language: Counts() for language in self.languages}
 
-    def add(self, indices: Sequence[int], rows: Tensor, targets: Tensor, found: Tensor) -> None:
+    def add(self, indices: Sequence[int], rows: Tensor, targets: Tensor, predicted: Tensor) -> None:
         """Count a batch.
 
         Args:
-            rows: (counted,) the row in the batch of each answer position.
-            targets, found: (counted,) the reference's token and the most probable one.
+            rows: (target,) the row in the batch of each answer position.
+            targets, predicted: (target,) the reference's token and the most probable one.
         """
         for row, index in enumerate(indices):
-            mine = (rows == row).to(found.device)
-            text = self.tokenizer.decode(found[mine].tolist(), skip_special_tokens=True)
+            in_row = (rows == row).to(predicted.device)
+            text = self.tokenizer.decode(predicted[in_row].tolist(), skip_special_tokens=True)
             language = str(self.items[index].language)
             read = words(text)
             counts = self.counts[language]
             counts.in_target += self.identifier.identify_words(read).count(language)
             counts.n_words += len(read)
-            counts.right += int((found[mine] == targets.to(found.device)[mine]).sum())
-            counts.n_positions += int(mine.sum())
+            counts.right += int((predicted[in_row] == targets.to(predicted.device)[in_row]).sum())
+            counts.n_positions += int(in_row.sum())
             counts.n_items += 1
 
     def numbers(self) -> list[float]:
         """All counts in a row, to be added up over processes."""
-        return [number for one in self.counts.values() for number in one.numbers()]
+        return [number for counts in self.counts.values() for number in counts.numbers()]
 
     def summary(self, epoch: int, numbers: Sequence[float]) -> dict[str, Any]:
         """The check of an epoch; a share is None where nothing was counted.
@@ -97,14 +97,14 @@ class Checker:
         Args:
             numbers: :meth:`numbers`, added up over processes.
         """
-        width = len(Counts().numbers())
+        size = len(Counts().numbers())
         whole = [int(number) for number in numbers]
-        each = [Counts(*whole[at : at + width]) for at in range(0, len(whole), width)]
+        each = [Counts(*whole[at : at + size]) for at in range(0, len(whole), size)]
         together = Counts(*(sum(column) for column in zip(*(c.numbers() for c in each))))  # type: ignore[arg-type]
         return {
             "epoch": epoch,
             **_shares(together),
-            "languages": {code: _shares(one) for code, one in zip(self.languages, each)},
+            "languages": {code: _shares(counts) for code, counts in zip(self.languages, each)},
         }
 
 
@@ -135,8 +135,8 @@ def make_checker(
     chosen = {}
     for _, indices in sorted(of_language.items()):
         count = min(per_language, len(indices))
-        for place in range(count):
-            index = indices[place * len(indices) // count]
+        for number in range(count):
+            index = indices[number * len(indices) // count]
             chosen[index] = _answer_only(examples[index])
     if identifier is None:
         try:
@@ -151,17 +151,17 @@ def best_tokens(hidden: Tensor, structure: Structure) -> Tensor:
     """The most probable token at each position; scale and soft-cap keep the order.
 
     Args:
-        hidden: (position, width), what the head reads.
+        hidden: (position, d_model), what the head reads.
     Returns:
         (position,).
     """
     weight = getattr(structure.head, "weight", hidden)
     kind = weight.dtype if weight.is_floating_point() else hidden.dtype
-    found = [
+    predicted = [
         structure.head(hidden[start : start + POSITION_BLOCK].to(kind)).argmax(-1)
         for start in range(0, len(hidden), POSITION_BLOCK)
     ]
-    return torch.cat(found)
+    return torch.cat(predicted)
 
 
 def _answer_only(example: TrainingExample) -> TrainingExample:
@@ -171,7 +171,7 @@ def _answer_only(example: TrainingExample) -> TrainingExample:
     start = end
     while start > 0 and mask[start - 1]:
         start -= 1
-    return replace(example, loss_mask=tuple(start <= place < end for place in range(len(mask))))
+    return replace(example, loss_mask=tuple(start <= at < end for at in range(len(mask))))
 
 
 def _shares(counts: Counts) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class Trainable:
     Attributes:
         layers: the chosen blocks, 1..L.
         parameters: state-dict name -> parameter, in the model's order.
-        total_parameters: of the whole model, tied ones counted once.
+        total_parameters: of the whole model, tied ones once.
         untied: whether the head was given its own weights.
         lora_scale: what adapters are multiplied by; None if whole weights are trained.
     """

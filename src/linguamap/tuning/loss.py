@@ -1,4 +1,4 @@
-"""Cross entropy at the counted positions only, without ever holding their logits.
+"""Cross entropy at the target positions only, without ever holding their logits.
 
 The head is frozen, so all that training needs of it is the loss and its gradient with respect to
 what the head reads:
@@ -32,7 +32,7 @@ class FrozenHead:
     """A head that is a plain linear map: logits = softcap(scale * (x W^T + b)).
 
     Attributes:
-        weight: (vocab, width), in the dtype that products are made in.
+        weight: (vocab, d_model), in the dtype that products are made in.
         bias: (vocab,) or None.
     """
 
@@ -68,7 +68,7 @@ def head_loss(
     """Summed cross entropy in nats, differentiable with respect to ``hidden`` and a trained head.
 
     Args:
-        hidden: (position, width), what the head reads at each counted position.
+        hidden: (position, d_model), what the head reads at each target position.
         targets: (position,), the token that comes next there.
         head: from :func:`frozen_head`; None takes the general way through the module.
     Returns:
@@ -91,13 +91,13 @@ class _TiledLoss(torch.autograd.Function):
         loss = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden), POSITION_BLOCK):
             rows = slice(start, start + POSITION_BLOCK)
-            part, slope = tiled_cross_entropy(
+            part, grad = tiled_cross_entropy(
                 hidden[rows], targets[rows], head, with_gradient=gradient is not None
             )
             loss += part.sum()
             if gradient is not None:
-                assert slope is not None
-                gradient[rows] = slope.to(gradient.dtype)
+                assert grad is not None
+                gradient[rows] = grad.to(gradient.dtype)
         ctx.gradient = gradient
         return loss
 
@@ -115,7 +115,7 @@ class _BlockedLoss(torch.autograd.Function):
     ) -> Tensor:
         wanted = ctx.needs_input_grad[0] or bool(trained)
         gradient = torch.zeros_like(hidden)
-        slopes = [torch.zeros_like(tensor, dtype=torch.float32) for tensor in trained]
+        grads = [torch.zeros_like(tensor, dtype=torch.float32) for tensor in trained]
         loss = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden), PLAIN_BLOCK):
             rows = slice(start, start + PLAIN_BLOCK)
@@ -129,16 +129,16 @@ class _BlockedLoss(torch.autograd.Function):
             if wanted:
                 first, *others = torch.autograd.grad(part, [block, *trained])
                 gradient[rows] = first
-                for slope, other in zip(slopes, others, strict=True):
-                    slope += other
-        ctx.gradient, ctx.slopes = gradient, slopes
+                for grad, other in zip(grads, others, strict=True):
+                    grad += other
+        ctx.gradient, ctx.grads = gradient, grads
         ctx.dtypes = [tensor.dtype for tensor in trained]
         return loss
 
     @staticmethod
     def backward(ctx: Any, *outward: Tensor) -> tuple[Tensor | None, ...]:
-        slopes = [(s * outward[0]).to(d) for s, d in zip(ctx.slopes, ctx.dtypes, strict=True)]
-        return ctx.gradient * outward[0].to(ctx.gradient.dtype), None, None, *slopes
+        grads = [(g * outward[0]).to(dtype) for g, dtype in zip(ctx.grads, ctx.dtypes, strict=True)]
+        return ctx.gradient * outward[0].to(ctx.gradient.dtype), None, None, *grads
 
 
 @torch.no_grad()
@@ -148,10 +148,10 @@ def tiled_cross_entropy(
     """Cross entropy of each position and its gradient, in one pass over the vocabulary.
 
     Args:
-        hidden: (position, width).
+        hidden: (position, d_model).
         targets: (position,).
     Returns:
-        Losses (position,) and gradients (position, width) or None, float32.
+        Losses (position,) and gradients (position, d_model) or None, float32.
     """
     read = hidden.to(head.weight.dtype)
     n, vocab = len(read), len(head.weight)
@@ -166,8 +166,8 @@ def tiled_cross_entropy(
         bias = None if head.bias is None else head.bias[start : start + tile]
         logits = space.logits(read, weight, bias, head)
         inside = (targets >= start) & (targets < start + len(weight))
-        places = (targets - start).clamp(0, len(weight) - 1)[:, None]
-        target_logit = torch.where(inside[:, None], logits.gather(1, places), target_logit)
+        columns = (targets - start).clamp(0, len(weight) - 1)[:, None]
+        target_logit = torch.where(inside[:, None], logits.gather(1, columns), target_logit)
         higher = torch.maximum(peak, logits.amax(1, keepdim=True))
         shrink = torch.exp(peak - higher)
         peak = higher

@@ -33,7 +33,7 @@ class Precision:
 
 
 def choose_precision(
-    asked: Literal["auto", "float32", "bfloat16"], model: nn.Module, weights: torch.dtype
+    requested: Literal["auto", "float32", "bfloat16"], model: nn.Module, weights: torch.dtype
 ) -> Precision:
     """Settle the precision, and convert the model where float32 is asked for.
 
@@ -45,7 +45,7 @@ def choose_precision(
     Raises:
         UserError: float16 weights, whose gradients would vanish.
     """
-    if asked == "float32" and weights != torch.float32:
+    if requested == "float32" and weights != torch.float32:
         model.float()
         weights = torch.float32
     if weights == torch.float16:
@@ -55,7 +55,9 @@ def choose_precision(
         )
     if weights == torch.bfloat16:
         return Precision(torch.bfloat16, None)
-    if asked == "bfloat16" or (asked == "auto" and _is_native(next(model.parameters()).device)):
+    if requested == "bfloat16" or (
+        requested == "auto" and _is_native(next(model.parameters()).device)
+    ):
         return Precision(torch.bfloat16, torch.bfloat16)
     return Precision(weights, None)
 
@@ -63,8 +65,8 @@ def choose_precision(
 def _is_native(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(asked and asked())
+    is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(is_supported and is_supported())
 
 
 class MasterWeights:

@@ -1,13 +1,13 @@
-"""Above the last attention, only counted positions matter: the other rows need no work there.
+"""Above the last attention, only target positions matter: the other rows need no work there.
 
-The loss reads the last block's output at counted positions only. Whatever maps each position by
+The loss reads the last block's output at target positions only. Whatever maps each position by
 itself after that block has read keys and values (query and output projections, norms, the MLP) can
-therefore leave the other rows out. Which modules these are is found by two tests on a few
+therefore leave the other rows out. Which modules these are is told by two tests on a few
 tokens, not by their names:
 
 * the module maps rows one by one: fed with some rows only, it returns the same as for these rows
   among all;
-* its output at uncounted rows cannot reach a counted one: the gradient there is exactly zero (for
+* its output at other rows cannot reach a target one: the gradient there is exactly zero (for
   keys and values it is not).
 """
 
@@ -36,17 +36,17 @@ class RowSkipper:
         """Find the modules that may skip rows.
 
         Args:
-            run: a forward pass of a few tokens; returns (batch, position, width) behind the block.
+            run: a forward pass of a few tokens; returns (batch, position, d_model) behind the block.
         """
         self.modules = []
         calls = _record(self.block, run)
-        counted = _some_rows(calls.shape)
+        is_target = _some_rows(calls.shape)
         free = [
             module
             for module in self.block.modules()
             if module in calls.outputs
-            and _is_unread(calls.slopes[module], counted)
-            and _maps_rows(module, calls.inputs[module], calls.outputs[module], counted)
+            and _is_unread(calls.grads[module], is_target)
+            and _maps_rows(module, calls.inputs[module], calls.outputs[module], is_target)
         ]
         inside: set[int] = set()
         for module in free:  # outermost first
@@ -55,17 +55,17 @@ class RowSkipper:
                 inside.update(id(inner) for inner in module.modules())
 
     @contextmanager
-    def only(self, places: Tensor, shape: torch.Size) -> Iterator[None]:
+    def only(self, rows: Tensor, shape: torch.Size) -> Iterator[None]:
         """Within the ``with`` block, the modules found compute only some rows.
 
         Args:
-            places: (counted,) indices into batch * position.
+            rows: (target,) indices into batch * position.
             shape: (batch, position) of the pass.
         """
         with ExitStack() as stack:
-            if len(places) < shape.numel():
+            if len(rows) < shape.numel():
                 for module in self.modules:
-                    stack.enter_context(_on_rows(module, places, shape))
+                    stack.enter_context(_on_rows(module, rows, shape))
             yield
 
 
@@ -75,7 +75,7 @@ class _Calls:
     def __init__(self) -> None:
         self.inputs: dict[nn.Module, tuple[Any, ...]] = {}
         self.outputs: dict[nn.Module, Tensor] = {}
-        self.slopes: dict[nn.Module, Tensor | None] = {}
+        self.grads: dict[nn.Module, Tensor | None] = {}
         self.shape = torch.Size()
 
 
@@ -86,8 +86,8 @@ def _record(block: nn.Module, run: Callable[[], Tensor]) -> _Calls:
     def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if module in calls.outputs:
             twice.add(module)
-        given = (*args, *(value for value in kwargs.values() if value is not None))
-        if given and all(_is_states(value) for value in (*given, output)):
+        inputs = (*args, *(value for value in kwargs.values() if value is not None))
+        if inputs and all(_is_states(value) for value in (*inputs, output)):
             calls.inputs[module] = args
             if not kwargs and output.requires_grad:
                 calls.outputs[module] = output
@@ -110,12 +110,12 @@ def _record(block: nn.Module, run: Callable[[], Tensor]) -> _Calls:
     if not end.requires_grad or not modules:
         calls.outputs.clear()
         return calls
-    counted = _some_rows(calls.shape)
+    is_target = _some_rows(calls.shape)
     generator = torch.Generator().manual_seed(0)
-    push = torch.randn(end.shape, generator=generator).to(end) * counted[..., None].to(end)
+    push = torch.randn(end.shape, generator=generator).to(end) * is_target[..., None].to(end)
     outputs = [calls.outputs[module] for module in modules]
-    slopes = torch.autograd.grad(end, outputs, grad_outputs=push, allow_unused=True)
-    calls.slopes = dict(zip(modules, slopes, strict=True))
+    grads = torch.autograd.grad(end, outputs, grad_outputs=push, allow_unused=True)
+    calls.grads = dict(zip(modules, grads, strict=True))
     return calls
 
 
@@ -124,26 +124,26 @@ def _is_states(value: Any) -> bool:
 
 
 def _some_rows(shape: torch.Size) -> Tensor:
-    """(batch, position) with the later half counted, and every third before it in row 1 on."""
-    counted = torch.zeros(shape, dtype=torch.bool)
-    counted[:, shape[1] // 2 :] = True
-    counted[1:, 1::3] = True
-    return counted
+    """(batch, position) true in the later half, and every third before it in row 1 on."""
+    is_target = torch.zeros(shape, dtype=torch.bool)
+    is_target[:, shape[1] // 2 :] = True
+    is_target[1:, 1::3] = True
+    return is_target
 
 
-def _is_unread(slope: Tensor | None, counted: Tensor) -> bool:
-    if slope is None or slope.shape[:2] != counted.shape:  # a convolution has channels in front
+def _is_unread(grad: Tensor | None, is_target: Tensor) -> bool:
+    if grad is None or grad.shape[:2] != is_target.shape:  # a convolution has channels in front
         return False
-    return not bool(slope.detach()[~counted.to(slope.device)].any())
+    return not bool(grad.detach()[~is_target.to(grad.device)].any())
 
 
 @torch.no_grad()
-def _maps_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor, counted: Tensor) -> bool:
-    counted = counted.to(output.device)
-    if any(value.shape[:2] != counted.shape for value in (*args, output)):
+def _maps_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor, is_target: Tensor) -> bool:
+    is_target = is_target.to(output.device)
+    if any(value.shape[:2] != is_target.shape for value in (*args, output)):
         return False
-    alone = module(*(value[counted][None] for value in args))
-    among = output[counted][None]
+    alone = module(*(value[is_target][None] for value in args))
+    among = output[is_target][None]
     if not isinstance(alone, Tensor) or alone.shape != among.shape:
         return False
     allowed = TOLERANCE.get(output.dtype, HALF_TOLERANCE)
@@ -152,14 +152,14 @@ def _maps_rows(module: nn.Module, args: tuple[Any, ...], output: Tensor, counted
 
 
 @contextmanager
-def _on_rows(module: nn.Module, places: Tensor, shape: torch.Size) -> Iterator[None]:
+def _on_rows(module: nn.Module, rows: Tensor, shape: torch.Size) -> Iterator[None]:
     inner = module.forward
 
     def forward(*args: Tensor) -> Tensor:
-        some = [value.reshape(shape.numel(), -1)[places][None] for value in args]
+        some = [value.reshape(shape.numel(), -1)[rows][None] for value in args]
         result: Tensor = inner(*some)[0]
         full = result.new_zeros((shape.numel(), result.shape[-1]))
-        return full.index_copy(0, places, result).view(*shape, -1)
+        return full.index_copy(0, rows, result).view(*shape, -1)
 
     with replaced_forward(module, forward):
         yield
@@ -169,12 +169,12 @@ def _on_rows(module: nn.Module, places: Tensor, shape: torch.Size) -> Iterator[N
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module do something else for the length of a ``with`` block; it stays where it is, with
     all attributes that the model may ask it for."""
-    own = module.__dict__.get("forward")
+    replaced = module.__dict__.get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        if own is None:
+        if replaced is None:
             del module.forward
         else:
-            module.forward = own
+            module.forward = replaced

@@ -53,7 +53,7 @@ class SplitModel:
         self.skipper = RowSkipper(lm.structure.blocks[-1])
 
     def prepare(self) -> None:
-        """Find out which parts of the last block need only the counted rows.
+        """Find out which parts of the last block need only the target rows.
 
         Call it when it is settled which parameters are trained.
         """
@@ -93,14 +93,14 @@ class SplitModel:
     def head_input(
         self, ids: Tensor, states: Tensor | None, rows: Tensor, columns: Tensor
     ) -> Tensor:
-        """What the head reads at the counted positions, differentiable above the boundary.
+        """What the head reads at the target positions, differentiable above the boundary.
 
         Args:
             ids: (batch, position), padded on the right.
             states: (batch, position, d_model) from :meth:`prefix`; None runs the lower blocks too.
-            rows, columns: (counted,) places in the batch.
+            rows, columns: (target,) places in the batch.
         Returns:
-            (counted, width).
+            (target, d_model).
         """
         with self.skipper.only(rows * ids.shape[1] + columns, ids.shape):
             return self._above(ids, states)[rows, columns]
@@ -120,22 +120,22 @@ class SplitModel:
         """
         head = self.lm.structure.head
         plain = head.forward
-        found: list[Tensor] = []
+        results: list[Tensor] = []
 
         def forward(hidden: Tensor) -> Tensor:
             device = self.lm.device.type
             with replaced_forward(head, plain), torch.autocast(device, enabled=False):
-                found.append(read(hidden[rows, columns]))
+                results.append(read(hidden[rows, columns]))
             return hidden.detach()  # the backward pass begins at what was read
 
         with ExitStack() as stack:
-            places = rows * ids.shape[1] + columns
-            stack.enter_context(self.skipper.only(places, ids.shape))
+            flat = rows * ids.shape[1] + columns
+            stack.enter_context(self.skipper.only(flat, ids.shape))
             stack.enter_context(replaced_forward(head, forward))
             self._keep(stack, states)
             with self._cast():
                 self._call(ids)
-        return found[0]
+        return results[0]
 
     def release(self) -> None:
         """Free the lower blocks' memory. The model can no longer be run as a whole."""

@@ -78,7 +78,7 @@ class Trainer:
         self.work = work or split_work(ProcessGroup(), data, config.batch_tokens)
         self.group, self.sharded = self.work.group, self.work.in_step
         self.checker = checker
-        self.cache_indices = {index: place for place, index in enumerate(self.work.indices)}
+        self.cache_indices = {index: number for number, index in enumerate(self.work.indices)}
         self.products = precision.products
         # Sharded weights are whole only inside the forward pass, see _loss.
         self.head = None if self.sharded else frozen_head(split.lm.structure, precision.products)
@@ -167,7 +167,7 @@ class Trainer:
         steps = [passes[at : at + size] for at in range(0, len(passes), size)]
         for step in steps[state.step_in_epoch :]:
             started = time.monotonic()
-            row = self._step([[self.data.training[place] for place in places] for places in step])
+            row = self._step([[self.data.training[at] for at in indices] for indices in step])
             if not math.isfinite(row["loss"]) or not math.isfinite(row["gradient_norm"]):
                 state.stopped = f"the loss was not finite at step {state.step + 1}"
                 return False

@@ -104,10 +104,10 @@ def load_checkpoint(
         facts: dict[str, str] = file.metadata() or {}
         if facts.get("format") != FORMAT or facts.get("key") != key:
             return None
-        known = set(file.keys())
+        stored = set(file.keys())
         for name, master in masters.tensors.items():  # one at a time: all may not fit
             masters.load({name: file.get_tensor(f"weight/{name}")})
-            if f"{ADAM[0]}/{name}" in known:
+            if f"{ADAM[0]}/{name}" in stored:
                 optimizer.state[master] = {
                     part: slice_like(file.get_tensor(f"{part}/{name}"), master) for part in ADAM
                 }

@@ -50,8 +50,8 @@ class Batch:
     Attributes:
         indices: which examples.
         ids: (batch, position).
-        rows, columns: (counted,) places whose next token is trained on.
-        targets: (counted,) that next token.
+        rows, columns: (target,) places whose next token is trained on.
+        targets: (target,) that next token.
         n_tokens: without padding.
     """
 
@@ -72,13 +72,13 @@ def collate(examples: Sequence[TrainingExample], indices: Sequence[int], pad: in
     for row, example in enumerate(chosen):
         ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
         mask[row, : len(example.token_ids)] = torch.tensor(example.loss_mask)
-    rows, places = mask.nonzero(as_tuple=True)
+    rows, positions = mask.nonzero(as_tuple=True)
     return Batch(
         indices=tuple(indices),
         ids=ids,
         rows=rows,
-        columns=places - 1,
-        targets=ids[rows, places],
+        columns=positions - 1,
+        targets=ids[rows, positions],
         n_tokens=sum(len(example.token_ids) for example in chosen),
     )
 
@@ -126,7 +126,7 @@ def forward_passes(
         return [list(indices) for indices in step if indices]
     chosen = [index for indices in step for index in indices]
     cut = batches_by_length([lengths[index] for index in chosen], max_tokens)
-    return [[chosen[place] for place in places] for places in cut]
+    return [[chosen[at] for at in batch] for batch in cut]
 
 
 def split_groups(examples: Sequence[TrainingExample], share: float, seed: int) -> set[str]:

@@ -38,12 +38,12 @@ class TuningData:
     @property
     def prompts(self) -> list[Prompt]:
         """Those that are rendered prompts."""
-        return [one for one in self.examples if isinstance(one, Prompt)]
+        return [example for example in self.examples if isinstance(example, Prompt)]
 
 
 def gather(
     config: RunConfig,
-    own: Callable[[], list[Benchmark]],
+    training_items: Callable[[], list[Benchmark]],
     test: Sequence[Benchmark],
     model: Callable[[], LanguageModel],
     identifier: Callable[[], Identifier],
@@ -53,7 +53,7 @@ def gather(
     """Read, render and draw the training examples that a run's config asks for.
 
     Args:
-        own: the run's own training items.
+        training_items: the run's own.
         test: the run's test items; examples that are or ask one of them are left out by name.
         model: tokenises a user's conversations; not called for anything else.
         identifier: judges a teacher's answers; not called without a teacher.
@@ -70,11 +70,11 @@ def gather(
                 "examples; leave one of them out"
             )
         data = _from_file(Path(source), tested, model())
-        _check_languages([one.language for one in data.examples], config, progress)
+        _check_languages([example.language for example in data.examples], config, progress)
         return data
-    benchmarks = _benchmarks(config, own)
+    benchmarks = _benchmarks(config, training_items)
     facts: dict[str, Any] = {
-        "source": [f"{one.name} ({one.source})" for one in benchmarks],
+        "source": [f"{benchmark.name} ({benchmark.source})" for benchmark in benchmarks],
         "missing_languages": {k: v for b in benchmarks for k, v in b.missing_languages.items()},
     }
     if config.tune.teacher:
@@ -106,16 +106,18 @@ def gather(
     return TuningData(list(prompts), facts)
 
 
-def _check_languages(spoken: Sequence[str | None], config: RunConfig, progress: Progress) -> None:
+def _check_languages(
+    languages: Sequence[str | None], config: RunConfig, progress: Progress
+) -> None:
     """Say which languages of the run no example is in; nothing where some example tells no language.
 
     Raises:
         UserError: the examples are in English only, and other languages are wanted.
     """
-    missing = [code for code in config.languages if code not in spoken]
-    if not missing or not all(spoken):
+    missing = [code for code in config.languages if code not in languages]
+    if not missing or not all(languages):
         return
-    if set(spoken) == {"en"}:
+    if set(languages) == {"en"}:
         raise UserError(
             f"tune: the training texts are in English only, and the run asks for {', '.join(missing)}, "
             "which they would teach the model to leave; take other data, or --languages en"
@@ -127,10 +129,12 @@ def _check_languages(spoken: Sequence[str | None], config: RunConfig, progress: 
     )
 
 
-def _benchmarks(config: RunConfig, own: Callable[[], list[Benchmark]]) -> list[Benchmark]:
+def _benchmarks(
+    config: RunConfig, training_items: Callable[[], list[Benchmark]]
+) -> list[Benchmark]:
     source = config.tune.data
     if source is None:
-        found = own()
+        benchmarks = training_items()
     elif source == GSM_SYMBOLIC or Path(source).is_dir():
         folder = config.data.folder if source == GSM_SYMBOLIC else source
         if folder is None:
@@ -138,29 +142,29 @@ def _benchmarks(config: RunConfig, own: Callable[[], list[Benchmark]]) -> list[B
                 f"tune: tune.data={GSM_SYMBOLIC} is read from data.folder, which is not set; set it "
                 "(--data FOLDER), or set tune.data to the folder itself"
             )
-        found = [load_gsm_symbolic(Path(folder), config.languages)]
+        benchmarks = [load_gsm_symbolic(Path(folder), config.languages)]
     else:
         raise UserError(
             f"tune: tune.data={source!r} is neither {GSM_SYMBOLIC}, nor a folder, nor a .jsonl file"
         )
     if config.tune.tasks:
-        return found
+        return benchmarks
     if config.tune.teacher:
         raise UserError("tune: a teacher solves tasks, and tune.tasks=false leaves them out")
-    return _plain_texts(found)
+    return _plain_texts(benchmarks)
 
 
 def _plain_texts(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
     """The benchmarks without their tasks; those that have no text of several sentences go."""
-    found, faults = [], []
+    texts, faults = [], []
     for benchmark in benchmarks:
         try:
-            found.append(without_tasks(benchmark))
+            texts.append(without_tasks(benchmark))
         except UserError as fault:
             faults.append(fault)
-    if not found:
+    if not texts:
         raise faults[0]
-    return found
+    return texts
 
 
 def _render(config: RunConfig, benchmarks: Sequence[Benchmark], ask: bool = False) -> list[Prompt]:
@@ -185,15 +189,15 @@ def _from_file(path: Path, tested: HeldOut, lm: LanguageModel) -> TuningData:
 
     kept: list[Prompt | TrainingExample] = []
     left_out: list[tuple[str, str]] = []
-    for one in read_jsonl(path, lm):
-        if isinstance(one, Prompt):
-            name, item_id, text = one.prompt_id, one.item_id, one.text
+    for example in read_jsonl(path, lm):
+        if isinstance(example, Prompt):
+            name, item_id, text = example.prompt_id, example.item_id, example.text
         else:
-            name, item_id = one.example_id, one.example_id.removeprefix("jsonl/")
-            text = str(lm.tokenizer.decode(one.token_ids, skip_special_tokens=True))
+            name, item_id = example.example_id, example.example_id.removeprefix("jsonl/")
+            text = str(lm.tokenizer.decode(example.token_ids, skip_special_tokens=True))
         reason = tested.reason_in_text(item_id, text)
         if reason is None:
-            kept.append(one)
+            kept.append(example)
         else:
             left_out.append((name, reason))
     facts: dict[str, Any] = {
@@ -230,15 +234,15 @@ class HeldOut:
     @classmethod
     def of(cls, benchmarks: Iterable[Benchmark]) -> HeldOut:
         """All items of the test benchmarks, those not drawn for this run too."""
-        items = [
+        tested = [
             item
             for benchmark in benchmarks
-            for found in (*benchmark.items.values(), benchmark.english)
-            for item in found
+            for items in (*benchmark.items.values(), benchmark.english)
+            for item in items
         ]
         return cls(
-            frozenset((item.benchmark, item.item_id) for item in items),
-            frozenset((_plain(item.question), _plain(item.passage or "")) for item in items),
+            frozenset((item.benchmark, item.item_id) for item in tested),
+            frozenset((_plain(item.question), _plain(item.passage or "")) for item in tested),
         )
 
     def reason(self, prompt: Prompt) -> str | None:

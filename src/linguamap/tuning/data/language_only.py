@@ -25,8 +25,8 @@ def without_tasks(benchmark: Benchmark) -> Benchmark:
     """
     if benchmark.kind == "open":
         return benchmark
-    items = {code: _texts(found, code) for code, found in benchmark.items.items()}
-    common = set.intersection(*({one.item_id for one in found} for found in items.values()))
+    items = {code: _texts(originals, code) for code, originals in benchmark.items.items()}
+    common = set.intersection(*({text.item_id for text in texts} for texts in items.values()))
     if not common:
         raise UserError(
             f"tune: {benchmark.name} has no text of two sentences or more in every language, so "
@@ -38,21 +38,22 @@ def without_tasks(benchmark: Benchmark) -> Benchmark:
         name=f"{benchmark.name}-texts",
         kind="open",
         items={
-            code: tuple(o for o in found if o.item_id in common) for code, found in items.items()
+            code: tuple(text for text in texts if text.item_id in common)
+            for code, texts in items.items()
         },
         english=(),
     )
 
 
 def _texts(items: Iterable[Item], language: str) -> list[Item]:
-    found: dict[str, Item] = {}
+    texts: dict[str, Item] = {}
     for item in items:
         text = item.passage or item.question
-        if text in found:
+        if text in texts:
             continue
         first, rest = _split(text, language)
         if rest:
-            found[text] = Item(
+            texts[text] = Item(
                 item_id=item.item_id,
                 benchmark=f"{item.benchmark}-texts",
                 kind="open",
@@ -63,7 +64,7 @@ def _texts(items: Iterable[Item], language: str) -> list[Item]:
                 explanation=rest,
                 group=item.group,
             )
-    return list(found.values())
+    return list(texts.values())
 
 
 def _split(text: str, language: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ FILE = "teacher.jsonl"
 
 def taught(
     prompts: Sequence[Prompt],
-    asked: Sequence[Prompt],
+    questions: Sequence[Prompt],
     config: RunConfig,
     identifier: Identifier,
     out: Path,
@@ -38,7 +38,7 @@ def taught(
 
     Args:
         prompts: what is to be trained on; references that they have are replaced.
-        asked: the monolingual prompt of each of their items, in each language.
+        questions: the monolingual prompt of each of their items, in each language.
         out: the folder of ``teacher.jsonl``.
     Returns:
         The prompts that were kept, and ``model``, ``url``, ``asked`` (requests), ``prompts``, ``kept``
@@ -48,7 +48,7 @@ def taught(
         UserError: the server fails for good; what came before is kept.
     """
     wanted = {_item(prompt) for prompt in prompts}
-    questions = [prompt for prompt in asked if _item(prompt) in wanted]
+    questions = [prompt for prompt in questions if _item(prompt) in wanted]
     answers = _answers(questions, config, out / FILE, progress)
     dropped: Counter[str] = Counter()
     kept: list[Prompt] = []
@@ -82,7 +82,7 @@ def _answers(
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def save(completions: list[Completion]) -> None:
-        rows = [{"key": keys[one.prompt_id], **dataclasses.asdict(one)} for one in completions]
+        rows = [{"key": keys[done.prompt_id], **dataclasses.asdict(done)} for done in completions]
         stored.update((row["key"], row) for row in rows)
         append_rows(path, rows)
 
@@ -108,7 +108,7 @@ def _answers(
         said = str(error).replace("evaluate.endpoint_model", "tune.teacher_model")
         said = said.replace("evaluate.max_new_tokens", "tune.teacher_tokens")
         raise UserError(f"teacher: {said.removeprefix('endpoint: ')}") from None
-    return {_item(one): _completion(stored[keys[one.prompt_id]]) for one in questions}
+    return {_item(prompt): _completion(stored[keys[prompt.prompt_id]]) for prompt in questions}
 
 
 def _fault(
@@ -151,11 +151,11 @@ def _item(prompt: Prompt) -> tuple[str, str, str]:
 
 def _key(prompt: Prompt, config: RunConfig) -> str:
     """What an answer depends on: who was asked what, and with which limit."""
-    asked = (
+    settings = (
         config.tune.teacher,
         config.tune.teacher_model,
         config.tune.teacher_tokens,
         config.seed,
     )
-    text = "\x1f".join(map(str, (*asked, prompt.prompt_id, prompt.text)))
+    text = "\x1f".join(map(str, (*settings, prompt.prompt_id, prompt.text)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]

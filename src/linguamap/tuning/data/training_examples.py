@@ -46,19 +46,21 @@ def examples_from_prompts(
     Raises:
         UserError: nothing is left.
     """
-    chosen = [one for one in prompts if isinstance(one, TrainingExample) or _is_usable(one, config)]
+    chosen = [p for p in prompts if isinstance(p, TrainingExample) or _is_usable(p, config)]
     if not chosen:
         wanted = "a reference answer" + ("" if config.tasks else " and no task (tasks=false)")
         raise UserError(
             f"tune: none of the {len(prompts)} prompts has {wanted}, nothing can be trained on; "
             "give training items with worked answers"
         )
-    encoded = iter(encode(lm, [one for one in chosen if isinstance(one, Prompt)], model_config))
+    encoded = iter(
+        encode(lm, [prompt for prompt in chosen if isinstance(prompt, Prompt)], model_config)
+    )
     return [
-        one
-        if isinstance(one, TrainingExample)
-        else make_example(lm, one, next(encoded).token_ids, config.loss_on)
-        for one in chosen
+        prompt
+        if isinstance(prompt, TrainingExample)
+        else make_example(lm, prompt, next(encoded).token_ids, config.loss_on)
+        for prompt in chosen
     ]
 
 
@@ -119,9 +121,9 @@ def chat_end(lm: LanguageModel) -> list[int]:
     )
     special = set(lm.tokenizer.all_special_ids) | end_token_ids(lm)
     after = _ids(lm.tokenizer, text.rpartition(words)[2])
-    for place, token in enumerate(after):
+    for at, token in enumerate(after):
         if token in special:
-            return after[: place + 1]
+            return after[: at + 1]
     return text_end(lm)
 
 
@@ -154,13 +156,13 @@ def spans_mask(
         offsets: (start, end) characters of each token; empty for special tokens.
         spans: (start, end) characters, in rising order, not overlapping.
     """
-    starts = [start for start, _ in spans]
+    starts = [begin for begin, _ in spans]
     mask = []
     for first, last in offsets:
         piece = text[first:last]
-        place = first + len(piece) - len(piece.lstrip()) if piece.strip() else first
-        found = bisect.bisect_right(starts, place) - 1
-        mask.append(last > first and found >= 0 and place < spans[found][1])
+        start = first + len(piece) - len(piece.lstrip()) if piece.strip() else first
+        span = bisect.bisect_right(starts, start) - 1
+        mask.append(last > first and span >= 0 and start < spans[span][1])
     return mask
 
 
@@ -185,8 +187,8 @@ def check_examples(examples: Sequence[TrainingExample], lm: LanguageModel) -> No
 def decoded_sample(example: TrainingExample, tokenizer: Any) -> str:
     """The example as text, trained stretches between ⟦ and ⟧."""
     pieces = [f"# {example.example_id}\n"]
-    places = itertools.groupby(range(len(example.token_ids)), key=lambda i: example.loss_mask[i])
-    for trained, group in places:
+    stretches = itertools.groupby(range(len(example.token_ids)), key=lambda i: example.loss_mask[i])
+    for trained, group in stretches:
         text = str(tokenizer.decode([example.token_ids[i] for i in group]))
         pieces.append(f"{TRAINED_START}{text}{TRAINED_END}" if trained else text)
     return "".join(pieces)

@@ -49,11 +49,11 @@ def test_a_mistake_is_one_line_and_status_2(
 ) -> None:
     done = call("run", "--out", str(tmp_path / "r"), *arguments)
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("linguamap: ")
+    lines = done.stderr.splitlines()  # in front of the fault only what was being done
+    assert lines[-1].startswith("linguamap: "), done.stderr
+    assert not any(line.startswith("linguamap: ") for line in lines[:-1])
     for word in words:
-        assert word in lines[0]
+        assert word in lines[-1]
 
 
 def test_stages_on_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def _score_run(folder: Path, identifier: str | None, settings: list[str], as_jso
     was = run.config.score
     changes = [f"score.identifier={identifier}"] if identifier else []
     asked = asked_score(folder, [*changes, *settings])
-    pipeline = Pipeline(run, Bars(screen))
-    pipeline.rescore(asked)
+    with Bars(screen) as bars:
+        Pipeline(run, bars).rescore(asked)
     if as_json:
         _print_json({"rows": lcb_rows(folder), "score": asked.model_dump()})
         return
@@ -159,7 +159,8 @@ def identifiers(
 
     codes = [part.strip() for part in (languages or "").split(",") if part.strip()] or None
     gold = gold_from_starter(codes) if data is None else gold_from_folder(data, codes)
-    result = contest(gold.drawn(items, items), progress=Bars(screen))
+    with Bars(screen) as bars:
+        result = contest(gold.drawn(items, items), progress=bars)
     if as_json:
         _print_json(
             {

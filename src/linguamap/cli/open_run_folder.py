@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,9 @@ from linguamap.cli.options import overrides
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig, load_config
 from linguamap.generation.address import check_url
-from linguamap.progress import silent
+from linguamap.progress import say, silent
 from linguamap.records import UserError
+from linguamap.run.folder import STAGES, open_run
 from linguamap.run.memory import trimming
 from linguamap.run.processes import ProcessGroup, launched, left_alone
 
@@ -27,6 +30,7 @@ screen = Console(stderr=True)
 """Progress and notes."""
 
 
+@contextmanager
 def open_pipeline(
     out: Path,
     config: Path | None,
@@ -34,14 +38,28 @@ def open_pipeline(
     options: dict[str, str | None],
     processes: ProcessGroup,
     fresh: bool = False,
-) -> Pipeline:
+) -> Iterator[Pipeline]:
     """The pipeline of a run folder; without any setting an existing folder's own config holds.
 
-    Of several processes the first one makes the folder, and the others open it after that.
+    Of several processes the first one makes the folder, and the others open it after that. The screen
+    shows that the program is at work until the context is left.
     """
+    bars = Bars(screen)
+    with nullcontext() if processes.rank else bars:
+        yield _pipeline(out, config, settings, options, processes, fresh, bars)
+
+
+def _pipeline(
+    out: Path,
+    config: Path | None,
+    settings: list[str] | None,
+    options: dict[str, str | None],
+    processes: ProcessGroup,
+    fresh: bool,
+    bars: Bars,
+) -> Pipeline:
     from linguamap.pipeline import Pipeline
     from linguamap.prompts.run_prompts import check_names
-    from linguamap.run.folder import open_run
     from linguamap.tuning.methods import check_settings
 
     if processes.rank:
@@ -70,12 +88,26 @@ def open_pipeline(
     if processes.rank:
         return Pipeline(run, trimming(silent), processes)
     processes.wait()
-    return Pipeline(run, trimming(Bars(screen)), processes)
+    return Pipeline(run, trimming(bars), processes)
+
+
+def announce(pipeline: Pipeline) -> None:
+    """Say what is about to be asked, and where it is written, before the model is loaded."""
+    if pipeline.processes.rank:
+        return
+    config, prompts = pipeline.run.config, pipeline.items.test_prompts
+    finished = [stage for stage in STAGES if pipeline.run.is_done(stage)]
+    at = f"; finished already: {', '.join(finished)}" if finished else ""
+    names = ", ".join(Path(name).name for name in config.data.benchmarks)
+    say(
+        pipeline.progress,
+        f"{config.model.name}: {len(prompts)} prompts of {names} in {', '.join(config.languages)}, "
+        f"{len(config.scenarios)} scenarios; writes to {pipeline.run.folder}{at}",
+    )
 
 
 def existing(out: Path) -> None:
     """Refuse a folder without a run, for commands that only go on with one."""
-    from linguamap.run.folder import open_run
 
     open_run(out, None)
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from linguamap.cli.open_run_folder import alone, console, existing, open_pipeline, quiet, screen
+from linguamap.cli.open_run_folder import (
+    alone,
+    announce,
+    console,
+    existing,
+    open_pipeline,
+    quiet,
+    screen,
+)
 from linguamap.cli.options import (
     ASKED,
     DEFAULT_OUT,
@@ -37,9 +45,10 @@ def run(
     **options: str | None,
 ) -> None:
     """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
-    pipeline = open_pipeline(out, config, settings, options, alone(), fresh)
-    pipeline.all()
-    _show(pipeline.run.folder)
+    with open_pipeline(out, config, settings, options, alone(), fresh) as pipeline:
+        announce(pipeline)
+        pipeline.all()
+    _show(out)
 
 
 @app.command()
@@ -56,10 +65,11 @@ def evaluate(
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the answers are divided.
     """
     processes = launched()
-    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
-    pipeline.before()
+    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
+        announce(pipeline)
+        pipeline.before()
     if processes.rank == 0:
-        _show(pipeline.run.folder)
+        _show(out)
 
 
 @app.command()
@@ -76,8 +86,8 @@ def probe(
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
     """
     processes = launched()
-    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
-    pipeline.probe()
+    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
+        pipeline.probe()
     if processes.rank == 0:
         console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
 
@@ -88,10 +98,10 @@ def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
     from linguamap.report.terminal import show_layers
 
     existing(out)
-    pipeline = open_pipeline(out, None, settings, {}, alone())
-    pipeline.probe()
-    pipeline.locate()
-    for part in show_layers(pipeline.run.folder):
+    with open_pipeline(out, None, settings, {}, alone()) as pipeline:
+        pipeline.probe()
+        pipeline.locate()
+    for part in show_layers(out):
         console.print(part)
 
 
@@ -110,12 +120,12 @@ def tune(
     the probes, if they are missing.
     """
     processes = launched()
-    pipeline = open_pipeline(out, config, settings, options, processes, fresh)
-    pipeline.probe()
-    if processes.rank == 0:
-        pipeline.locate()
-    processes.wait()
-    pipeline.tune()
+    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
+        pipeline.probe()
+        if processes.rank == 0:
+            pipeline.locate()
+        processes.wait()
+        pipeline.tune()
     if processes.rank == 0:
         console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
 
@@ -124,19 +134,19 @@ def tune(
 def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
     """Evaluate and probe the tuned model on the same items, and compare."""
     existing(out)
-    pipeline = open_pipeline(out, None, settings, {}, alone())
-    pipeline.all()
-    _show(pipeline.run.folder)
+    with open_pipeline(out, None, settings, {}, alone()) as pipeline:
+        pipeline.all()
+    _show(out)
 
 
 @app.command()
 def report(out: Out = DEFAULT_OUT) -> None:
     """Draw report.html and the figures again; needs no model."""
     existing(out)
-    pipeline = open_pipeline(out, None, None, {}, alone())
-    pipeline.run.forget("report")
-    pipeline.report()
-    console.print(f"Report: {pipeline.run.folder / 'report.html'}")
+    with open_pipeline(out, None, None, {}, alone()) as pipeline:
+        pipeline.run.forget("report")
+        pipeline.report()
+    console.print(f"Report: {out / 'report.html'}")
 
 
 @app.command()

@@ -78,7 +78,8 @@ def sweep(
     )
     if fresh:
         shutil.rmtree(base.folder / "sweep", ignore_errors=True)
-    results = run_sweep(base, request, trimming(Bars(screen)))
+    with Bars(screen) as bars:
+        results = run_sweep(base, request, trimming(bars))
     table = Console(width=None if sys.stdout.isatty() else 240)
     for part in terminal_table(results):
         table.print(part)

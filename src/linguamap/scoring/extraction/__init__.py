@@ -7,7 +7,7 @@ identifier, :func:`answer_language` names the language. None of them looks at th
 from __future__ import annotations
 
 from linguamap.records import Extraction, Prompt
-from linguamap.scoring.extraction.answer_markers import clean, is_empty
+from linguamap.scoring.extraction.answer_markers import clean, is_empty, next_questions
 from linguamap.scoring.extraction.choices import extract_choice
 from linguamap.scoring.extraction.numbers import extract_number
 from linguamap.scoring.extraction.prose import answer_language, prose
@@ -21,12 +21,21 @@ def extract(answer: str, prompt: Prompt) -> Extraction:
 
     The rules stand in :mod:`~linguamap.scoring.extraction.numbers`, :mod:`~linguamap.scoring.extraction.choices` and
     :mod:`~linguamap.scoring.extraction.spans`. Prompts of kind ``open`` ask for nothing that could be extracted.
+    A model that runs on into a next question has answered before it.
 
     Returns:
         The value, or None with the reason ``empty`` (no letter and no digit), ``no_number``,
         ``no_option``, ``ambiguous`` or ``no_task``.
     """
     text = clean(answer)
+    for end in next_questions(text, prompt.language):
+        found = _extract(text[:end], prompt)
+        if found.value is not None or found.reason == "ambiguous":
+            return found
+    return _extract(text, prompt)
+
+
+def _extract(text: str, prompt: Prompt) -> Extraction:
     if is_empty(text):
         return Extraction(None, "empty")
     if prompt.kind == "sums":

@@ -8,6 +8,7 @@ vowel signs and the spellings of alef do not matter.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -15,22 +16,34 @@ from typing import Literal
 import regex
 
 from linguamap.languages import LANGUAGES, Language
+from linguamap.scoring.extraction.answer_words import (
+    FULL_WIDTH,
+    any_word,
+    expression,
+    fold,
+    fold_with_places,
+    words,
+)
 
 CueKind = Literal["answer", "option"]
 
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != 0xFF0C} | {
-    0x3000: 0x20
-}
-"""Full-width forms to ASCII; not the comma, which also parts clauses and then is no number mark."""
 INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
-_LATEX_TEXT = regex.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_LATEX_TEXT = regex.compile(
+    r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}"
+)
+_LATEX_FRACTION = regex.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_LATEX_BLANK = regex.compile(r"(?<=\d)(?:\\[,;: ]|~|\{\\[,;:]\})(?=\d)")
+_LATEX_SIGNS = {
+    "{,}": ",", "{.}": ".", "\\$": "$", "\\%": "%", "\\!": "", "\\,": " ", "\\;": " ", "\\ ": " ",
+    "\\times": "×", "\\cdot": "·", "\\div": "÷", "\\approx": "≈", "\\left": "", "\\right": "",
+    "\\quad": " ", "\\euro": "€", "\\pounds": "£", "\\fbox{": "\\boxed{",
+}  # fmt: skip
 _TAG = regex.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _EMPHASIS = regex.compile(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)|`")
 _SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}]")
-_LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
-_DROPPED_MARKS = regex.compile(r"[\u0300-\u036f\u064b-\u0652\u0670\u0640]")
-_ALEF = str.maketrans("أإآٱى", "ااااي")
 _OPENING = regex.compile(r"[^.!?。！？।:\n\d]{0,40}")
+MIN_FOREIGN_LABEL = 2
+"""A shorter label of a language that is not the target is too likely to be something else."""
 _UNIVERSAL = ("\\boxed{", "####")
 
 
@@ -40,10 +53,12 @@ class Cue:
 
     Attributes:
         start, end: characters in the cleaned text.
+        language: the cue's; the target language for signs that have none.
         rank: place in the language's list, 0 the surest.
         strong: announces the final answer; "therefore" and "the result is" are weak, for they
             also stand before intermediate results.
         opening: a label ("Answer:") that the text begins with; then the reasoning may follow it.
+        universal: a sign of no language ("####", a box).
     """
 
     start: int
@@ -52,6 +67,7 @@ class Cue:
     rank: int
     strong: bool
     opening: bool = False
+    universal: bool = False
 
 
 def clean(answer: str) -> str:
@@ -59,10 +75,54 @@ def clean(answer: str) -> str:
 
     Nothing that could be an answer is taken out.
     """
-    text = unicodedata.normalize("NFC", answer).translate(_FULL_WIDTH)
+    text = unicodedata.normalize("NFC", answer).translate(FULL_WIDTH)
     text = INVISIBLE.sub("", text)
-    text = _LATEX_TEXT.sub(r"\1", text).replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
+    text = _plain_formulas(text)
     return str(_EMPHASIS.sub("", _TAG.sub(" ", text))).strip()
+
+
+def _plain_formulas(text: str) -> str:
+    """LaTeX as it is read aloud: blanks in numbers, fractions, operators and words in formulas."""
+    if "\\" not in text and "{" not in text and "~" not in text:
+        return text
+    text = _LATEX_TEXT.sub(r"\1", text)
+    text = _LATEX_FRACTION.sub(r" \1/\2", text)
+    text = _LATEX_BLANK.sub("\u202f", text)
+    for command, sign in _LATEX_SIGNS.items():
+        text = text.replace(command, sign)
+    return text
+
+
+def next_questions(text: str, language: str) -> list[int]:
+    """Where a model that runs on puts a next question ("Question:", a chat template's marks)."""
+    return [match.start() for match in _question_pattern(language).finditer(text) if match.start()]
+
+
+@lru_cache(maxsize=64)
+def _question_pattern(language: str) -> regex.Pattern[str]:
+    """A label with its colon where a line or sentence begins; short labels in own and English only."""
+    labels, numbered = (
+        _alternatives(
+            word
+            for code, known in LANGUAGES.items()
+            for word in (
+                *words(code, kind),
+                *(known.texts.label_question.strip(" :："),) * own_label,
+            )
+            if code in (language, "en") or len(word) >= MIN_FOREIGN_LABEL
+        )
+        for kind, own_label in (("question", 1), ("example", 0))
+    )
+    label = rf"(?:(?:{labels})\s*(?:\d+\s*)?|(?:{numbered})\s*\d+\s*)"
+    return regex.compile(
+        rf"<\|[^|\n]*\|>|\[/?INST\]|</s>"
+        rf"|(?:(?m:^)|(?<=[.!?。！？।]\s))[#>\s]*(?:{label}[:：]|\#+\s*{label}\n)",
+        regex.IGNORECASE,
+    )
+
+
+def _alternatives(listed: Iterable[str]) -> str:
+    return "|".join(map(regex.escape, sorted(set(listed), key=len, reverse=True)))
 
 
 def is_empty(text: str) -> bool:
@@ -72,7 +132,7 @@ def is_empty(text: str) -> bool:
 
 def find_cues(text: str, language: str, kind: CueKind) -> list[Cue]:
     """Cues of one kind in a cleaned text, by position; other languages' only if need be."""
-    folded, positions = _fold(text)
+    folded, positions = fold_with_places(text)
     found = _search(folded, positions, (language, "en"), kind)
     if not any(cue.strong for cue in found):
         others = tuple(code for code in LANGUAGES if code not in (language, "en"))
@@ -98,7 +158,9 @@ def _search(
             opening = folded[: match.end()].endswith(":") and _OPENING.fullmatch(
                 folded, 0, match.start()
             )
-            found.append(Cue(start, end, code, rank, strong, bool(opening)))
+            universal = match.group() in _UNIVERSAL
+            spoken = languages[0] if universal else code
+            found.append(Cue(start, end, spoken, rank, strong, bool(opening), universal))
     return found
 
 
@@ -122,58 +184,21 @@ def _pattern(code: str, kind: CueKind) -> tuple[regex.Pattern[str], dict[str, tu
         name = f"cue{rank}"
         cues[name] = (rank, strong[fold(cue)])
         groups.append(f"(?P<{name}>{expression(fold(cue), language)})")
+    if kind == "answer":
+        cues["grammar"] = (len(listed), True)
+        groups.append(f"(?P<grammar>{_stated(code)})")
     return regex.compile("|".join(groups)), cues
+
+
+def _stated(code: str) -> str:
+    """ "(my final) answer (here) would be", "Ans: 18": noun, what may stand beside it, copula."""
+    beside = any_word(code, "final", "right")
+    return (
+        rf"{any_word(code, 'answer')}(?:\s*{beside})*"
+        rf"\s*(?:{any_word(code, 'is')}|[:=](?=\s*[\p{{Sc}}(]?\s*[-−]?\d))"
+    )
 
 
 def _is_weak(cue: str, language: Language) -> bool:
     result = " ".join(language.texts.result_sentence.replace("{number}", " ").split())
     return cue == language.answer_cues[-1] or fold(cue) in fold(result)
-
-
-def expression(cue: str, language: Language) -> str:
-    """A cue as a pattern: any blanks, whole words where the language writes words apart.
-
-    "stem-" stands for every word that begins so.
-    """
-    is_stem, cue = cue.endswith("-"), cue.removesuffix("-")
-    body = r"\s+".join(regex.escape(word) for word in cue.split())
-    body = body.replace(r"\s+:", ":")
-    if body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon
-        body = body[:-1] + r"\s*(?::|(?<=\s)[-–—](?=\s)|(?<=\s)(?=\d))"
-    if not written_apart(language):
-        return rf"(?<!\d){body}" if cue[0].isdigit() else body
-    starts, ends = (bool(_LETTER_OR_MARK.match(cue[place])) for place in (0, -1))
-    before = r"(?<![\p{L}\p{M}\d])" if starts or cue[0].isdigit() else ""
-    if "Arab" in language.scripts:  # "and" and "so" are written together with the next word
-        before = r"(?:(?<![\p{L}\p{M}])|(?<=(?<![\p{L}\p{M}])[وف]))"
-    if is_stem:
-        return before + body + r"[\p{L}\p{M}]*+"
-    return before + body + (r"(?![\p{L}\p{M}])" if ends else "")
-
-
-def written_apart(language: Language) -> bool:
-    """Whether a word ends where its letters end: not so in Korean, which adds particles."""
-    return language.segmented and "Hang" not in language.scripts
-
-
-def fold(text: str) -> str:
-    """A text without capitals, accents, Arabic vowel signs and alef spellings."""
-    return _fold(text)[0]
-
-
-def _fold(text: str) -> tuple[str, list[int]]:
-    """The folded text, and for each of its characters (and its end) the place in the original."""
-    characters: list[str] = []
-    positions: list[int] = []
-    for place, character in enumerate(text):
-        simple = character.casefold() if character.isascii() else _fold_character(character)
-        characters.append(simple)
-        positions.extend([place] * len(simple))
-    positions.append(len(text))
-    return "".join(characters), positions
-
-
-@lru_cache(maxsize=1 << 14)
-def _fold_character(character: str) -> str:
-    plain = unicodedata.normalize("NFD", character.translate(_FULL_WIDTH).translate(_ALEF))
-    return unicodedata.normalize("NFC", _DROPPED_MARKS.sub("", plain)).casefold()

@@ -16,7 +16,8 @@ import regex
 
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
-from linguamap.scoring.extraction.answer_markers import Cue, find_cues, fold, last_strong
+from linguamap.scoring.extraction.answer_markers import Cue, find_cues, last_strong
+from linguamap.scoring.extraction.answer_words import fold
 from linguamap.scoring.extraction.positions import by_position, ending, fillers, noun
 from linguamap.scoring.extraction.spans import contained_options, normalise, searchable
 
@@ -87,6 +88,8 @@ def _without_cue(text: str, prompt: Prompt, cues: list[Cue]) -> Iterator[tuple[s
     yield "option_text", _by_text(text, prompt)
     yield "lone_letter", _lone_letters(text, prompt)
     for cue in cues:  # "the last answer" may announce one
+        if cue.rank >= len(LANGUAGES[cue.language].answer_cues):
+            continue
         text = text[: cue.start] + "|" * (cue.end - cue.start) + text[cue.end :]
     yield "position", by_position(text, prompt, "anywhere")
 

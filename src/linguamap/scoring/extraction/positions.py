@@ -14,7 +14,7 @@ import regex
 
 from linguamap.languages import LANGUAGES, Language
 from linguamap.records import Prompt
-from linguamap.scoring.extraction.answer_markers import expression, fold, written_apart
+from linguamap.scoring.extraction.answer_words import expression, fold, written_apart
 
 _NOTHING = r"(?!)"
 _MARKS = r"[\s:\-–—\"'“”„«»「『‘’(\[{<.]*"

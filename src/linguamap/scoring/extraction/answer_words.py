@@ -64,7 +64,7 @@ def expression(word: str, language: Language) -> str:
     """
     is_stem, word = word.endswith("-"), word.removesuffix("-")
     if not word:
-        return regex.escape("-")
+        return str(regex.escape("-"))
     body = r"\s+".join(regex.escape(part) for part in word.split())
     body = body.replace(r"\s+:", ":")
     if len(word) > 1 and body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon

@@ -149,11 +149,7 @@ class Pipeline:
             from linguamap.generation.endpoint import answer_over_endpoint
 
             record = self.run.path("before", "endpoint.json")
-            return functools.partial(
-                answer_over_endpoint,
-                chat=read_json(record)["chat"] == "yes" if record.exists() else None,
-                settled=lambda chat: write_json(record, {"chat": "yes" if chat else "no"}),
-            )
+            return functools.partial(answer_over_endpoint, record=record)
         from linguamap.generation.local import generate
 
         return functools.partial(generate, model(), share=self.processes.share)

@@ -8,10 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,8 @@ import pytest
 from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 
 from linguamap.config import EvaluateConfig, ModelConfig, load_config
-from linguamap.generation import completion_client as openai_client
+from linguamap.generation import completion_client
+from linguamap.generation import server as server_module
 from linguamap.generation.address import api_key, check_url
 from linguamap.generation.endpoint import answer_over_endpoint
 from linguamap.pipeline import Pipeline
@@ -45,8 +43,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     """A fake server, no key in the environment, and waits of hundredths of a second."""
     for variable in ("LINGUAMAP_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(openai_client, "FIRST_WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(openai_client, "LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
+    monkeypatch.setattr(server_module, "GARBLED_SECONDS", 0.01)
     with fake_server() as running:
         yield running
 
@@ -54,12 +53,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 @pytest.fixture
 def two_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chat rendering of P and the rest, independent of the real one's wording."""
-    module = types.ModuleType("linguamap.prompts.scenarios")
-    module.render_chat = lambda prompt: [  # type: ignore[attr-defined]
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": prompt.text},
-    ]
-    monkeypatch.setitem(sys.modules, "linguamap.prompts.scenarios", module)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user"}]
+    monkeypatch.setattr(
+        completion_client,
+        "render_chat",
+        lambda prompt: [turns[0], {**turns[1], "content": prompt.text}],
+    )
 
 
 def ask(
@@ -273,11 +272,14 @@ def test_retry_after_is_honoured(server: FakeServer) -> None:
     assert 0.4 <= time.monotonic() - started < 3
 
 
-def test_retry_after_as_a_date_or_as_nonsense() -> None:
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 55 < openai_client._retry_after(date) <= 60
-    for value in (None, "", "soon", "nan", "inf", "-5"):
-        assert openai_client._retry_after(value) == 0
+@pytest.mark.parametrize("value", ["soon", "nan", "inf", "-5", "Mon, 99 Foo 99999 99:99:99 GMT"])
+def test_nonsense_in_retry_after_is_no_reason_to_wait_or_to_stop(
+    server: FakeServer, value: str
+) -> None:
+    server.behave = failing_first(1, Answer(b"", 429, {"Retry-After": value}))
+    started = time.monotonic()
+    assert ask(server, prompts(1))[0].answer == "42"
+    assert time.monotonic() - started < 3
 
 
 # What will not pass is one line ----------------------------------------------------------------
@@ -286,20 +288,25 @@ def test_retry_after_as_a_date_or_as_nonsense() -> None:
 @pytest.mark.parametrize(
     ("fault", "message", "tries"),
     [
-        (Answer({"error": {"message": "no\x1b[2Jmemory"}}, 500), r"answered 500: no \[2Jmemory 6 t", 6),
+        (Answer({"error": {"message": "no\x1b[2Jmemory"}}, 500), r"answered 500: no \[2Jmemory 6 t", 12),
         (Answer(b"", 429), r"answered 429 6 times.*concurrency", 6),
         (Answer(b"", 429, {"Retry-After": "3600"}), r"left alone for 3600 s", 1),
         (Answer(b"{", cut=True), r"broke off.* 6 times", 6),
-        (Answer(b"<html>Hi"), r"cannot be read.*'<html>Hi'.*OpenAI-compatible", 4),
-        (Answer(b"", 302, {"Location": "http://127.0.0.1:9/"}), r"answered 302", 1),
+        (Answer(b"<html>Hi"), r"cannot be read 3 times in a row.*'<html>Hi'", 6),
+        (Answer(b"", 302, {"Location": "http://127.0.0.1:9/"}), r"answered 302", 2),
+        (Answer(b"", 402), r"answered 402", 2),
+        (Answer(b"", 404), r"/v1/completions answered 404", 2),
     ],
 )  # fmt: skip
 def test_a_lasting_fault_names_the_url_and_what_happened(
     server: FakeServer, fault: Answer, message: str, tries: int
 ) -> None:
+    """What may be the prompt's own fault is tried on a control question, too."""
     server.behave = lambda request: fault
+    saved: list[Completion] = []
     with pytest.raises(UserError, match=message) as error:
-        ask(server, prompts(1))
+        ask(server, prompts(1), into=saved)
+    assert saved == []
     assert server.url + "/v1" in str(error.value)
     assert "\n" not in str(error.value)
     assert "\x1b" not in str(error.value)
@@ -322,7 +329,7 @@ def test_a_slow_server_is_left(server: FakeServer, slow: str) -> None:
 def test_a_refused_connection_asks_whether_the_server_runs(server: FakeServer) -> None:
     with fake_server() as gone:
         url = gone.url
-    with pytest.raises(UserError, match=r"refused.*is the server running"):
+    with pytest.raises(UserError, match=r"cannot be reached .*start the server"):
         ask(url, prompts(1))
 
 
@@ -347,10 +354,17 @@ def test_an_unknown_model_gets_the_list_of_known_ones(server: FakeServer) -> Non
 
 
 @pytest.mark.usefixtures("two_turns")
-def test_a_chat_refused_hints_at_base_models(server: FakeServer) -> None:
-    server.behave = lambda request: Answer({"message": "no chat template"}, 400)
-    with pytest.raises(UserError, match=r"no chat template.*model.chat=no"):
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_chat_that_fails_where_text_is_completed_says_so(server: FakeServer, status: int) -> None:
+    """transformers serve, for one, answers 500 without a word where there is no chat template."""
+    refusal = Answer({"message": "no"}, status)
+    server.behave = base_model(refusal)
+    with pytest.raises(UserError, match=rf"{status}: no.* does complete plain text.*model.chat=no"):
         ask(server, prompts(1), ModelConfig(name="tiny", chat="yes"))
+    server.behave = lambda request: refusal
+    with pytest.raises(UserError, match=f"{status}: no") as error:
+        ask(server, prompts(1), ModelConfig(name="tiny", chat="yes"))
+    assert "model.chat" not in str(error.value)
 
 
 VLLM = (
@@ -378,19 +392,18 @@ def base_model(refusal: Answer) -> Callable[[Request], Answer]:
     ],
 )
 def test_a_model_without_a_chat_template_is_asked_for_completions(
-    server: FakeServer, refusal: Answer
+    server: FakeServer, refusal: Answer, tmp_path: Path
 ) -> None:
     """Decided on the first prompt, alone, and told once."""
     server.behave = base_model(refusal)
     told: list[str] = []
-    decided: list[bool] = []
     saved: list[Completion] = []
     answer_over_endpoint(
         prompts(6),
         EvaluateConfig(endpoint=server.url, concurrency=4),
         CHAT,
         save=saved.extend,
-        settled=decided.append,
+        record=tmp_path / "endpoint.json",
         progress=lambda label, done, total, note="": None if label else told.append(note),
     )
     assert [request.path for request in server.requests] == ["/chat/completions"] + [
@@ -399,7 +412,7 @@ def test_a_model_without_a_chat_template_is_asked_for_completions(
     assert all(request.body["stop"] == ["\n"] for request in server.requests[1:])
     assert {one.answer for one in saved} == {"42"}
     assert len(saved) == 6
-    assert decided == [False]
+    assert read_json(tmp_path / "endpoint.json")["chat"] is False
     (line,) = told
     assert "model.chat=no" in line
 
@@ -409,22 +422,15 @@ def test_other_refusals_of_a_chat_are_not_taken_for_a_missing_template(server: F
     for status, words in (
         (400, "chat_template_kwargs: extra fields are not permitted"),
         (400, "Chat template error: conversation roles must alternate"),
-        (403, VLLM),
+        (402, VLLM),
         (400, "the prompt is too long"),
     ):
         server.requests.clear()
         server.behave = base_model(Answer({"message": words}, status))
         with pytest.raises(UserError):
             ask(server, prompts(3), CHAT)
-        assert {request.path for request in server.requests} == {"/chat/completions"}
-
-
-@pytest.mark.usefixtures("two_turns")
-def test_a_server_that_fails_on_the_first_chat_hints_at_base_models(server: FakeServer) -> None:
-    """transformers serve answers 500 without a word where there is no chat template."""
-    server.behave = base_model(Answer(b"Internal Server Error", 500))
-    with pytest.raises(UserError, match=r"answered 500.*model.chat=no"):
-        ask(server, prompts(3), CHAT)
+        asked = [r.path for r in server.requests if r.body.get("max_tokens") != 1]
+        assert set(asked) == {"/chat/completions"}  # but for the question what the server can do
 
 
 def test_a_resumed_run_takes_the_same_decision(server: FakeServer, tmp_path: Path) -> None:
@@ -436,8 +442,9 @@ def test_a_resumed_run_takes_the_same_decision(server: FakeServer, tmp_path: Pat
     server.behave = base_model(Answer({"message": VLLM}, 400))
     run = open_run(tmp_path / "run", load_config(None, settings))
     Pipeline(run).before()
-    assert read_json(run.folder / "before" / "endpoint.json") == {"chat": "no"}
-    assert write_manifest(run)["model"]["endpoint"] == {"chat": "no"}
+    notes = read_json(run.folder / "before" / "endpoint.json")
+    assert notes["chat"] is False
+    assert write_manifest(run)["model"]["endpoint"] == notes
     rows = read_rows(run.folder / "before" / "answers.jsonl")
     assert len(rows) == 3
     write_rows(run.folder / "before" / "answers.jsonl", rows[:1])
@@ -470,13 +477,13 @@ def test_what_was_finished_or_under_way_is_saved_before_the_error(server: FakeSe
     def behave(request: Request) -> Answer:
         together.wait()
         if request.body["prompt"] == "Q3:":
-            return Answer({"error": "bad"}, 400)
+            return Answer({"error": "bad"}, 401)
         time.sleep(0.2)
         return completion("late")
 
     server.behave = behave
     saved: list[Completion] = []
-    with pytest.raises(UserError, match="400: bad"):
+    with pytest.raises(UserError, match=r"wants a key \(401\)"):
         ask(server, prompts(8), into=saved)
     assert sorted(one.prompt_id[-1] for one in saved) == ["0", "1", "2"]
     assert len(server.requests) == 4
@@ -491,8 +498,8 @@ def test_what_was_finished_or_under_way_is_saved_before_the_error(server: FakeSe
 def test_a_failure_does_not_wait_for_the_waits_of_others(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_client, "FIRST_WAIT_SECONDS", 60.0)
-    monkeypatch.setattr(openai_client, "LONGEST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 60.0)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 60.0)
     seen = threading.Event()
 
     def behave(request: Request) -> Answer:
@@ -500,11 +507,12 @@ def test_a_failure_does_not_wait_for_the_waits_of_others(
             seen.set()
             return Answer(b"", 500)
         seen.wait(5)
-        return Answer(b"", 400)
+        time.sleep(0.1)
+        return Answer(b"", 401)
 
     server.behave = behave
     started = time.monotonic()
-    with pytest.raises(UserError, match="answered 400"):
+    with pytest.raises(UserError, match="wants a key"):
         ask(server, prompts(2))
     assert time.monotonic() - started < 5
 
@@ -643,10 +651,10 @@ def test_the_base_url(url: str, base: str) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tenacity", None)
-    monkeypatch.delitem(sys.modules, "linguamap.generation.completion_client")
-    with pytest.raises(UserError, match=r"tenacity.*pip install 'linguamap\[endpoint\]'"):
-        importlib.import_module("linguamap.generation.completion_client")
+    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.delitem(sys.modules, "linguamap.generation.server")
+    with pytest.raises(UserError, match=r"openai.*pip install 'linguamap\[endpoint\]'"):
+        importlib.import_module("linguamap.generation.server")
 
 
 def test_importing_loads_no_torch() -> None:

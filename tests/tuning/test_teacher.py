@@ -18,7 +18,7 @@ from linguamap.run.files import read_rows
 from linguamap.tuning.data.gather import TuningData, gather
 from linguamap.tuning.data.teacher import FILE
 
-pytest.importorskip("httpx2")
+pytest.importorskip("openai")
 
 RIGHT = "Primero sumo los dos números con cuidado. La respuesta es {gold}."
 ENGLISH = "First I add the two numbers with care, as usual. The answer is {gold}."

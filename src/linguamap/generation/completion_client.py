@@ -1,303 +1,271 @@
-"""One OpenAI-compatible server: its URL and key, time-outs, retries, and what went wrong.
-
-What may pass (no connection, a time-out, 429, 5xx, an unreadable reply) is tried again with growing,
-jittered waits; what will not pass is one :class:`UserError`. The key is taken from the environment,
-sent in one header, and cut out of whatever the server says.
-"""
+"""One prompt -> one completion over a server: in turns or as text, with the settings that it takes."""
 
 from __future__ import annotations
 
-import json
-import math
-import threading
-import time
-from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeVar
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from linguamap.generation.address import KEY_VARIABLE, api_key, check_url, is_loopback
-from linguamap.records import UserError
+from pydantic import BaseModel
 
-try:
-    import httpx2
-    import tenacity
-except ModuleNotFoundError as missing:
-    raise UserError(
-        f"endpoint: needs the package {missing.name}, which is not installed; "
-        "run: pip install 'linguamap[endpoint]'"
-    ) from None
+from linguamap.config import EvaluateConfig, ModelConfig
+from linguamap.generation.replies import Reply, read_chat, read_completion
+from linguamap.generation.server import Broken, Refused, Server
+from linguamap.generation.thinking import cut_at_stop, split_thinking
+from linguamap.prompts.scenarios import LINE_END, answer_ends, render_chat, without_system
+from linguamap.records import Completion, Part, Prompt, UserError
 
-T = TypeVar("T")
-Kind = Literal["connect", "timeout", "status", "garbled"]
+CONTROL = Prompt("control", "control", "open", "en", "monolingual", (Part("Q", "1 + 1 ="),), ())
+"""A question that no server has a reason to refuse: whether it answers at all."""
 
-ATTEMPTS: Mapping[Kind, int] = {"connect": 6, "timeout": 3, "status": 6, "garbled": 4}
-FIRST_ATTEMPTS: Mapping[Kind, int] = {"connect": 3, "timeout": 1, "status": 1, "garbled": 1}
-"""Of the first question to a server: a wrong URL should be told at once."""
-FIRST_WAIT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 30.0
-LONGEST_RETRY_AFTER_SECONDS = 300.0
-CONNECT_SECONDS = 10.0
-LONGEST_REPLY_BYTES = 32 * 2**20
-SHORTEST_SECRET = 8
-"""Shorter keys are placeholders such as EMPTY, and words that an answer may well hold."""
+NO_TEMPLATE = re.compile(r"chat[ _.]template(?!_kwargs)", re.IGNORECASE)
+"""In a refusal: vLLM's "default chat template is no longer allowed", Transformers' "chat_template is not
+set", SGLang's and others' "does not have a chat template"."""
 
+NOT_CHAT = (
+    "The server has no chat template for the model: it is asked for completions of plain text, as a "
+    "base model (model.chat=no)."
+)
 
-class Fault(Exception):
-    """A failure that may pass. ``wait`` is how long the server asks to be left alone, in seconds."""
-
-    def __init__(self, kind: Kind, what: str, advice: str, wait: float = 0.0) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.what = what
-        self.advice = advice
-        self.wait = wait
+UNFIT = re.compile(
+    r"unsupported|support|unrecogni[sz]ed|unknown|unexpected|extra|not (?:be )?(?:permitted|allowed|available)"
+    r"|must be|only the default|cannot find|invalid|deprecated",
+    re.IGNORECASE,
+)
+"""Words of a server that does not take a setting, as against one whose limits a prompt exceeds."""
+EXCEEDED = re.compile(
+    r"too (?:large|long|many)|context|exceed|at most|maximum|limit", re.IGNORECASE
+)
+INSTEAD = re.compile(r"[Uu]se ['\"`]?([a-z_]+)['\"`]? instead")
 
 
-class Rejected(UserError):
-    """The server understood and says no: another try would end the same.
+class ServerNotes(BaseModel):
+    """``endpoint.json``: what was learned of a server while it was asked, so that a resumed run asks alike.
 
     Attributes:
-        status: the HTTP status, 3xx or 4xx.
-        detail: the server's words, shortened.
+        url, model: where, and for which model, it was learned.
+        chat: whether prompts are asked in turns; None while that is open.
+        has_system: whether the model's chat template has a system role.
+        parameters: settings that the server refused -> the name that it takes instead, or None where
+            they are left out.
     """
 
-    def __init__(self, url: str, status: int, detail: str) -> None:
-        super().__init__(f"endpoint: {url} answered {status}: {detail or 'without a reason'}")
-        self.status = status
-        self.detail = detail
+    url: str = ""
+    model: str = ""
+    chat: bool | None = None
+    has_system: bool = True
+    parameters: dict[str, str | None] = {}
 
 
-class Abandoned(Exception):
-    """The work was given up while a try was waiting for its turn."""
+class CompletionClient:
+    """Asks a server for completions; may be used by many tasks at once."""
 
-
-class Server:
-    """A server that is asked with retries, from several threads at once. Close it, or use ``with``."""
-
-    def __init__(self, url: str, timeout: float, concurrency: int) -> None:
-        """
-        Args:
-            url: as in :func:`linguamap.generation.address.check_url`.
-            timeout: seconds that one try may take, connection and whole reply.
-            concurrency: the largest number of requests at once.
-        """
-        self.url = check_url(url)
-        self.timeout = timeout
-        self._connect_seconds = min(timeout, CONNECT_SECONDS)
-        self.given_up = threading.Event()
-        found = api_key(self.url)
-        self._key_variable = found[0] if found else None
-        self._key = found[1] if found else ""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            self._client = httpx2.Client(
-                headers=headers,
-                timeout=httpx2.Timeout(timeout, connect=self._connect_seconds),
-                limits=httpx2.Limits(max_connections=concurrency + 1),
-                trust_env=not is_loopback(self.url),  # a proxy cannot reach this machine's servers
-            )
-            httpx2.URL(self.url)
-        except httpx2.InvalidURL as error:
-            raise UserError(f"endpoint: {self.url} is no valid URL ({error})") from None
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.given_up.set()
-        self._client.close()
-
-    def models(self) -> list[str]:
-        """Names that the server offers; empty if it cannot say.
-
-        Raises:
-            UserError: there is no server, or it wants a key.
-        """
-        try:
-            return self._retry(FIRST_ATTEMPTS, "GET", "/models", None, _read_models)
-        except Rejected:
-            return []
-        except Fault as fault:
-            if fault.kind in ("connect", "timeout"):
-                raise self._final(fault, FIRST_ATTEMPTS) from None
-            return []
-
-    def ask(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
-        """Post ``body`` and read the reply, trying again what may pass.
-
-        Args:
-            path: below the base URL, e.g. ``/completions``.
-            read: turns the reply's JSON into a value; its ``ValueError`` marks an unreadable reply.
-        Raises:
-            UserError: the server is gone, too slow, overloaded, sends garbage or wants a key.
-            Rejected: the server says no.
-            Abandoned: ``given_up`` was set while waiting for another try.
-        """
-        try:
-            return self._retry(ATTEMPTS, "POST", path, body, read)
-        except Fault as fault:
-            raise self._final(fault, ATTEMPTS) from None
-
-    def hide_key(self, text: str, shortest: int = SHORTEST_SECRET) -> str:
-        """``text`` without the key: a server may send back what it was sent."""
-        return text.replace(self._key, "[key]") if len(self._key) >= shortest else text
-
-    def _retry(
+    def __init__(
         self,
-        attempts: Mapping[Kind, int],
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        read: Callable[[Any], T],
-    ) -> T:
-        backoff = tenacity.wait_exponential_jitter(
-            initial=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS
-        )
-        jitter = tenacity.wait_random(0, FIRST_WAIT_SECONDS)
+        server: Server,
+        config: EvaluateConfig,
+        model_config: ModelConfig,
+        notes: ServerNotes,
+        seed: int,
+        tell: Callable[[str | ServerNotes], None],
+    ) -> None:
+        """
+        Args:
+            notes: what is known of the server; what is learned is added to it.
+            tell: receives a sentence for the user, and the notes whenever something was added.
+        """
+        self.server = server
+        self.config = config
+        self.thinking = model_config.thinking
+        self.notes = notes
+        self.seed = seed
+        self.tell = tell
+        if model_config.chat != "auto":
+            notes.chat = model_config.chat == "yes"
+        self.use_chat(notes.chat is not False)
 
-        def wait(state: tenacity.RetryCallState) -> float:
-            asked = _fault(state).wait
-            return max(backoff(state), asked + jitter(state) if asked else 0.0)
+    def use_chat(self, chat: bool) -> None:
+        """Ask in turns of a chat, or for the continuation of a text."""
+        self.is_chat = chat
+        own_end = () if chat else LINE_END  # a chat model ends its own turn
+        self.stops = own_end if self.config.stop is None else tuple(self.config.stop)
 
-        def stop(state: tenacity.RetryCallState) -> bool:
-            fault = _fault(state)
-            too_long = fault.wait > LONGEST_RETRY_AFTER_SECONDS
-            return too_long or state.attempt_number >= attempts[fault.kind]
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Fault),
-            wait=wait,
-            stop=stop,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        value: T = retrying(self._once, method, path, body, read)
-        return value
-
-    def _sleep(self, seconds: float) -> None:
-        if self.given_up.wait(seconds):
-            raise Abandoned
-
-    def _once(
-        self, method: str, path: str, body: dict[str, Any] | None, read: Callable[[Any], T]
-    ) -> T:
-        """One try: the value, or a :class:`Fault` that may pass, or a :class:`UserError`."""
+    async def detect_chat(self, prompt: Prompt) -> Completion:
+        """The first answer: in a chat, or, if the server says it has no chat template, without one."""
         try:
-            status, headers, data = self._exchange(method, path, body)
-        except httpx2.ConnectTimeout:
-            what = f"cannot be reached (no connection within {self._connect_seconds:g} s)"
-            raise Fault("connect", what, "is the server running at this address?") from None
-        except httpx2.TimeoutException:
-            raise Fault(
-                "timeout",
-                f"gave no whole answer within {self.timeout:g} s",
-                "raise evaluate.timeout, or lower evaluate.concurrency or evaluate.max_new_tokens",
-            ) from None
-        except httpx2.ConnectError as error:
-            what = f"cannot be reached ({self._clean(str(error))})"
-            raise Fault("connect", what, "is the server running at this address?") from None
-        except httpx2.RequestError as error:
-            what = f"broke off ({self._clean(str(error)) or type(error).__name__})"
-            raise Fault("connect", what, "see the server's log") from None
-        if not 200 <= status < 300:
-            raise self._refusal(status, headers, data)
+            return await self.complete(prompt)
+        except Refused as refused:
+            if not _lacks_template(refused):
+                raise
+            self.use_chat(False)
+            completion = await self.complete(prompt)
+            self.tell(NOT_CHAT)
+            return completion
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """The prompt's answer, cut and split as local generation does it."""
+        stops = answer_ends(prompt, self.stops) if self.config.stop is None else self.stops
+        reply = await self._ask(prompt, stops)
+        if stops and _stopped_before_it_began(reply):
+            # Locally a line end counts after the first visible character only.
+            reply = await self._ask(prompt, ())
+        if self.notes.chat is None:
+            self.notes.chat = self.is_chat
+            self.tell(self.notes)
+        cut = cut_at_stop(reply.text, stops)
+        text = reply.text if cut is None else cut
+        thinking, answer = (
+            split_thinking(text) if reply.reasoning is None else (reply.reasoning, text.strip())
+        )
+        return Completion(
+            prompt_id=prompt.prompt_id,
+            answer=answer,
+            thinking=thinking,
+            finish="error" if reply.fault else "stop" if cut is not None else reply.finish,
+            n_tokens=reply.n_tokens,
+            error=reply.fault,
+        )
+
+    async def explained(self, error: UserError) -> UserError:
+        """A server's refusal of everything, with what was found out about it."""
+        status = getattr(error, "status", None)
+        if status == 403:
+            return self.server.key_fault(403)
+        if isinstance(error, Broken) and error.kind != "status":
+            return error
+        offered = await self.server.models()
+        if offered and self.notes.model not in offered:
+            names = ", ".join(self.server.clean(name, 80) for name in offered[:20])
+            advice = f"asked for the model '{self.notes.model}'; the server offers: {names}; "
+            advice += "name one with --set evaluate.endpoint_model=NAME"
+        elif self.is_chat and await self._completes_text():
+            advice = "it does complete plain text; for a base model set model.chat=no"
+        else:
+            return error
+        return UserError(f"{error}; {advice}")
+
+    async def _completes_text(self) -> bool:
+        body = {"prompt": CONTROL.text, "model": self.notes.model, "max_tokens": 1}
         try:
-            return read(json.loads(data))
-        except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
-            shown = self._clean(data[:400].decode("utf-8", "replace"))[:80]
-            what = f"sent a reply that cannot be read ({self._clean(str(error))}): {shown!r}"
-            raise Fault("garbled", what, "is it an OpenAI-compatible server?") from None
+            await self.server.ask("/completions", body, read_completion)
+        except UserError:
+            return False
+        return True
 
-    def _exchange(
-        self, method: str, path: str, body: dict[str, Any] | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of one reply; all of it must arrive within the time-out."""
-        # ASCII escapes carry lone surrogates, which UTF-8 cannot.
-        content = None if body is None else json.dumps(body).encode("ascii")
-        deadline = time.monotonic() + self.timeout
-        data = bytearray()
-        with self._client.stream(method, self.url + path, content=content) as response:
-            for chunk in response.iter_bytes():
-                data += chunk
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout("the reply trickles in")
-                if len(data) > LONGEST_REPLY_BYTES:
-                    raise httpx2.DecodingError("the reply does not end")
-            return response.status_code, response.headers, bytes(data)
-
-    def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> Exception:
-        """What an HTTP status other than success means."""
-        detail = self._clean(_detail(data))
-        if status in (401, 403):
-            if self._key_variable is None:
-                return UserError(
-                    f"endpoint: {self.url} wants a key ({status}); "
-                    f"set the environment variable {KEY_VARIABLE}"
-                )
-            return UserError(
-                f"endpoint: {self.url} does not accept the key in {self._key_variable} ({status})"
+    async def _ask(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
+        settings: dict[str, Any] = {
+            "max_tokens": self.config.max_new_tokens,
+            "temperature": self.config.temperature,
+            # A seed of its own for each prompt, the same however often the run is resumed.
+            "seed": (self.seed + zlib.crc32(prompt.prompt_id.encode("utf-8", "replace"))) % 2**31,
+        }
+        if stops:
+            settings["stop"] = list(stops)
+        if not self.is_chat:
+            return await self._post(
+                "/completions", {"prompt": prompt.text}, settings, read_completion
             )
-        if status in (408, 425, 429) or (status >= 500 and status != 501):
-            wait = _retry_after(headers.get("Retry-After"))
-            what = f"answered {status}" + (f": {detail}" if detail else "")
-            if wait > LONGEST_RETRY_AFTER_SECONDS:
-                what += f" (and asks to be left alone for {wait:.0f} s)"
-            busy = status in (429, 503)
-            advice = "lower evaluate.concurrency or wait" if busy else "see the server's log"
-            return Fault("status", what, advice, wait)
-        return Rejected(self.url, status, detail)
+        if self.thinking != "auto":
+            settings["chat_template_kwargs"] = {"enable_thinking": self.thinking == "yes"}
+        return await self._chat(prompt, settings)
 
-    def _final(self, fault: Fault, attempts: Mapping[Kind, int]) -> UserError:
-        times = 1 if fault.wait > LONGEST_RETRY_AFTER_SECONDS else attempts[fault.kind]
-        tries = f" {times} times in a row" if times > 1 else ""
-        return UserError(f"endpoint: {self.url} {fault.what}{tries}; {fault.advice}")
+    async def _chat(self, prompt: Prompt, settings: dict[str, Any]) -> Reply:
+        """A chat answer; where the template has no system role, the first turn takes it in."""
+        messages = render_chat(prompt)
+        joined = without_system(messages)
+        if self.notes.has_system:
+            try:
+                return await self._post(
+                    "/chat/completions", {"messages": messages}, settings, read_chat
+                )
+            except Refused as refused:
+                if joined == messages or "role" not in refused.detail.lower():
+                    raise
+        reply = await self._post("/chat/completions", {"messages": joined}, settings, read_chat)
+        if self.notes.has_system:
+            self.notes.has_system = False
+            self.tell(self.notes)
+        return reply
 
-    def _clean(self, text: str) -> str:
-        """A server's words, fit for one line of a terminal: no key, no control characters."""
-        shown = "".join(c if c.isprintable() else " " for c in self.hide_key(text, shortest=1))
-        return " ".join(shown.split())[:300]
+    async def _post(
+        self,
+        path: str,
+        content: dict[str, Any],
+        settings: dict[str, Any],
+        read: Callable[[Any], Reply],
+    ) -> Reply:
+        """One reply, with the settings that the server takes: what it refuses by name is not sent again."""
+        while True:
+            sent = self._taken(settings)
+            body = {"model": self.notes.model, **content, **sent}
+            try:
+                return await self.server.ask(path, body, read)
+            except Refused as refused:
+                name = refused_setting(refused, sent)
+                if name is None:
+                    raise
+                if sent == self._taken(settings):  # else another task has learned it meanwhile
+                    self._do_without(name, refused.detail)
+
+    def _taken(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings under the names that the server takes, without those that it refuses."""
+        named = {self.notes.parameters.get(name, name): settings[name] for name in settings}
+        return {name: value for name, value in named.items() if name is not None}
+
+    def _do_without(self, name: str, detail: str) -> None:
+        """Rename or leave out a setting from here on, and tell it."""
+        renamed = {new: old for old, new in self.notes.parameters.items() if new}
+        own = renamed.get(name, name)
+        suggested = INSTEAD.search(detail)
+        instead = suggested[1] if suggested else None
+        if name == "max_tokens" and instead is None:
+            instead = "max_completion_tokens"
+        if own != name or instead in (name, own):  # it was renamed already: leave it out
+            instead = None
+        self.notes.parameters[own] = instead
+        done = f"it is sent as {instead}" if instead else "it is left out"
+        self.tell(f"The server does not take {name} ({detail}): {done}.")
+        self.tell(self.notes)
 
 
-def _fault(state: tenacity.RetryCallState) -> Fault:
-    error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, Fault)  # tenacity is told to retry nothing else
-    return error
+def refused_setting(refused: Refused, sent: dict[str, Any]) -> str | None:
+    """The setting that a server refuses by name, or None where it refuses something else.
+
+    A limit that this prompt exceeds may name ``max_tokens``, too: that is no refusal of the setting.
+    """
+    if refused.status not in (400, 404, 422):
+        return None
+    parameter = refused.parameter.rpartition(".")[2]
+    named = [
+        name for name in sent if name == parameter or (not parameter and _names(refused, name))
+    ]
+    if not named or refused.code == "content_filter":
+        return None
+    unfit = refused.code.startswith("unsupported") or UNFIT.search(refused.detail)
+    exceeded = EXCEEDED.search(refused.detail) and not refused.code.startswith("unsupported")
+    if not unfit or (exceeded and "max" in named[0]):
+        return None
+    return named[0]
 
 
-def _read_models(reply: Any) -> list[str]:
-    listed = reply.get("data") if isinstance(reply, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("no list of models")
-    return [one["id"] for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)]
+def _names(refused: Refused, setting: str) -> bool:
+    """Whether a refusal's words name a setting, rather than hold a word of the prompt."""
+    quoted = rf"['\"`\[]{setting}['\"`\]]"
+    introduced = rf"(?:parameters?|arguments?|fields?|options?|keys?|supplied)\W+{setting}\b"
+    judged = rf"(?:^|\W){setting}(?:\W+(?:is|are|must|does|extra|parameter|value)\b)"
+    return re.search(f"{quoted}|{introduced}|{judged}", refused.detail, re.IGNORECASE) is not None
 
 
-def _detail(data: bytes) -> str:
-    """The reason in an error reply: a known JSON field, else the text, unless it is a page."""
-    text = data[:20_000].decode("utf-8", "replace")
-    try:
-        reply = json.loads(text)
-    except (ValueError, RecursionError):
-        return "" if text.lstrip().startswith("<") else text
-    if not isinstance(reply, dict):
-        return text
-    for name in ("error", "detail", "message"):
-        if value := reply.get(name):
-            inner = value.get("message") if isinstance(value, dict) else value
-            return inner if isinstance(inner, str) else json.dumps(value)
-    return text
+def _lacks_template(refused: Refused) -> bool:
+    """Whether a server refused a chat because the model has no chat template.
+
+    Words about roles mean that there is one, and that it takes other turns.
+    """
+    says_so = NO_TEMPLATE.search(refused.detail) and "role" not in refused.detail.lower()
+    return bool(says_so) and refused.status in (400, 404, 422)
 
 
-def _retry_after(value: str | None) -> float:
-    """Seconds to wait, from a number of seconds or an HTTP date; 0 if it says neither."""
-    if not value:
-        return 0.0
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return 0.0
-    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+def _stopped_before_it_began(reply: Reply) -> bool:
+    empty = not reply.text.strip() and reply.reasoning is None and reply.fault is None
+    return empty and reply.finish == "stop" and reply.by_stop_string is not False

@@ -5,56 +5,38 @@ Base models are asked through ``/completions`` with the prompt's text, chat mode
 ``auto``), the first prompt is asked alone and as a chat, and a server that has no chat template for the
 model is asked for completions from there on. Several requests are under way at once, and each answer is
 handed on as it comes, so that a killed run repeats at most those under way.
+
+A prompt that the server refuses is an answer with an error, and the others go on, if the server still
+answers afterwards: another prompt, or else a control question. A server that refuses everything ends the
+run, and nothing is written of its refusals.
 """
 
 from __future__ import annotations
 
+import asyncio
 import queue
-import re
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from linguamap.config import EvaluateConfig, ModelConfig
-from linguamap.generation.completion_client import Abandoned, Rejected, Server
-from linguamap.generation.thinking import cut_at_stop, split_thinking
+from linguamap.generation.completion_client import CONTROL, CompletionClient, ServerNotes
+from linguamap.generation.server import Broken, Refused, Server
 from linguamap.progress import Progress, say, silent
-from linguamap.prompts.scenarios import LINE_END, answer_ends
 from linguamap.records import Completion, Prompt, UserError
+from linguamap.run.folder import read_json, write_json
 
 GRACE_SECONDS = 10.0
 """How long requests under way may still end after another one has failed for good."""
+MOST_HELD = 16
+"""Refusals in a row after which the control question is asked."""
 
-NO_TEMPLATE = re.compile(r"chat[ _.]template(?!_kwargs)", re.IGNORECASE)
-"""In a refusal: vLLM's "default chat template is no longer allowed", Transformers' "chat_template is not
-set", SGLang's and others' "does not have a chat template"."""
-
-NOT_CHAT = (
-    "The server has no chat template for the model: it is asked for completions of plain text, as a "
-    "base model (model.chat=no)."
-)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What one request brought.
-
-    Attributes:
-        text: the answer as the server sent it.
-        reasoning: the reasoning that the server split off itself, or None.
-        finish: why the model stopped, in the server's words.
-        n_tokens: generated tokens as the server counts them; 0 if it does not say.
-        by_stop_string: whether a stop string ended the answer; None if the server does not say.
-    """
-
-    text: str
-    reasoning: str | None
-    finish: str
-    n_tokens: int
-    by_stop_string: bool | None
+News = Completion | ServerNotes | str
+"""What the tasks that ask hand to the caller: an answer, what was learned of the server, a sentence."""
 
 
 def answer_over_endpoint(
@@ -65,8 +47,7 @@ def answer_over_endpoint(
     seed: int = 0,
     done: frozenset[str] = frozenset(),
     save: Callable[[list[Completion]], None],
-    chat: bool | None = None,
-    settled: Callable[[bool], None] = lambda chat: None,
+    record: Path | None = None,
     progress: Progress = silent,
     label: str = "generate",
 ) -> None:
@@ -76,12 +57,10 @@ def answer_over_endpoint(
         prompts: what to answer.
         done: ids of prompts answered by an earlier, interrupted call; they are not asked again.
         save: receives the completions as they come, in batches; called by the caller's thread only.
-        chat: what an earlier, interrupted call found out about a model whose ``model.chat`` is
-            ``auto``; None if it did not come so far.
-        settled: receives that, before any completion is saved.
+        record: the file of :class:`ServerNotes`, by which a later call asks as this one does.
     Raises:
-        UserError: the URL or key is unfit, or the server fails for good; every answer that came
-            before was saved, and the same call with those in ``done`` goes on from there.
+        UserError: the URL or key is unfit, or the server fails for good or refuses every prompt; every
+            answer that came before was saved, and the same call with those in ``done`` goes on from there.
     """
     if config.endpoint is None:
         raise UserError("endpoint: no URL given; set evaluate.endpoint or --endpoint URL")
@@ -91,280 +70,224 @@ def answer_over_endpoint(
     progress(label, finished, len(prompts), "resumed" if finished else "")
     if not waiting:
         return
+    notes = _read_notes(record)
     tokens = 0
     started = time.monotonic()
-    with Server(config.endpoint, config.timeout, config.concurrency) as server:
-        asker = Asker(server, config, model_config, model_name(server, config, model_config), seed)
-        if model_config.chat == "auto" and chat is not None:
-            asker.speak(chat)
-        elif model_config.chat == "auto":
-            first = asker.settle(waiting[0])
-            settled(asker.is_chat)
-            save([first])
-            finished, tokens, waiting = finished + 1, first.n_tokens, waiting[1:]
-            progress(label, finished, len(prompts))
-        if model_config.chat == "auto" and not asker.is_chat:
-            say(progress, NOT_CHAT)
-        for batch in _as_they_come(asker, waiting, config.concurrency, server.given_up):
-            save(sorted(batch, key=lambda completion: places[completion.prompt_id]))
-            finished += len(batch)
-            tokens += sum(completion.n_tokens for completion in batch)
-            rate = tokens / max(time.monotonic() - started, 1e-9)
-            progress(label, finished, len(prompts), f"{rate:.0f} tokens/s" if tokens else "")
+
+    def work(put: Callable[[News], None]) -> Coroutine[Any, Any, None]:
+        session = Session(config, model_config, notes, seed, put, resumed=bool(done))
+        return session.run(waiting)
+
+    learned = False
+    for batch in _as_they_come(work):
+        for sentence in (news for news in batch if isinstance(news, str)):
+            say(progress, sentence)
+        answers = [news for news in batch if isinstance(news, Completion)]
+        learned = learned or any(isinstance(news, ServerNotes) for news in batch)
+        if not answers:
+            continue  # a folder without an answer is as good as new, whatever was learned
+        if learned and record is not None:
+            write_json(record, notes.model_dump())
+            learned = False
+        save(sorted(answers, key=lambda completion: places[completion.prompt_id]))
+        finished += len(answers)
+        tokens += sum(completion.n_tokens for completion in answers)
+        rate = tokens / max(time.monotonic() - started, 1e-9)
+        progress(label, finished, len(prompts), f"{rate:.0f} tokens/s" if tokens else "")
 
 
-def model_name(server: Server, config: EvaluateConfig, model_config: ModelConfig) -> str:
-    """The name to ask for: the one set, else the only one offered, else the model's own."""
-    offered = server.models()
-    if config.endpoint_model is not None:
-        return config.endpoint_model
-    return offered[0] if len(offered) == 1 else model_config.name
+def _read_notes(record: Path | None) -> ServerNotes:
+    if record is None or not record.exists():
+        return ServerNotes()
+    try:
+        return ServerNotes.model_validate(read_json(record))
+    except ValidationError:
+        raise UserError(f"run folder: {record} is broken; delete it and go on") from None
 
 
-class Asker:
-    """Turns one prompt into its completion; may be called from several threads."""
+class Session:
+    """All prompts of one call, asked by many tasks, and what is thought of the refused ones."""
 
     def __init__(
         self,
-        server: Server,
         config: EvaluateConfig,
         model_config: ModelConfig,
-        model: str,
+        notes: ServerNotes,
         seed: int,
+        put: Callable[[News], None],
+        *,
+        resumed: bool,
     ) -> None:
-        self.server = server
+        assert config.endpoint is not None
         self.config = config
-        self.model = model
-        self.seed = seed
-        self.thinking = model_config.thinking
-        self.speak(model_config.chat != "no")
-        self.one_turn = False  # set when the model's chat template turns out to have no system role
+        self.model_config = model_config
+        self.put = put
+        self.server = Server(config.endpoint, config.timeout)
+        self.client = CompletionClient(self.server, config, model_config, notes, seed, put)
+        self.answered = resumed
+        """Whether any prompt was answered, now or by an earlier call."""
+        self.refused: list[tuple[float, Completion, UserError]] = []
+        """When each refusal came that may yet be one of everything; its answer and its words."""
+        self.later: list[Prompt] = []
+        """Prompts on which the server failed once; they are asked again when all others are done."""
+        self.checking = asyncio.Lock()
+        self.checked = 0.0
+        self.stopped = False
 
-    def speak(self, chat: bool) -> None:
-        """Ask in turns of a chat, or for the continuation of a text."""
-        self.is_chat = chat
-        own_end = () if chat else LINE_END  # a chat model ends its own turn
-        self.stops = own_end if self.config.stop is None else tuple(self.config.stop)
+    async def run(self, prompts: Sequence[Prompt]) -> None:
+        """Ask all; what comes is put as it comes.
 
-    def settle(self, prompt: Prompt) -> Completion:
-        """The first answer: in a chat, or, if the server has no chat template, without one."""
+        Raises:
+            UserError: the server fails, or refuses everything.
+        """
+        async with self.server:
+            self._settle_on(await self.server.models())
+            waiting = iter(prompts)
+            if self.client.notes.chat is None:
+                await self._answer(next(waiting), self.client.detect_chat)
+            await self._all(waiting)
+            again, self.later = self.later, []
+            await self._all(iter(again), last=True)
+            await self._check()
+            if self.refused:  # the control question was answered, and nothing else ever
+                raise await self.client.explained(self.refused[0][2])
+
+    def _settle_on(self, offered: list[str]) -> None:
+        """Which model is asked: the one set, the one asked so far, the only one offered, the run's own.
+
+        A server elsewhere may take a setting under its usual name.
+        """
+        notes, url = self.client.notes, self.server.url
+        only = offered[0] if len(offered) == 1 else self.model_config.name
+        model = self.config.endpoint_model or notes.model or only
+        if notes.model and offered and model not in offered:
+            names = ", ".join(self.server.clean(name, 80) for name in offered[:20])
+            raise UserError(
+                f"endpoint: the answers so far are of the model '{self.server.clean(model)}'; {url} "
+                f"offers: {names}; serve it under its name there, or use another --out"
+            )
+        if notes.url not in ("", url):
+            notes.parameters = {old: new for old, new in notes.parameters.items() if new is None}
+        if (notes.url, notes.model) != (url, model):
+            notes.url, notes.model = url, model
+            self.put(notes)
+
+    async def _all(self, waiting: Iterator[Prompt], last: bool = False) -> None:
+        """Ask with ``concurrency`` tasks. The first failure stops them and lets what is under way end."""
+
+        async def work() -> None:
+            for prompt in waiting:
+                if self.stopped:
+                    return
+                await self._answer(prompt, self.client.complete, last)
+
+        tasks = {asyncio.create_task(work()) for _ in range(self.config.concurrency)}
         try:
-            return self._answer(prompt)
-        except Rejected as rejected:
-            if not _lacks_template(rejected):
-                raise self._explained(rejected) from None
-        except UserError as error:
-            # transformers serve has no words for a missing template
-            hint = "; is it a base model? then set model.chat=no"
-            raise UserError(f"{error}{hint if 'answered 500' in str(error) else ''}") from None
-        self.speak(False)
-        return self(prompt)
+            done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self.stopped = True
+        failures = [error for task in done if (error := task.exception())]
+        if failures:
+            self.server.give_up(others)
+            if others:
+                await asyncio.wait(others, timeout=GRACE_SECONDS)
+            raise failures[0]
+        self.stopped = False
 
-    def __call__(self, prompt: Prompt) -> Completion:
-        """The prompt's answer, cut and split as local generation does it."""
+    async def _answer(
+        self,
+        prompt: Prompt,
+        ask: Callable[[Prompt], Coroutine[Any, Any, Completion]],
+        last: bool = False,
+    ) -> None:
+        """One prompt's answer, now or after the others, or its refusal."""
+        asked = time.monotonic()
         try:
-            return self._answer(prompt)
-        except Rejected as rejected:
-            raise self._explained(rejected) from None
+            completion = await ask(prompt)
+        except (Refused, Broken) as error:
+            if isinstance(error, Broken) and error.kind not in ("status", "garbled"):
+                raise
+            if isinstance(error, Broken) and not last:
+                self.later.append(prompt)
+                await self._check(error)
+                return
+            detail = error.detail if isinstance(error, Refused) else str(error)
+            said = f"the server refused the prompt: {detail or error}"
+            failed = Completion(prompt.prompt_id, "", None, "error", 0, said)
+            self.refused.append((time.monotonic(), failed, error))
+            if len(self.refused) >= MOST_HELD or not (self.answered or self.checked):
+                await self._check()
+            return
+        self.answered = True
+        self.put(completion)
+        self._believe(asked)
 
-    def _answer(self, prompt: Prompt) -> Completion:
-        stops = answer_ends(prompt, self.stops) if self.config.stop is None else self.stops
-        reply = self._ask(prompt, stops)
-        if stops and _stopped_before_it_began(reply):
-            # Locally a line end counts after the first visible character only.
-            reply = self._ask(prompt, ())
-        cut = cut_at_stop(reply.text, stops)
-        text = reply.text if cut is None else cut
-        thinking, answer = (
-            split_thinking(text) if reply.reasoning is None else (reply.reasoning, text.strip())
-        )
-        filtered = reply.finish == "content_filter"
-        finish: Literal["stop", "length", "error"] = "stop"
-        if filtered:
-            finish = "error"
-        elif reply.finish == "length" and cut is None:
-            finish = "length"
-        return Completion(
-            prompt_id=prompt.prompt_id,
-            answer=self.server.hide_key(answer),
-            thinking=None if thinking is None else self.server.hide_key(thinking),
-            finish=finish,
-            n_tokens=reply.n_tokens,
-            error="the server filtered the answer" if filtered else None,
-        )
+    def _believe(self, asked: float) -> None:
+        """Take refusals that came before a question that was answered for those of their prompts."""
+        if not self.answered:
+            return
+        for _, completion, _ in (one for one in self.refused if one[0] < asked):
+            self.put(completion)
+        self.refused = [one for one in self.refused if one[0] >= asked]
 
-    def _ask(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
-        if not self.is_chat:
-            body = {"prompt": prompt.text, **self._settings(prompt, stops)}
-            return self.server.ask("/completions", body, read_completion)
-        return self._chat(prompt, stops)
+    async def _check(self, error: UserError | None = None) -> None:
+        """Ask the control question, unless nothing failed since the last time.
 
-    def _chat(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
-        """A chat answer; a template without a system role gets everything in one turn."""
-        from linguamap.prompts.scenarios import render_chat
-
-        settings = self._settings(prompt, stops)
-        if self.thinking != "auto":
-            settings["chat_template_kwargs"] = {"enable_thinking": self.thinking == "yes"}
-        messages = render_chat(prompt)
-        joined = [{"role": "user", "content": "\n".join(turn["content"] for turn in messages)}]
-        if not self.one_turn:
+        Raises:
+            UserError: the server fails on it, too; the first refusal, explained.
+        """
+        failed = time.monotonic()
+        async with self.checking:
+            if self.checked > failed or not (error or self.refused):
+                return
+            asked = time.monotonic()
             try:
-                body = {"messages": messages, **settings}
-                return self.server.ask("/chat/completions", body, read_chat)
-            except Rejected as rejected:
-                if len(messages) == 1 or "role" not in rejected.detail.lower():
-                    raise
-        reply = self.server.ask("/chat/completions", {"messages": joined, **settings}, read_chat)
-        self.one_turn = True
-        return reply
-
-    def _settings(self, prompt: Prompt, stops: Sequence[str]) -> dict[str, Any]:
-        settings: dict[str, Any] = {
-            "model": self.model,
-            "max_tokens": self.config.max_new_tokens,
-            "temperature": self.config.temperature,
-            # A seed of its own for each prompt, the same however often the run is resumed.
-            "seed": (self.seed + zlib.crc32(prompt.prompt_id.encode())) % 2**31,
-        }
-        return {**settings, "stop": list(stops)} if stops else settings
-
-    def _explained(self, rejected: Rejected) -> UserError:
-        """The server's refusal with what to do about it."""
-        offered = self.server.models() if rejected.status in (400, 404, 422) else []
-        if self.model in offered or not offered:
-            advice = "does the URL end in /v1 or the like?" if rejected.status == 404 else ""
-            if self.is_chat:
-                advice = f"{advice} is it a base model? then set model.chat=no".strip()
-        else:
-            names = ", ".join(offered[:20])
-            advice = f"asked for the model '{self.model}'; the server offers: {names}; "
-            advice += "name one with --set evaluate.endpoint_model=NAME"
-        return UserError("; ".join(part for part in (str(rejected), advice) if part))
-
-
-def _lacks_template(rejected: Rejected) -> bool:
-    """Whether a server refused a chat because the model has no chat template.
-
-    Words about roles mean that there is one, and that it takes other turns.
-    """
-    says_so = NO_TEMPLATE.search(rejected.detail) and "role" not in rejected.detail.lower()
-    return bool(says_so) and rejected.status in (400, 404, 422)
-
-
-def read_completion(reply: Any) -> Reply:
-    """The first choice of a ``/completions`` reply.
-
-    Raises:
-        ValueError: it holds no such choice.
-    """
-    choice = _first_choice(reply)
-    if not isinstance(choice.get("text"), str):
-        raise ValueError("its first choice has no text")
-    return _reply(reply, choice, choice["text"], None)
-
-
-def read_chat(reply: Any) -> Reply:
-    """The first choice of a ``/chat/completions`` reply, reasoning apart where the server splits it.
-
-    Raises:
-        ValueError: it holds no such choice.
-    """
-    choice = _first_choice(reply)
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise ValueError("its first choice has no message")
-    found = [message.get(name) for name in ("reasoning_content", "reasoning")]
-    reasoning = next((one.strip() for one in found if isinstance(one, str) and one.strip()), None)
-    if message.get("content") is None and ("content" in message or reasoning is not None):
-        return _reply(reply, choice, "", reasoning)  # only reasoning, or a refusal to answer
-    if not isinstance(message.get("content"), str):
-        raise ValueError("its message has no text")
-    return _reply(reply, choice, message["content"], reasoning)
-
-
-def _first_choice(reply: Any) -> dict[str, Any]:
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise ValueError("it has no choices")
-    return choices[0]
-
-
-def _reply(
-    reply: dict[str, Any], choice: dict[str, Any], text: str, reasoning: str | None
-) -> Reply:
-    finish = choice.get("finish_reason") or "stop"
-    if not isinstance(finish, str) or finish in ("abort", "error"):
-        raise ValueError(f"the server ended the answer with {finish!r}")
-    usage = reply.get("usage")
-    count = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    # vLLM and SGLang name the stop string that was met; an end token is null or a number there.
-    told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
-    return Reply(
-        text=text,
-        reasoning=reasoning,
-        finish=finish,
-        n_tokens=count if type(count) is int and count > 0 else 0,
-        by_stop_string=isinstance(told[0], str) if told else None,
-    )
-
-
-def _stopped_before_it_began(reply: Reply) -> bool:
-    empty = not reply.text.strip() and reply.reasoning is None
-    return empty and reply.finish == "stop" and reply.by_stop_string is not False
+                await self.client.complete(CONTROL)
+            except (Refused, Broken):
+                first = error or self.refused[0][2]
+                raise await self.client.explained(first) from None
+            self.checked = time.monotonic()
+            self._believe(asked)
 
 
 def _as_they_come(
-    answer: Callable[[Prompt], Completion],
-    prompts: Sequence[Prompt],
-    concurrency: int,
-    given_up: threading.Event,
-) -> Iterator[list[Completion]]:
-    """Answers of ``concurrency`` threads, in batches of whatever has come.
+    work: Callable[[Callable[[News], None]], Coroutine[Any, Any, None]],
+) -> Iterator[list[News]]:
+    """What a coroutine puts, in batches of whatever has come; its failure is raised after that.
 
-    The first failure stops the threads, lets requests under way end, and is raised after the
-    answers that came. The threads are daemons: a program that is told to stop does not wait for
-    them, as it would for those of ``concurrent.futures``.
+    It runs in a thread of its own: a notebook has a running loop in the caller's. The thread is a
+    daemon: a program that is told to stop does not wait for requests under way.
     """
-    todo: queue.SimpleQueue[Prompt] = queue.SimpleQueue()
-    for prompt in prompts:
-        todo.put(prompt)
-    come: queue.SimpleQueue[Completion | Exception | None] = queue.SimpleQueue()
+    come: queue.SimpleQueue[News | BaseException | None] = queue.SimpleQueue()
+    loop = asyncio.new_event_loop()
 
-    def work() -> None:
+    async def body() -> None:
+        await work(come.put)
+
+    def run() -> None:
         try:
-            while not given_up.is_set():
-                come.put(answer(todo.get_nowait()))
-        except (queue.Empty, Abandoned):
-            pass
-        except Exception as error:  # handed to the caller's thread, which raises it
-            given_up.set()
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(body())
+        except BaseException as error:  # handed to the caller's thread, which raises it
             come.put(error)
         finally:
             come.put(None)
 
-    running = min(concurrency, len(prompts))
-    for _ in range(running):
-        threading.Thread(target=work, name="linguamap-endpoint", daemon=True).start()
-    failure: Exception | None = None
-    patience: float | None = None  # monotonic time until which threads under way are waited for
-    while running:
-        batch: list[Completion] = []
-        try:
-            timeout = None if patience is None else max(patience - time.monotonic(), 0)
-            items = [come.get(timeout=timeout)]
-        except queue.Empty:
-            break
-        while not come.empty():
-            items.append(come.get())
-        for item in items:
-            if item is None:
-                running -= 1
-            elif isinstance(item, Completion):
-                batch.append(item)
-            elif failure is None:
-                failure, patience = item, time.monotonic() + GRACE_SECONDS
-        if batch:
-            yield batch
+    threading.Thread(target=run, name="linguamap-endpoint", daemon=True).start()
+    failure: BaseException | None = None
+    try:
+        while True:
+            items = [come.get()]
+            while not come.empty():
+                items.append(come.get())
+            batch = [item for item in items if isinstance(item, News)]
+            failure = next((item for item in items if isinstance(item, BaseException)), failure)
+            if batch:
+                yield batch
+            if items[-1] is None:
+                break
+    finally:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
     if failure is not None:
         raise failure

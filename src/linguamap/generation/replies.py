@@ -1,0 +1,169 @@
+"""What a server's reply says: the first choice's text, its reasoning, and why it ended.
+
+Servers agree on where the answer stands only nearly: content may be a text or a list of blocks,
+reasoning has fields of its own under three names, a refusal too, and some stream though nobody asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+LENGTH = ("length", "max_tokens", "model_length", "max_output_tokens")
+"""What ended an answer at a limit, in the words of OpenAI, Anthropic, Mistral and Google."""
+FILTERED = ("content_filter", "content_filtered", "safety", "recitation", "blocklist",
+            "prohibited_content", "spii", "refusal")  # fmt: skip
+FAILED = ("abort", "error")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Beside the content: vLLM and DeepSeek, newer vLLM and Ollama, others, OpenRouter."""
+REASONING_BLOCKS = (
+    "thinking",
+    "reasoning",
+    "reasoning.text",
+    "reasoning.summary",
+    "redacted_thinking",
+)
+"""Types of a block of content that is no part of the answer."""
+TEXT_FIELDS = ("text", "content", "refusal", "thinking", "reasoning", "summary")
+"""Where a block may hold its words."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request brought.
+
+    Attributes:
+        text: the answer as the server sent it; a refusal in its own field is one.
+        reasoning: the reasoning that the server split off itself, or None.
+        finish: why the model stopped.
+        n_tokens: generated tokens as the server counts them; 0 if it does not say.
+        by_stop_string: whether a stop string ended the answer; None if the server does not say.
+        fault: why this is no answer (filtered, a tool was called), or None.
+    """
+
+    text: str
+    reasoning: str | None
+    finish: Literal["stop", "length"]
+    n_tokens: int
+    by_stop_string: bool | None
+    fault: str | None = None
+
+
+def read_completion(reply: Any) -> Reply:
+    """The first choice of a ``/completions`` reply.
+
+    Raises:
+        ValueError: it holds no such choice.
+    """
+    choice = _first_choice(reply)
+    if "text" not in choice:
+        raise ValueError("its first choice has no text")
+    text, reasoning = _split(choice["text"])
+    return _reply(reply, choice, text, reasoning, None)
+
+
+def read_chat(reply: Any) -> Reply:
+    """The first choice of a ``/chat/completions`` reply, reasoning apart where the server splits it.
+
+    Raises:
+        ValueError: it holds no such choice.
+    """
+    choice = _first_choice(reply)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise ValueError("its first choice has no message")
+    text, reasoning = _split(message.get("content"))
+    named = (_words(message.get(name)) for name in REASONING_FIELDS)
+    reasoning = next((words for words in named if words.strip()), reasoning)
+    text = text or _words(message.get("refusal"))
+    calls = message.get("tool_calls") or message.get("function_call")
+    fault = "the model called a tool instead of answering" if calls and not text.strip() else None
+    return _reply(reply, choice, text, reasoning, fault)
+
+
+def _first_choice(reply: Any) -> dict[str, Any]:
+    if isinstance(reply, list):
+        return _joined(reply)
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise ValueError("it has no choices")
+    return choices[0]
+
+
+def _joined(events: list[Any]) -> dict[str, Any]:
+    """The choice that a stream of events spells out, piece by piece."""
+    choice: dict[str, Any] = {}
+    message: dict[str, Any] = {}
+    found = False
+    for event in events:
+        if isinstance(event, dict) and event.get("error"):
+            raise ValueError(f"it holds an error: {event['error']}")
+        if not isinstance(event, dict) or not event.get("choices"):
+            continue  # usage, a sign of life
+        piece = _first_choice(event)
+        found = True
+        delta = piece.get("delta")
+        for name, value in (delta if isinstance(delta, dict) else {}).items():
+            message[name] = message.get(name, "") + value if isinstance(value, str) else value
+        if isinstance(piece.get("text"), str):
+            choice["text"] = choice.get("text", "") + piece["text"]
+        choice["finish_reason"] = piece.get("finish_reason") or choice.get("finish_reason")
+    if not found:
+        raise ValueError("its events hold no choices")
+    return {"message": message, **choice}
+
+
+def _split(content: Any) -> tuple[str, str | None]:
+    """Text and reasoning of content in any form; what is neither is left out.
+
+    Raises:
+        ValueError: it is no text and no list of blocks.
+    """
+    if content is None:
+        return "", None
+    if not isinstance(content, (str, list, dict)):
+        raise ValueError(f"its text is a {type(content).__name__}")
+    blocks = content if isinstance(content, list) else [content]
+    thought = [_is_reasoning(block) for block in blocks]
+    text = "".join(_words(block) for block, is_thought in zip(blocks, thought) if not is_thought)
+    reasoning = "\n".join(_words(block) for block, is_thought in zip(blocks, thought) if is_thought)
+    return text, reasoning if any(thought) else None
+
+
+def _is_reasoning(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in REASONING_BLOCKS
+
+
+def _words(value: Any) -> str:
+    """The words of a text, a block, or blocks within blocks; none of anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_words(inner) for inner in value)
+    if isinstance(value, dict):
+        return next((words for name in TEXT_FIELDS if (words := _words(value.get(name)))), "")
+    return ""
+
+
+def _reply(
+    reply: Any, choice: dict[str, Any], text: str, reasoning: str | None, fault: str | None
+) -> Reply:
+    ended = choice.get("finish_reason")
+    finish = ended.lower() if isinstance(ended, str) else "stop"
+    if finish in FAILED or choice.get("error"):
+        raise ValueError(f"the server ended the answer with {choice.get('error') or ended!r}")
+    if finish in FILTERED and not text.strip():
+        fault = "the server filtered the answer"
+    last = reply[-1] if isinstance(reply, list) else reply
+    usage = last.get("usage") if isinstance(last, dict) else None
+    count = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    # vLLM and SGLang name the stop string that was met; an end token is null or a number there.
+    told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
+    return Reply(
+        text=text,
+        reasoning=reasoning.strip() if reasoning and reasoning.strip() else None,
+        finish="length" if finish in LENGTH else "stop",
+        n_tokens=count if type(count) is int and 0 < count < 2**31 else 0,
+        by_stop_string=isinstance(told[0], str) if told else None,
+        fault=fault,
+    )

@@ -1,0 +1,383 @@
+"""One OpenAI-compatible server, over the ``openai`` package: bounded, retried, and kept from the key.
+
+The package repeats what may pass (no connection, 408, 409, 429, 5xx) with growing waits and honours
+``Retry-After``. Around it stands what it does not promise: a time for the whole exchange, headers
+included, a largest reply, the key to its own server only, and words of a server that are fit to be shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from linguamap.generation.address import KEY_VARIABLE, api_key, check_url, is_loopback
+from linguamap.records import UserError
+
+try:
+    import openai
+except ModuleNotFoundError as missing:
+    raise UserError(
+        f"endpoint: needs the package {missing.name}, which is not installed; "
+        "run: pip install 'linguamap[endpoint]'"
+    ) from None
+
+T = TypeVar("T")
+Kind = Literal["connect", "timeout", "busy", "status", "garbled"]
+
+RETRIES = 5
+FIRST_RETRIES = 1
+"""Of the first question to a server: a wrong URL should be told at once."""
+TRIES = 3
+"""For what the package does not repeat: a time-out of the whole exchange, an unreadable reply."""
+GARBLED_SECONDS = 1.0
+PASSING = (408, 409, 429)
+"""Besides 5xx, what the package takes for a refusal that passes."""
+CONNECT_SECONDS = 10.0
+LONGEST_REPLY_BYTES = 32 * 2**20
+SHORTEST_SECRET = 8
+"""Shorter keys are placeholders such as EMPTY, and words that an answer may well hold."""
+LONGEST_NUMBER = 15
+"""Digits of a whole number; a longer one counts something that does not exist."""
+SENT_HEADERS = {
+    "host", "content-type", "content-length", "accept", "accept-encoding", "connection",
+    "user-agent", "authorization",
+}  # fmt: skip
+"""The package would add OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and facts about this machine."""
+
+UNREADABLE = re.compile(r"[\x00\ud800-\udfff]")
+"""NUL, and halves of a character that JSON escapes can name: no UTF-8 holds them."""
+
+
+class Broken(UserError):
+    """The server gave no reply that can be used, however often it was asked.
+
+    Attributes:
+        kind: what happened, at last.
+    """
+
+    def __init__(self, url: str, kind: Kind, what: str, advice: str = "") -> None:
+        super().__init__("; ".join(part for part in (f"endpoint: {url} {what}", advice) if part))
+        self.kind = kind
+
+
+class Refused(UserError):
+    """The server understood and says no: another try would end the same.
+
+    Attributes:
+        status: the HTTP status, 3xx or 4xx.
+        detail: the server's words, shortened.
+        parameter, code: which of its parameters a refusal names, and how it classes it; or empty.
+    """
+
+    def __init__(self, url: str, status: int, detail: str, parameter: str, code: str) -> None:
+        super().__init__(f"endpoint: {url} answered {status}: {detail or 'without a reason'}")
+        self.status = status
+        self.detail = detail
+        self.parameter = parameter
+        self.code = code
+
+
+class Unusable(openai.OpenAIError):
+    """A reply that is too long or packed in a way that could unpack to any length."""
+
+
+class BoundedClient(openai.DefaultAsyncHttpxClient):
+    """The HTTP client under the package: each exchange ends in time, with a bounded reply."""
+
+    def __init__(self, seconds: float, authorization: str | None, **options: Any) -> None:
+        super().__init__(follow_redirects=False, **options)
+        self.seconds = seconds
+        self.authorization = authorization
+        self.under_way: set[asyncio.Task[Any] | None] = set()
+        self.giving_up = False
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """The whole reply. What is set in the environment for other programs is not sent along.
+
+        Raises:
+            TimeoutError: it was not whole in time, whatever it was that came so far.
+            Unusable: it has no end, or is packed.
+        """
+        for name in set(request.headers) - SENT_HEADERS:
+            del request.headers[name]
+        request.headers.pop("authorization", None)
+        if self.authorization:
+            request.headers["Authorization"] = self.authorization
+        request.headers["Accept-Encoding"] = "identity"
+        task = asyncio.current_task()
+        self.under_way.add(task)
+        try:
+            async with asyncio.timeout(self.seconds):
+                response = await super().send(request, stream=True, auth=None)
+                try:
+                    data = await self._read(response)
+                finally:
+                    await response.aclose()
+        finally:
+            self.under_way.discard(task)
+        if self.giving_up and not response.is_success:
+            raise asyncio.CancelledError
+        headers = {
+            name: response.headers[name] for name in ("retry-after",) if name in response.headers
+        }
+        return type(response)(response.status_code, headers=headers, content=data, request=request)
+
+    async def _read(self, response: Any) -> bytes:
+        packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if packing not in ("identity", "gzip", "deflate"):
+            raise Unusable("its reply is packed though it was asked for plain")
+        data = bytearray()
+        async for chunk in response.aiter_bytes():
+            data += chunk
+            if len(data) > LONGEST_REPLY_BYTES:
+                raise Unusable("its reply does not end")
+        return bytes(data)
+
+
+class Server:
+    """A server that is asked with retries by many tasks at once; use it with ``async with``."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        """
+        Args:
+            url: as in :func:`linguamap.generation.address.check_url`.
+            timeout: seconds that one try may take, connection and whole reply.
+        """
+        self.url = check_url(url)
+        self.timeout = timeout
+        found = api_key(self.url)
+        self._key_variable = found[0] if found else None
+        self._key = found[1] if found else ""
+        self._secret = re.compile(re.escape(self._key), re.IGNORECASE) if self._key else None
+        try:
+            self._http = BoundedClient(
+                timeout,
+                f"Bearer {self._key}" if self._key else None,
+                timeout=openai.Timeout(None, connect=min(timeout, CONNECT_SECONDS)),
+                trust_env=not is_loopback(self.url),  # a proxy cannot reach this machine's servers
+            )
+            self._client = openai.AsyncOpenAI(
+                base_url=self.url, api_key=self._key or "none", http_client=self._http
+            )
+        except (
+            ValueError,
+            ImportError,
+            TypeError,
+        ) as error:  # a URL or proxy that httpx cannot use
+            raise UserError(
+                f"endpoint: {self.url} cannot be used ({self.clean(str(error))})"
+            ) from None
+
+    async def __aenter__(self) -> Server:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.close()
+
+    def give_up(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Let requests under way end; end the waits of all others, and repeat nothing from here on."""
+        self._http.giving_up = True
+        for task in tasks - self._http.under_way:
+            task.cancel()
+
+    async def models(self) -> list[str]:
+        """Names that the server offers; empty if it cannot say.
+
+        Raises:
+            UserError: there is no server, or it wants a key.
+        """
+        try:
+            return await self._repeated("GET", "/models", None, _read_models, FIRST_RETRIES)
+        except Refused:
+            return []
+        except Broken as broken:
+            if broken.kind in ("connect", "timeout"):
+                raise
+            return []
+
+    async def ask(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
+        """Post ``body`` and read the reply, trying again what may pass.
+
+        Args:
+            path: below the base URL, e.g. ``/completions``.
+            read: turns the reply's JSON into a value; its ``ValueError`` marks an unreadable reply.
+        Raises:
+            Broken: the server is gone, too slow, overloaded or sends what cannot be read.
+            Refused: the server says no.
+            UserError: it wants a key, or another one.
+        """
+        return await self._repeated("POST", path, body, read, RETRIES)
+
+    async def _repeated(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: dict[str, Any] | None,
+        read: Callable[[Any], T],
+        retries: int,
+    ) -> T:
+        tries = TRIES if retries == RETRIES else 1
+        for attempt in range(1, tries + 1):
+            try:
+                text = await self._once(method, path, body, retries)
+                return read(self._parsed(path, text))
+            except TimeoutError:
+                fault = self._too_slow(attempt)
+            except (Unusable, ValueError, RecursionError) as error:
+                fault = self._garbled(
+                    str(error), "" if isinstance(error, Unusable) else text, attempt
+                )
+                await asyncio.sleep(attempt * GARBLED_SECONDS if attempt < tries else 0)
+        raise fault
+
+    async def _once(
+        self, method: Literal["GET", "POST"], path: str, body: dict[str, Any] | None, retries: int
+    ) -> str:
+        client = self._client.with_options(max_retries=retries)
+        try:
+            if method == "GET":
+                return await client.get(path, cast_to=str)
+            # ASCII escapes carry lone surrogates, which UTF-8 cannot.
+            content = json.dumps(body).encode("ascii")
+            options: openai.RequestOptions = {"headers": {"Content-Type": "application/json"}}
+            return await client.post(path, cast_to=str, content=content, options=options)
+        except openai.APIStatusError as error:
+            raise self._status(path, error, retries + 1) from None
+        except openai.APIConnectionError as error:
+            raise self._unconnected(error, retries + 1) from None
+
+    def _parsed(self, path: str, text: str) -> Any:
+        """A reply's JSON, or the events of a server that streams unasked; every string is scrubbed."""
+        if text.lstrip("\ufeff \r\n").startswith(("data:", "event:", ":")):
+            lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+            value: Any = [_json(line) for line in lines if line != "[DONE]"]
+        else:
+            value = _json(text.removeprefix("\ufeff"))
+        reply = self._scrubbed(value)
+        if isinstance(reply, dict) and reply.get("error") and not reply.get("choices"):
+            detail, parameter, code = _reason(reply)
+            if code.isdigit() and 400 <= int(code) < 500 and int(code) not in PASSING:
+                raise Refused(self.url + path, int(code), self.clean(detail), parameter, code)
+            raise ValueError(f"it holds an error: {detail}")
+        return reply
+
+    def _scrubbed(self, value: Any) -> Any:
+        """A value without the key, and without characters that no file can hold."""
+        if isinstance(value, str):
+            value = UNREADABLE.sub("\ufffd", value)
+            return self._without_key(value) if len(self._key) >= SHORTEST_SECRET else value
+        if isinstance(value, list):
+            return [self._scrubbed(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self._scrubbed(name): self._scrubbed(inner) for name, inner in value.items()}
+        return value
+
+    def _without_key(self, text: str) -> str:
+        return self._secret.sub("[key]", text) if self._secret else text
+
+    def clean(self, text: str, longest: int = 300) -> str:
+        """A server's words, fit for one line of a terminal: no key, no control characters."""
+        shown = "".join(c if c.isprintable() else " " for c in self._without_key(text))
+        return " ".join(shown.split())[:longest]
+
+    # What went wrong ---------------------------------------------------------------------------
+
+    def _status(self, path: str, error: openai.APIStatusError, tries: int) -> Exception:
+        """What an HTTP status other than success means."""
+        status = error.status_code
+        detail, parameter, code = _reason(error.response.text[:20_000])
+        detail = self.clean(detail)
+        if status == 401:
+            return self.key_fault(status)
+        if status in PASSING or status >= 500:
+            busy = status in (429, 503)
+            wait = self.clean(error.response.headers.get("retry-after", ""), 40)
+            times = f" {tries} times in a row"
+            what = f"answered {status}" + (f": {detail}" if detail else "") + times
+            if busy and wait:
+                what = f"answered {status} and asks to be left alone for {wait} s"
+            advice = "wait, or lower evaluate.concurrency" if busy else ""
+            return Broken(self.url + path, "busy" if busy else "status", what, advice)
+        return Refused(self.url + path, status, detail, parameter, code)
+
+    def key_fault(self, status: int) -> UserError:
+        """The server does not let this key, or nobody without one, ask."""
+        if self._key_variable is None:
+            return UserError(
+                f"endpoint: {self.url} wants a key ({status}); "
+                f"set the environment variable {KEY_VARIABLE}"
+            )
+        return UserError(
+            f"endpoint: {self.url} does not accept the key in {self._key_variable} ({status})"
+        )
+
+    def _unconnected(self, error: openai.APIConnectionError, tries: int) -> Broken:
+        cause = error.__cause__
+        times = f" {tries} times in a row" if tries > 1 else ""
+        said = self.clean(str(cause)) or type(cause).__name__
+        start = "start the server, or give the address where it runs"
+        if isinstance(error, openai.APITimeoutError):
+            what = f"cannot be reached (no connection within {CONNECT_SECONDS:g} s){times}"
+            return Broken(self.url, "connect", what, start)
+        if type(cause).__name__ == "ConnectError":
+            return Broken(self.url, "connect", f"cannot be reached ({said}){times}", start)
+        return Broken(self.url, "connect", f"broke off ({said}){times}")
+
+    def _too_slow(self, tries: int) -> Broken:
+        times = f" {tries} times in a row" if tries > 1 else ""
+        return Broken(
+            self.url,
+            "timeout",
+            f"gave no whole answer within {self.timeout:g} s{times}",
+            "raise evaluate.timeout, or lower evaluate.concurrency or evaluate.max_new_tokens",
+        )
+
+    def _garbled(self, why: str, text: str, tries: int) -> Broken:
+        shown = f": {self.clean(text[:400], 80)!r}" if text else ""
+        times = f" {tries} times in a row" if tries > 1 else ""
+        what = f"sent a reply that cannot be read{times} ({self.clean(why)}){shown}"
+        return Broken(self.url, "garbled", what)
+
+
+def _json(text: str) -> Any:
+    """JSON whose whole numbers are bounded; deeper nesting than Python's is a ``RecursionError``."""
+    return json.loads(
+        text, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_NUMBER else None
+    )
+
+
+def _read_models(reply: Any) -> list[str]:
+    listed = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("no list of models")
+    names = [model.get("id") for model in listed if isinstance(model, dict)]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _reason(said: Any) -> tuple[str, str, str]:
+    """Message, parameter and code of an error reply; its text, unless that is a page."""
+    reply = said
+    if isinstance(said, str):
+        try:
+            reply = _json(said)
+        except (ValueError, RecursionError):
+            return "" if said.lstrip().startswith("<") else said, "", ""
+    if not isinstance(reply, dict):
+        return json.dumps(reply), "", ""
+    named = (reply[name] for name in ("error", "detail", "message") if reply.get(name))
+    error = next(named, reply)
+    if isinstance(error, list) and error and isinstance(error[0], dict):
+        # FastAPI's form: [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
+        place = error[0].get("loc")
+        parameter = str(place[-1]) if isinstance(place, list) and place else ""
+        return f"{parameter}: {error[0].get('msg')}", parameter, ""
+    if not isinstance(error, dict):
+        return error if isinstance(error, str) else json.dumps(error), "", ""
+    fields = [error.get(name) for name in ("message", "param", "code")]
+    message, parameter, code = (
+        str(field) if isinstance(field, (str, int)) else "" for field in fields
+    )
+    return message or json.dumps(error), parameter, code

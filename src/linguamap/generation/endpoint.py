@@ -28,7 +28,7 @@ from linguamap.generation.completion_client import CONTROL, CompletionClient, Se
 from linguamap.generation.server import Broken, Refused, Server
 from linguamap.progress import Progress, say, silent
 from linguamap.records import Completion, Prompt, UserError
-from linguamap.run.folder import read_json, write_json
+from linguamap.run.files import read_json, write_json
 
 GRACE_SECONDS = 10.0
 """How long requests under way may still end after another one has failed for good."""

@@ -150,10 +150,9 @@ def _item(prompt: Prompt) -> tuple[str, str, str]:
 
 
 def _key(prompt: Prompt, config: RunConfig) -> str:
-    """What an answer depends on: who was asked what, and with which limit."""
+    """What an answer depends on: who was asked what, with which limit; not where a named model runs."""
     settings = (
-        config.tune.teacher,
-        config.tune.teacher_model,
+        config.tune.teacher_model or config.tune.teacher,
         config.tune.teacher_tokens,
         config.seed,
     )

@@ -18,6 +18,7 @@ from tiny import save_tiny
 from typer.testing import CliRunner
 
 from linguamap.cli.main import app
+from linguamap.cli.sweep_command import do_stages
 from linguamap.config import TuneConfig, dump_config, load_config
 from linguamap.progress import silent
 from linguamap.records import UserError
@@ -25,9 +26,8 @@ from linguamap.run.files import read_rows, write_json, write_text
 from linguamap.run.folder import Run, open_run
 from linguamap.scoring.stats import paired_bootstrap
 from linguamap.sweep.chart import draw
-from linguamap.sweep.child import _end, run_stages
 from linguamap.sweep.choice import choose, group_variants
-from linguamap.sweep.run_variants import SweepRequest, in_order, run_sweep
+from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, run_stages, run_sweep
 from linguamap.sweep.table import blocks, footnote, markdown, table_cells, verdict
 from linguamap.sweep.variants import DEFAULT, expand, in_folder, in_table
 from linguamap.tuning.layers import parse_layers
@@ -405,20 +405,20 @@ def test_a_variant_that_fails_is_recorded_and_the_sweep_goes_on(
     base = base_run(tmp_path / "r")
     tried: list[str] = []
 
-    def stages(folder: Path, stages: Any, cache: Path, progress: Any) -> None:
+    def stages(do: Any, folder: Path, stages: Any, cache: Path, progress: Any) -> None:
         tried.append(folder.name)
         raise UserError("no room for it")
 
     monkeypatch.setattr("linguamap.sweep.run_variants.run_stages", stages)
     request = SweepRequest(TuneConfig(), "last:1, steer")
     for _ in range(2):  # what failed is tried again
-        results = run_sweep(base, request, silent)
+        results = run_sweep(base, request, silent, do_stages)
     assert tried == ["steer-chosen", "last-1-e2-lr0.00015-s0"] * 2
     assert [row["reason"] for row in results["rows"]] == ["no room for it"] * 2
     assert results["choice"] is None
     assert "steer-chosen: no room for it" in (base.folder / "sweep" / "results.md").read_text()
     with pytest.raises(UserError, match=r"tune.examples: 800 -> 7.*--fresh"):
-        run_sweep(base, SweepRequest(TuneConfig(examples=7), "last:1"), silent)
+        run_sweep(base, SweepRequest(TuneConfig(examples=7), "last:1"), silent, do_stages)
 
 
 def test_finished_variants_of_earlier_calls_stay_in_the_table(
@@ -427,7 +427,7 @@ def test_finished_variants_of_earlier_calls_stay_in_the_table(
     """A second call overwrote the table with its own variants alone."""
     base = base_run(tmp_path / "r")
 
-    def stages(folder: Path, stages: Any, cache: Path, progress: Any) -> None:
+    def stages(do: Any, folder: Path, stages: Any, cache: Path, progress: Any) -> None:
         if "-s9" in folder.name:
             raise UserError("no room for it")
         run = open_run(folder, None)
@@ -444,7 +444,7 @@ def test_finished_variants_of_earlier_calls_stay_in_the_table(
 
     def swept(variants: str, *seeds: int, **changes: Any) -> tuple[list[str], list[str]]:
         settings = tune.model_copy(update=changes)
-        found = run_sweep(base, SweepRequest(settings, variants, seeds=seeds), silent)
+        found = run_sweep(base, SweepRequest(settings, variants, seeds=seeds), silent, do_stages)
         stored = load(base.folder)
         assert [row["name"] for row in stored["rows"]] == [row["name"] for row in found["rows"]]
         return [facts["label"] + str(facts["seeds"]) for facts in stored["groups"]], found["asked"]
@@ -476,15 +476,15 @@ def test_the_command_says_what_it_wrote_and_fails_where_nothing_was_done(
     base = base_run(tmp_path / "r")
     asked: list[SweepRequest] = []
 
-    def fails(folder: Path, stages: Any, cache: Path, progress: Any) -> None:
+    def fails(do: Any, folder: Path, stages: Any, cache: Path, progress: Any) -> None:
         raise UserError("no room for it")
 
-    def noted(base: Run, request: SweepRequest, progress: Any) -> Any:
+    def noted(base: Run, request: SweepRequest, progress: Any, do: Any) -> Any:
         asked.append(request)
-        return run_sweep(base, request, progress)
+        return run_sweep(base, request, progress, do)
 
     monkeypatch.setattr("linguamap.sweep.run_variants.run_stages", fails)
-    monkeypatch.setattr("linguamap.sweep.run_sweep", noted)
+    monkeypatch.setattr("linguamap.sweep.run_variants.run_sweep", noted)
     write_text(base.folder / "sweep" / "sweep.svg", "of an earlier call")
     arguments = ["sweep", "--out", str(base.folder), "--variants", "last:1", "--cache-gb", "0.5"]
     done = CliRunner().invoke(app, arguments)
@@ -500,10 +500,10 @@ def test_a_process_tells_why_it_could_not_go_on(tmp_path: Path) -> None:
     config = load_config(None, [f"model.name={str(tmp_path / 'none')!r}"])
     open_run(tmp_path / "r", config)
     with pytest.raises(UserError, match="none"):
-        run_stages(tmp_path / "r", ("probe",), None, silent)
+        run_stages(do_stages, tmp_path / "r", ("probe",), None, silent)
 
 
 def test_a_process_that_dies_is_told_from_one_that_fails() -> None:
-    assert "want of memory" in _end(-signal.SIGKILL)
-    assert "SIGSEGV" in _end(-signal.SIGSEGV)
-    assert "status 3" in _end(3)
+    assert "want of memory" in describe_end(-signal.SIGKILL)
+    assert "SIGSEGV" in describe_end(-signal.SIGSEGV)
+    assert "status 3" in describe_end(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from linguamap.cli.open_run_folder import alone, quiet, screen
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig, TuneConfig, load_config
+from linguamap.progress import Progress
 from linguamap.records import UserError
 from linguamap.run.memory import trimming
 
@@ -59,8 +61,9 @@ def sweep(
     One table, one picture, one choice.
     """
     from linguamap.run.folder import open_run
-    from linguamap.sweep import DEFAULT, SweepRequest, run_sweep
+    from linguamap.sweep.run_variants import SweepRequest, run_sweep
     from linguamap.sweep.table import terminal_table
+    from linguamap.sweep.variants import DEFAULT
 
     alone()
     quiet()
@@ -79,7 +82,7 @@ def sweep(
     if fresh:
         shutil.rmtree(base.folder / "sweep", ignore_errors=True)
     with Bars(screen) as bars:
-        results = run_sweep(base, request, trimming(bars))
+        results = run_sweep(base, request, trimming(bars), do_stages)
     table = Console(width=None if sys.stdout.isatty() else 240)
     for part in terminal_table(results):
         table.print(part)
@@ -88,6 +91,18 @@ def sweep(
     reasons = {row["name"]: row["reason"] for row in results["rows"]}
     if all(reasons[name] for name in results["asked"]):
         raise UserError(f"sweep: no variant could be done ({reasons[results['asked'][0]]})")
+
+
+def do_stages(
+    folder: Path, stages: Sequence[str], shared_cache: Path | None, progress: Progress
+) -> None:
+    """Some stages of the run in a folder; a sweep calls it in processes of their own."""
+    from linguamap.pipeline import Pipeline
+    from linguamap.run.folder import open_run
+
+    pipeline = Pipeline(open_run(folder, None), trimming(progress), shared_cache=shared_cache)
+    for stage in stages:
+        getattr(pipeline, stage)()
 
 
 def _base_config(out: Path, config: Path | None, settings: list[str]) -> RunConfig | None:

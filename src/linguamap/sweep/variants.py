@@ -20,20 +20,17 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from linguamap.config import TuneConfig
 from linguamap.records import UserError
+from linguamap.tuning.methods import FEW_SHOT, METHODS, SELECTIVE, method_of
 
 DEFAULT = (
     "last:1..4, chosen, full@2e-5, first:2, middle:2, random:2*3, lora:all@1e-3, "
     "lora:chosen@1e-3, steer, few_shot"
 )
 """Full tuning and LoRA at learning rates of their own: the others' suits few blocks, trained whole."""
-METHODS: tuple[str, ...] = get_args(TuneConfig.model_fields["method"].annotation)
-TRAINED = ("selective", "full", "lora")
-WHOLE = ("full", "few_shot")
-"""Methods without a choice of blocks."""
 USED = (
     "use e.g. last:1..4, chosen, 17+18, random:2*3, full@2e-5, lora:all@1e-3, steer, few_shot, "
     "language:last:2"
@@ -63,6 +60,10 @@ class Variant:
     learning_rate: float | None = None
     seed: int | None = None
     tasks: bool = True
+
+    @property
+    def is_trained(self) -> bool:
+        return method_of(self.method).changes_weights
 
     @property
     def name(self) -> str:
@@ -106,21 +107,22 @@ def expand(
     Raises:
         UserError: a variant that is not understood, or blocks that the model does not have.
     """
-    found: dict[tuple[object, ...], Variant] = {}
+    variants: dict[tuple[object, ...], Variant] = {}
     for part in text.split(","):
         if not part.strip():
             continue
         body, _, rate = (piece.strip() for piece in part.partition("@"))
-        own_rates = [_rate(rate, part)] if rate else list(rates)
-        for variant in _either(body, located):
-            for one in _crossed(variant, epochs, own_rates, seeds):
+        part_rates = [_rate(rate, part)] if rate else list(rates)
+        for choice in _either(body, located):
+            for variant in _crossed(choice, epochs, part_rates, seeds):
                 key = (
-                    one.method, one.blocks, one.epochs, one.learning_rate, one.seed, one.tasks,
+                    variant.method, variant.blocks, variant.epochs, variant.learning_rate,
+                    variant.seed, variant.tasks,
                 )  # fmt: skip
-                found.setdefault(key, one)
-    if not found:
+                variants.setdefault(key, variant)
+    if not variants:
         raise UserError(f"sweep: --variants names none; {USED}")
-    return list(found.values())
+    return list(variants.values())
 
 
 def in_folder(
@@ -132,42 +134,45 @@ def in_folder(
         name, tune: the folder's name, and its settings of tuning.
         base: the settings that all variants share.
     """
-    tasks = tune.tasks or not base.tasks
-    prefix = ("" if tasks else LANGUAGE) + ("" if tune.method == "selective" else tune.method)
+    tasks, method = tune.tasks or not base.tasks, method_of(tune.method)
+    label = ("" if tasks else LANGUAGE) + ("" if method is SELECTIVE else method.name)
     blocks: tuple[int, ...] = ()
-    label = prefix
-    if tune.method not in WHOLE:
+    if method.takes_layers:
         blocks = _blocks(tune.layers or "chosen", located)[1]
         drawn = re.search(r"\brandom-([0-9]+)-([0-9]+)", name)
         shown = (tune.layers or "chosen").replace(",", "+")
         shown = f"random:{drawn[1]}#{drawn[2]}" if drawn else shown
-        label += shown if tune.method == "selective" else f":{shown}"
-    found = Variant(label, tune.method, tune.layers, blocks, tasks=tasks)
-    if tune.method in TRAINED:
-        found = replace(found, epochs=tune.epochs, learning_rate=tune.learning_rate, seed=tune.seed)
-    return found if found.name == name else None
+        label += shown if method is SELECTIVE else f":{shown}"
+    variant = Variant(label, method.name, tune.layers, blocks, tasks=tasks)
+    if variant.is_trained:
+        variant = replace(
+            variant, epochs=tune.epochs, learning_rate=tune.learning_rate, seed=tune.seed
+        )
+    return variant if variant.name == name else None
 
 
 def in_table(variants: Iterable[Variant]) -> list[Variant]:
     """In the table's order, which does not depend on what was asked for first."""
 
-    def place(variant: Variant) -> tuple[Any, ...]:
-        counted = re.search(r"(last|first|middle|random):([0-9]+)(?:#([0-9]+))?$", variant.label)
+    methods = list(METHODS)
+
+    def rank(variant: Variant) -> tuple[Any, ...]:
+        ranged = re.search(r"(last|first|middle|random):([0-9]+)(?:#([0-9]+))?$", variant.label)
         shown = variant.label.rpartition(":")[2]
-        kind = counted[1] if counted else shown if shown in KINDS else "named"
-        numbers = (int(counted[2]), int(counted[3] or 0)) if counted else (0, 0)
+        kind = ranged[1] if ranged else shown if shown in KINDS else "named"
+        numbers = (int(ranged[2]), int(ranged[3] or 0)) if ranged else (0, 0)
         return (
-            METHODS.index(variant.method), not variant.tasks, KINDS.index(kind), *numbers,
+            methods.index(variant.method), not variant.tasks, KINDS.index(kind), *numbers,
             variant.blocks, variant.epochs or 0, variant.learning_rate or 0.0, variant.seed or 0,
         )  # fmt: skip
 
-    return sorted(variants, key=place)
+    return sorted(variants, key=rank)
 
 
 def _crossed(
     variant: Variant, epochs: Sequence[int], rates: Sequence[float], seeds: Sequence[int]
 ) -> Iterator[Variant]:
-    if variant.method not in TRAINED:
+    if not variant.is_trained:
         yield variant
         return
     for count in epochs:
@@ -182,7 +187,7 @@ def _either(body: str, located: Mapping[str, Any]) -> Iterator[Variant]:
         yield from _plain(body, located)
         return
     rest = body.removeprefix(LANGUAGE).strip()
-    if rest in ("", "few_shot"):  # its examples are worked answers
+    if rest in ("", FEW_SHOT.name):  # its examples are worked answers
         raise UserError(f"sweep: '{body}': language: goes before what is trained; {USED}")
     for variant in _plain(rest, located):
         yield replace(variant, label=LANGUAGE + variant.label, tasks=False)
@@ -192,22 +197,23 @@ def _plain(body: str, located: Mapping[str, Any]) -> Iterator[Variant]:
     """The variants that a part stands for, before crossing."""
     body, star, draws = (piece.strip() for piece in body.partition("*"))
     word, _, rest = body.partition(":")
-    method, blocks = (word, rest) if word in METHODS else ("selective", body)
-    if method in WHOLE:
+    name, blocks = (word, rest) if word in METHODS else (SELECTIVE.name, body)
+    method = METHODS[name]
+    if not method.takes_layers:
         if blocks or star:
-            raise UserError(f"sweep: '{body}' names blocks, but {method} has no choice of them")
-        yield Variant(method, method, None, ())
+            raise UserError(f"sweep: '{body}' names blocks, but {name} has no choice of them")
+        yield Variant(name, name, None, ())
         return
-    blocks = blocks or ("all" if method == "lora" else "chosen")
-    prefix = "" if method == "selective" else f"{method}:"
+    blocks = blocks or method.default_blocks
+    prefix = "" if method is SELECTIVE else f"{name}:"
     if star and not (blocks.startswith("random:") and re.fullmatch(r"[1-9][0-9]?", draws)):
         raise UserError(f"sweep: '{body}*{draws}': draws are for random:K, e.g. random:2*3")
-    for one in _ranged(blocks):
-        if one.startswith("random:"):
-            yield from _random(method, prefix, one, int(draws or 1), located)
+    for choice in _ranged(blocks):
+        if choice.startswith("random:"):
+            yield from _random(name, prefix, choice, int(draws or 1), located)
         else:
-            setting, numbers = _blocks(one, located)
-            yield Variant(prefix + one, method, setting, numbers)
+            setting, numbers = _blocks(choice, located)
+            yield Variant(prefix + choice, name, setting, numbers)
 
 
 def _ranged(blocks: str) -> list[str]:

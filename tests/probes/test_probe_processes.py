@@ -33,17 +33,32 @@ QUIET = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-class Store:
-    """The launcher's key-value store, within one process."""
+class Meeting:
+    """Where threads that stand for processes meet, and what each brings."""
 
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.lock = threading.Lock()
+    def __init__(self, size: int) -> None:
+        self.barrier = threading.Barrier(size)
+        self.brought: dict[int, Any] = {}
 
-    def add(self, key: str, amount: int) -> int:
-        with self.lock:
-            self.counts[key] = self.counts.get(key, 0) + amount
-            return self.counts[key]
+
+class ThreadGroup(ProcessGroup):
+    """One of several threads in the place of processes."""
+
+    def __init__(self, rank: int, size: int, meeting: Meeting) -> None:
+        super().__init__(rank, size)
+        object.__setattr__(self, "meeting", meeting)
+
+    meeting: Meeting
+
+    def wait(self) -> None:
+        self.meeting.barrier.wait(timeout=300)
+
+    def gather(self, value: Any, *, everyone: bool = False) -> list[Any]:
+        self.meeting.brought[self.rank] = value
+        self.wait()
+        brought = [self.meeting.brought[rank] for rank in range(self.world_size)]
+        self.wait()
+        return brought if everyone or self.writes else []
 
 
 def config(*settings: str) -> RunConfig:
@@ -88,7 +103,7 @@ def facts_but_times(folder: Path) -> dict[str, Any]:
 def test_three_shares_make_the_whole(prompts: list[Prompt], tmp_path: Path, texts: str) -> None:
     asked = config(f"probe.texts={texts}")
     probe(model(), prompts, asked, tmp_path / "alone", ProcessGroup())
-    store, failed = Store(), []
+    meeting, failed = Meeting(3), []
     models = [model() for _ in range(3)]  # their weights are drawn from a state that threads share
 
     def work(rank: int) -> None:
@@ -98,10 +113,11 @@ def test_three_shares_make_the_whole(prompts: list[Prompt], tmp_path: Path, text
                 prompts,
                 asked,
                 tmp_path / "three",
-                ProcessGroup(rank, 3, _store=store),
+                ThreadGroup(rank, 3, meeting),
             )
         except Exception as error:
             failed.append(error)
+            meeting.barrier.abort()
             raise
 
     threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(3)]

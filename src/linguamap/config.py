@@ -11,7 +11,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from linguamap.outside import LARGEST_SETTINGS, parse_yaml, read_text, shown
 from linguamap.records import SCENARIOS, Scenario, UserError
+
+MOST = 100_000_000
+"""The largest count of anything that can be asked for."""
+LARGEST_SEED = 2**63 - 1
+"""Numbers of units are added to a seed, and PyTorch takes seeds below 2^64."""
+COOLEST = 0.001
+"""The least temperature but 0: logits divided by less leave the range of half precision."""
 
 
 class Section(BaseModel):
@@ -97,29 +105,36 @@ class DataConfig(Section):
 class EvaluateConfig(Section):
     """Generation for the four scenarios."""
 
-    items: int | None = Field(8, ge=1)
+    items: int | None = Field(8, ge=1, le=MOST)
     """Test items per cell; None (on the command line ``all``) asks all."""
-    max_new_tokens: int = Field(72, ge=1)
-    temperature: float = Field(0.0, ge=0.0)
+    max_new_tokens: int = Field(72, ge=1, le=MOST)
+    temperature: float = Field(0.0, ge=0.0, le=100.0)
     stop: list[str] | None = None
     """Strings that end an answer; None takes the end of the line for base models."""
-    batch_tokens: int = Field(16384, ge=64)
+    batch_tokens: int = Field(16384, ge=64, le=MOST)
     """Upper bound of batch x (longest prompt + new tokens)."""
-    batch_size: int = Field(48, ge=1)
+    batch_size: int = Field(48, ge=1, le=MOST)
     endpoint: str | None = None
     """An OpenAI-compatible server's URL; the answers before tuning come from it."""
     endpoint_model: str | None = None
     """The server's name of the model, where it offers several."""
-    concurrency: int = Field(8, ge=1)
+    concurrency: int = Field(8, ge=1, le=1024)
     """Requests to the server at once."""
-    timeout: float = Field(120.0, gt=0)
+    timeout: float = Field(120.0, gt=0, le=86_400)
+
+    @field_validator("temperature")
+    @classmethod
+    def _not_too_cool(cls, value: float) -> float:
+        if 0 < value < COOLEST:
+            raise ValueError(f"must be 0 (greedy) or at least {COOLEST}")
+        return value
 
 
 class ScoreConfig(Section):
     """How answers are judged."""
 
     identifier: Literal["lingua", "langdetect", "fasttext"] = "lingua"
-    min_letters: int = Field(8, ge=1)
+    min_letters: int = Field(8, ge=1, le=MOST)
     """Letters of alphabetic script that prose must hold to be identified; a syllabic or
     logographic letter counts three times."""
     f1_threshold: float = Field(0.5, gt=0.0, le=1.0)
@@ -128,17 +143,17 @@ class ScoreConfig(Section):
 class ProbeConfig(Section):
     """The language lens, similarity and handover."""
 
-    items: int = Field(6, ge=2)
+    items: int = Field(6, ge=2, le=MOST)
     """Training items a kind and language for the lens."""
-    similarity_items: int = Field(60, ge=4)
+    similarity_items: int = Field(60, ge=4, le=MOST)
     texts: Literal["auto", "reference", "generated"] = "auto"
     """Which answers are read by the lens; auto takes worked references where items have them."""
     positions: Literal["all", "last"] = "all"
-    top_k: int = Field(1, ge=1)
+    top_k: int = Field(1, ge=1, le=1000)
     pooling: Literal["mean", "last"] = "mean"
-    handover_items: int = Field(12, ge=0)
+    handover_items: int = Field(12, ge=0, le=MOST)
     """Prompts a language; 0 leaves the handover out."""
-    bootstrap: int = Field(1000, ge=10)
+    bootstrap: int = Field(1000, ge=10, le=1_000_000)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
 
 
@@ -146,7 +161,7 @@ class LocateConfig(Section):
     """The boundary rule and the cap on what is trained."""
 
     max_trainable_share: float = Field(0.05, gt=0.0, le=1.0)
-    bootstrap: int = Field(1000, ge=10)
+    bootstrap: int = Field(1000, ge=10, le=1_000_000)
 
 
 PLACED = re.compile(r"(first|middle|last|random):[0-9]+")
@@ -163,7 +178,7 @@ class TuneConfig(Section):
     data: str | None = None
     """Training examples; None takes the run's training items. ``gsm_symbolic`` (in ``data.folder``), a
     folder in its form, or a .jsonl file in one of the two forms of :mod:`linguamap.tuning.data.user_texts`."""
-    examples: int | None = Field(800, ge=1)
+    examples: int | None = Field(800, ge=1, le=MOST)
     tasks: bool = True
     """False leaves out every example with a task to solve, so that only the language is trained; of
     the run's own items their texts are then continued, see :mod:`linguamap.tuning.data.language_only`."""
@@ -171,43 +186,43 @@ class TuneConfig(Section):
     """URL of an OpenAI-compatible server whose model writes the reasoning of the training items."""
     teacher_model: str | None = None
     """The teacher server's name of the model, where it offers several."""
-    teacher_tokens: int = Field(1024, ge=1)
+    teacher_tokens: int = Field(1024, ge=1, le=MOST)
     """The longest answer of the teacher, in its own tokens."""
     strength: float | None = Field(None, gt=0.0)
     """steer: what the language vectors are multiplied by; None chooses it on validation items, by the
     loss of the answers' first tokens."""
-    shots: int = Field(4, ge=1)
+    shots: int = Field(4, ge=1, le=1000)
     """few_shot: worked examples in front of a prompt."""
     loss_on: Literal["QRA", "RA"] = "RA"
     """Parts whose tokens are trained on. The paper counts Q too; that multiplies the costly head
     products by the question's length and teaches to write questions."""
-    epochs: int = Field(2, ge=1)
-    learning_rate: float = Field(1.5e-4, gt=0.0)
+    epochs: int = Field(2, ge=1, le=10_000)
+    learning_rate: float = Field(1.5e-4, gt=0.0, le=100.0)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    weight_decay: float = Field(0.0, ge=0.0)
-    batch_size: int = Field(16, ge=1)
+    weight_decay: float = Field(0.0, ge=0.0, le=100.0)
+    batch_size: int = Field(16, ge=1, le=MOST)
     """Examples a forward pass. An optimiser step takes ``batch_size`` x ``accumulation`` examples,
     however many processes share them."""
-    accumulation: int = Field(1, ge=1)
-    batch_tokens: int | None = Field(None, ge=1)
+    accumulation: int = Field(1, ge=1, le=MOST)
+    batch_tokens: int | None = Field(None, ge=1, le=MOST)
     """Padded tokens a forward pass: a step's examples are cut into passes of at most so many (an
     example that is longer has its own). The step stays the same; None cuts by ``batch_size``."""
     clip_norm: float | None = Field(1.0, gt=0.0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     validation_share: float = Field(0.1, ge=0.0, lt=1.0)
-    patience: int | None = Field(None, ge=1)
-    check_items: int = Field(2, ge=0)
+    patience: int | None = Field(None, ge=1, le=MOST)
+    check_items: int = Field(2, ge=0, le=MOST)
     """Validation examples a language whose teacher-forced language is read after each epoch."""
     best_by: Literal["loss", "consistency"] = "loss"
     """What the kept epoch is best by: validation loss, or teacher-forced consistency."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
-    cache_gb: float = Field(2.0, ge=0.0)
+    cache_gb: float = Field(2.0, ge=0.0, le=1e6)
     """Budget for the frozen blocks' states, in 1e9 bytes; 0 keeps none."""
     cache_on: Literal["disk", "memory"] = "disk"
     """Disk: a file mapped into memory, which outlasts a killed run."""
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
     """Of validation split, order and adapters; None takes the run's, which also draws the items."""
-    lora_rank: int = Field(8, ge=1)
+    lora_rank: int = Field(8, ge=1, le=65_536)
     train_norm: bool = False
     train_head: Literal["no", "untied"] = "no"
 
@@ -242,7 +257,7 @@ class RunConfig(Section):
     """Languages that answers are asked for in, as ISO 639-1 codes."""
     scenarios: list[Scenario] = Field(list(SCENARIOS), min_length=1)
     """Some of the four, see docs/methods.md."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Of every random choice."""
     data: DataConfig = DataConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -274,9 +289,11 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
             faults.append(f"'{override}' is not of the form a.b=value")
             continue
         try:
-            _set(values, key.strip().split("."), yaml.safe_load(text))
-        except yaml.YAMLError:
-            faults.append(f"{key}: the value {text!r} is not valid YAML")
+            _set(
+                values,
+                key.strip().split("."),
+                parse_yaml(text, f"{key}: the value '{shown(text)}'"),
+            )
         except UserError as error:
             faults.append(str(error))
     try:
@@ -302,13 +319,9 @@ def difference(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"config: {path} does not exist; give an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).replace("\n", " ")
-        raise UserError(f"config: {path} is not valid YAML ({line})") from None
+    if not path.exists():
+        raise UserError(f"config: {path} does not exist; give an existing YAML file")
+    values = parse_yaml(read_text(path, LARGEST_SETTINGS), f"config: {path}")
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -335,9 +348,13 @@ def _describe(fault: Any) -> str:
         return f"{name}: unknown key{hint} Known here: {', '.join(known)}"
     found = fault.get("input")
     if fault["type"] == "model_type":
-        return f"{name}: is a section; give {name}.KEY=value (found {found!r})"
+        return f"{name}: is a section; give {name}.KEY=value (found {_quoted(found)})"
     text = fault["msg"].removeprefix("Value error, ")
-    return f"{name}: {text}" + ("" if isinstance(found, dict) else f" (found {found!r})")
+    return f"{name}: {text}" + ("" if isinstance(found, dict) else f" (found {_quoted(found)})")
+
+
+def _quoted(found: Any) -> str:
+    return f"'{shown(found)}'" if isinstance(found, str) else shown(found)
 
 
 def _keys_at(location: list[str]) -> list[str]:

@@ -298,10 +298,10 @@ def test_word_list_keeps_lower_case_words_of_four_letters(tmp_path: Path) -> Non
     path = tmp_path / "words"
     path.write_text("A\nAachen\ncat\nhouse\ndon't\nHouse\n  water \n\n", encoding="utf-8")
     assert read_english_words(path) == {"house", "don't", "water"}
-    with pytest.raises(UserError, match="does not exist; give a list of English words"):
+    with pytest.raises(UserError, match="does not exist; give an existing file"):
         read_english_words(tmp_path / "none")
     path.write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(UserError, match="is not a UTF-8 word list"):
+    with pytest.raises(UserError, match="is not UTF-8"):
         read_english_words(path)
 
 
@@ -372,9 +372,9 @@ def test_line_ends_within_a_completion_are_read_as_published(tmp_path: Path) -> 
     ("content", "message"),
     [
         (b"id,model,completion\n1,m,x\n", "columns task, source, language are missing"),
-        (b"", "are missing; a file of completions has id, model, completion"),
-        (b"id,model,completion,task,source,language\n7,m,x\n", r"row 1 \(id 7\) has too few columns"),
-        (b"id,model,completion,task,source,language\n7,m,\xff,t,s,l\n", "is not a UTF-8 CSV file"),
+        (b"", "are missing; found none, needed are id, model, completion"),
+        (b"id,model,completion,task,source,language\n7,m,x\n", "line 2: found 3 cells, the header has 6"),
+        (b"id,model,completion,task,source,language\n7,m,\xff,t,s,l\n", "is not UTF-8: .* at byte 45"),
     ],
 )  # fmt: skip
 def test_faulty_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -382,5 +382,5 @@ def test_faulty_files_are_refused(tmp_path: Path, content: bytes, message: str) 
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_completions(path)
-    with pytest.raises(UserError, match="does not exist; give a CSV file"):
+    with pytest.raises(UserError, match="does not exist; give an existing file"):
         read_completions(tmp_path / "none.csv")

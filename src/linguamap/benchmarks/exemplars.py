@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 from linguamap.benchmarks.rows import Origin, Reading, sums_item
 from linguamap.languages import LANGUAGES
+from linguamap.outside import as_text, read_json
 from linguamap.records import UserError
 
 _LABEL = re.compile(r"^[^:：]{1,40}[:：]\s*")
@@ -25,7 +26,7 @@ def read_exemplars(path: Path) -> dict[str, Reading]:
     if not path.exists():
         raise UserError(f"mgsm: training items need {path}, which does not exist")
     try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
+        table = read_json(path)
         results = [str(result) for result in table["EXEMPLAR_NUMBER_ANSWERS"]]
         readings = {
             code: exemplar_rows(
@@ -36,15 +37,13 @@ def read_exemplars(path: Path) -> dict[str, Reading]:
             )
             for code, rows in table["MGSM_EXEMPLARS"].items()
         }
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not MGSM's exemplars as JSON: {error!r}") from None
     return readings
 
 
 def exemplar_rows(
-    origin: Origin, rows: list[tuple[str, str]], results: list[str], place: str
+    origin: Origin, rows: list[tuple[Any, Any]], results: list[str], place: str
 ) -> Reading:
     """Items out of (question, worked answer) pairs that carry labels."""
     reading = Reading(origin)
@@ -52,13 +51,20 @@ def exemplar_rows(
         item = sums_item(
             origin,
             f"mgsm-train-{number:03d}",
-            _LABEL.sub("", question),
+            _LABEL.sub("", _text(question)),
             result,
             f"{place} example {number}",
-            without_closing(_LABEL.sub("", answer), result, origin.language),
+            without_closing(_LABEL.sub("", _text(answer)), result, origin.language),
         )
         reading.add(item, f"{place} example {number}")
     return reading
+
+
+def _text(cell: object) -> str:
+    try:
+        return as_text(cell) or ""
+    except ValueError as error:
+        raise UserError(f"mgsm: a text of its exemplars is {error}") from None
 
 
 def without_closing(answer: str, result: str, language: str) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from linguamap.benchmarks.rows import Reading
-from linguamap.languages import LANGUAGES
-from linguamap.records import Item, UserError
+from linguamap.languages import LANGUAGES, normalise_digits
+from linguamap.outside import csv_table
+from linguamap.records import Item
 
 KNOWN_FAULTS: dict[tuple[str, str, str], str] = {
     ("global_mmlu_lite", "zh", "high_school_world_history"): (
@@ -66,12 +66,8 @@ def read_suspect_rows(path: Path) -> dict[str, str]:
     Raises:
         UserError: the columns split, subject, row and reason are not all there.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
     reasons = {}
-    for number, row in enumerate(rows, 2):
-        if any(row.get(name) is None for name in ("split", "subject", "row", "reason")):
-            raise UserError(f"{path} line {number}: a row is split, subject, row and reason")
+    for _, row in csv_table(path, ("split", "subject", "row", "reason"), delimiter="\t"):
         item_id = f"{row['subject']}/{row['split']}/{row['row']}"
         reasons[item_id] = f"listed in {path.name}: {row['reason']}"
     return reasons
@@ -112,7 +108,7 @@ def _other_numbers(item: Item, twin: Item) -> bool:
 def _numbers(item: Item) -> set[str]:
     """Numbers of two or more digits, thousands marks taken out."""
     joined = re.sub(r"(?<=\d)[,.٬،\u00a0\u202f](?=\d{3}(?!\d))", "", _whole(item))
-    digits = [str(int(number)) for number in re.findall(r"\d+", joined)]
+    digits = [normalise_digits(number).lstrip("0") for number in re.findall(r"\d+", joined)]
     return {number for number in digits if len(number) > 1}
 
 

@@ -8,16 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from linguamap.benchmarks.reading import csv_rows, json_rows, lines, parquet_rows
 from linguamap.benchmarks.rows import (
     Origin,
     Reading,
     choice_item,
     open_item,
     passage_item,
+    row_name,
     sums_item,
 )
-from linguamap.records import UserError
+from linguamap.outside import csv_rows, csv_table, json_rows, lines, parquet_rows, read_json, shown
+from linguamap.records import Dropped, UserError
 
 MMLU_COLUMNS = ("Question", "A", "B", "C", "D", "Answer", "Subject")
 
@@ -50,25 +51,25 @@ def read_mgsm(path: Path, origin: Origin, template_size: int | None = None) -> R
 
 
 class _Answer(BaseModel):
-    text: str
+    text: Any
     answer_start: int
 
 
 class _Question(BaseModel):
-    id: str
-    question: str
+    id: Any
+    question: Any
     answers: list[_Answer]
     plausible_answers: list[_Answer] = []
-    explanation: str | None = None
+    explanation: Any = None
 
 
 class _Paragraph(BaseModel):
-    context: str
+    context: Any
     qas: list[_Question]
 
 
 class _Article(BaseModel):
-    title: str = ""
+    title: Any = ""
     paragraphs: list[_Paragraph]
 
 
@@ -85,25 +86,27 @@ def read_squad(path: Path, origin: Origin) -> Reading:
         UserError: no JSON, or a key is missing; the message names the key's path.
     """
     try:
-        file = _Squad.model_validate_json(path.read_bytes())
+        file = _Squad.model_validate(read_json(path))
     except ValidationError as error:
         raise UserError(f"{path} is not SQuAD JSON: {first_fault(error)}") from None
     reading = Reading(origin)
     for number, article in enumerate(file.data):
         for index, paragraph in enumerate(article.paragraphs):
             for question in paragraph.qas:
+                place = f"{path} article {number} paragraph {index}"
+                item_id = row_name(question.id, place)
                 item = passage_item(
                     origin,
-                    question.id,
+                    item_id,
                     question.question,
                     paragraph.context,
                     [(answer.text, answer.answer_start) for answer in question.answers],
-                    subject=article.title or None,
+                    subject=row_name(article.title, "") or None,
                     explanation=question.explanation,
                     wrong=[answer.text for answer in question.plausible_answers],
                     group=f"article-{number:02d}-paragraph-{index:02d}",
                 )
-                reading.add(item, f"{path} question {question.id}")
+                reading.add(item, f"{path} question {item_id}")
     return reading
 
 
@@ -146,17 +149,7 @@ def read_mmmlu(path: Path, origin: Origin, subjects: Collection[str]) -> Reading
     Raises:
         UserError: a column is missing.
     """
-    rows = csv_rows(path)
-    _, header = next(rows, (1, []))
-    missing = [name for name in MMLU_COLUMNS if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}: the columns {', '.join(missing)} are missing; found {', '.join(header)}"
-        )
-    named = [
-        (f"{path} line {line}", dict(zip(header, cells, strict=False))) for line, cells in rows
-    ]
-    return mmmlu_rows(named, origin, subjects)
+    return mmmlu_rows(csv_table(path, MMLU_COLUMNS), origin, subjects)
 
 
 def mmmlu_rows(
@@ -173,13 +166,16 @@ def mmmlu_rows(
         if absent:
             raise UserError(f"{place}: the row has no {', '.join(absent)}")
         subject = subject_name(row["Subject"])
+        if not subject:
+            reading.add(Dropped(origin.language, place, "the subject is missing"), place)
+            continue
         number = row.get("", row.get("Unnamed: 0"))
-        if number is None:
+        if row_name(number, "") == "":
             number = counts.get(subject, 0)
         counts[subject] = counts.get(subject, 0) + 1
         if subject in subjects:
-            options = [None if row[one] is None else str(row[one]) for one in "ABCD"]
-            item_id = f"{subject}/{origin.split}/{number}"
+            options = [row[one] for one in "ABCD"]
+            item_id = f"{subject}/{origin.split}/{row_name(number, place)}"
             item = choice_item(origin, item_id, row["Question"], options, row["Answer"], subject)
             reading.add(item, place)
     return reading
@@ -214,11 +210,12 @@ def global_mmlu_rows(
         if absent:
             raise UserError(f"{place}: the columns {', '.join(absent)} are missing")
         subject = subject_name(row["subject"])
-        if subject in subjects:
+        item_id = row_name(row["sample_id"], place)
+        if not subject:
+            reading.add(Dropped(origin.language, item_id, "the subject is missing"), place)
+        elif subject in subjects:
             options = [row[name] for name in names]
-            item = choice_item(
-                origin, row["sample_id"], row["question"], options, row["answer"], subject
-            )
+            item = choice_item(origin, item_id, row["question"], options, row["answer"], subject)
             reading.add(item, place)
     return reading
 
@@ -233,24 +230,21 @@ def read_language_confusion(path: Path, origin: Origin, task: str, source: str) 
         UserError: there is no ``prompt`` column, or ``language`` is not the file's.
     """
     reading = Reading(origin)
-    rows = csv_rows(path)
-    _, header = next(rows, (1, []))
-    if "prompt" not in header or "language" not in header:
-        raise UserError(f"{path}: the columns prompt and language are needed; found {header}")
+    rows = csv_table(path, ("prompt", "language"))
     stem = f"{task}/{source}" if task == "crosslingual" else f"{task}/{source}/{origin.language}"
-    for row, (line, cells) in enumerate(rows):
-        place = f"{path} line {line}"
-        values = dict(zip(header, cells, strict=False))
-        if values.get("language") != origin.language:
-            found = values.get("language")
-            raise UserError(f"{place}: the language is {found!r}, not {origin.language!r}")
+    for row, (place, values) in enumerate(rows):
+        if values["language"] != origin.language:
+            found = shown(values["language"])
+            raise UserError(f"{place}: the language is '{found}', not '{origin.language}'")
         item = open_item(origin, f"{stem}/{row:03d}", values["prompt"], f"{task}/{source}")
         reading.add(item, place)
     return reading
 
 
-def subject_name(text: str) -> str:
-    """The subject in ``marketing_test.csv`` or ``college_mathematics_test.csv_sw-KE.csv``."""
+def subject_name(cell: object) -> str:
+    """The subject in ``marketing_test.csv`` or ``college_mathematics_test.csv_sw-KE.csv``; empty
+    where the cell has none."""
+    text = row_name(cell, "")
     for part in ("_test", "_dev", "_val", "_train"):
         text = text.partition(part)[0]
     return text.strip()

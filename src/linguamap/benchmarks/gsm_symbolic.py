@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from linguamap.benchmarks.align import Sources, align
 from linguamap.benchmarks.formats import first_fault
-from linguamap.benchmarks.reading import json_rows
 from linguamap.benchmarks.rows import Origin, Reading, sums_item
 from linguamap.languages import get_language
+from linguamap.outside import json_rows
 from linguamap.records import Benchmark, UserError
 
 NAME = "gsm_symbolic"

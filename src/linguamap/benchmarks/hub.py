@@ -8,7 +8,7 @@ from typing import Any
 
 from linguamap.benchmarks.align import Sources
 from linguamap.benchmarks.exemplars import exemplar_rows
-from linguamap.benchmarks.formats import global_mmlu_rows, mmmlu_rows
+from linguamap.benchmarks.formats import global_mmlu_rows, mmmlu_rows, subject_name
 from linguamap.benchmarks.mmlu import FAMILIES, Family
 from linguamap.benchmarks.rows import Origin, Reading, choice_item, passage_item, sums_item
 from linguamap.languages import LANGUAGES
@@ -137,14 +137,13 @@ def _cais_rows(
     reading = Reading(origin)
     counts: dict[str, int] = {}
     for place, row in rows:
-        subject = row["subject"]
+        subject = subject_name(row["subject"])
         number = counts.get(subject, 0)
         counts[subject] = number + 1
         if subject in subjects:
             item_id = f"{subject}/{part}/{number}"
-            item = choice_item(
-                origin, item_id, row["question"], row["choices"], row["answer"], subject
-            )
+            options = row["choices"] if isinstance(row["choices"], list) else []
+            item = choice_item(origin, item_id, row["question"], options, row["answer"], subject)
             reading.add(item, place)
     return reading
 

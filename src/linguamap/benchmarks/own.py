@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from linguamap.benchmarks.align import Sources
 from linguamap.benchmarks.formats import first_fault
-from linguamap.benchmarks.reading import json_rows
 from linguamap.benchmarks.rows import (
+    LONGEST_NAME,
     Origin,
     Reading,
     choice_item,
@@ -20,7 +20,8 @@ from linguamap.benchmarks.rows import (
     plain_number,
     sums_item,
 )
-from linguamap.languages import get_language
+from linguamap.languages import get_language, language_code
+from linguamap.outside import as_text, json_rows, shown
 from linguamap.records import Dropped, Item, Kind, Split, UserError
 
 
@@ -28,9 +29,9 @@ class Row(BaseModel):
     """One line of a user's file.
 
     Attributes:
-        item_id: the same for the same item in every language.
+        item_id: the same for the same item in every language; a number is read as its text.
         kind: ``sums``, ``choice``, ``passage`` or ``open``; one kind a file.
-        language: ISO 639-1.
+        language: ISO 639-1, or any usual name of the language (``fr-FR``, ``French``).
         question: the problem, question or request.
         gold: sums: the number; choice: the letter of the right option; passage: the span, or a
             list of accepted spans; open: nothing.
@@ -58,14 +59,29 @@ class Row(BaseModel):
     group: str | None = None
     split: Split = "test"
 
-    @field_validator("gold", "wrong", mode="before")
+    @field_validator(
+        "item_id", "question", "passage", "explanation", "subject", "group", mode="before"
+    )
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return as_text(value)
+
+    @field_validator("item_id")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not value.strip() or len(value) > LONGEST_NAME:
+            raise ValueError(f"must have 1 to {LONGEST_NAME} characters")
+        return value
+
+    @field_validator("gold", "wrong", "options", mode="before")
     @classmethod
     def _as_texts(cls, value: Any) -> Any:
-        values = value if isinstance(value, list) else [value]
-        return [
-            str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one
-            for one in values
-        ]
+        return [as_text(one) for one in (value if isinstance(value, list) else [value])]
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _as_code(cls, value: Any) -> Any:
+        return language_code(value) or value if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Row:
@@ -76,7 +92,7 @@ class Row(BaseModel):
         if self.kind == "sums":
             for number in [*self.gold, *self.wrong]:
                 if plain_number(number) is None:
-                    raise ValueError(f"{number!r} is no number such as 18 or 2,125")
+                    raise ValueError(f"'{shown(number)}' is no number such as 18 or 2,125")
         if self.kind == "choice" and not 2 <= len(self.options) <= 26:
             raise ValueError(f"a choice item needs 2 to 26 options, found {len(self.options)}")
         if self.kind == "passage" and self.passage is None:
@@ -100,11 +116,14 @@ def own_items(path: Path, split: Split, languages: Sequence[str]) -> tuple[Kind,
             row = Row.model_validate(values)
         except ValidationError as error:
             raise UserError(f"{place}: {first_fault(error)}") from None
+        try:
+            code = get_language(row.language).code
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
         kinds.add(row.kind)
         if len(kinds) > 1:
             raise UserError(f"{place}: kinds {' and '.join(sorted(kinds))}; a file has one kind")
         if row.split == split:
-            code = get_language(row.language).code
             reading = readings.setdefault(code, Reading(Origin(path.stem, code, split)))
             reading.add(_item(reading.origin, row, place), place)
     if not readings:

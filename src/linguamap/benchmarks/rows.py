@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from linguamap.languages import normalise_digits
+from linguamap.outside import MOST_DIGITS, as_text, shown
 from linguamap.records import Dropped, Item, Split, UserError
 
 LETTERS = string.ascii_uppercase
+LONGEST_NAME = 300
+"""Characters of a row's id."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,34 @@ class Reading:
         return copy
 
 
+class _Texts:
+    """The texts of one row, and the first thing that is wrong with it."""
+
+    def __init__(self) -> None:
+        self.fault: str | None = None
+
+    def needed(self, name: str, value: object) -> str:
+        """A text that must be there, without outer blanks; empty where it is none."""
+        text = self.optional(name, value)
+        if not text:
+            self.fault = self.fault or f"{name} is empty"
+        return text
+
+    def optional(self, name: str, value: object) -> str:
+        try:
+            return clean(as_text(value))
+        except ValueError as error:
+            self.fault = self.fault or f"{name} is {error}"
+            return ""
+
+
 def sums_item(
     origin: Origin,
     item_id: str,
-    question: str,
-    result: str,
+    question: object,
+    result: object,
     place: str,
-    explanation: str | None = None,
+    explanation: object = None,
     wrong: Sequence[str] = (),
     group: str | None = None,
 ) -> Item | Dropped:
@@ -82,22 +106,28 @@ def sums_item(
     Raises:
         UserError: the result is no number.
     """
-    numbers = [plain_number(text) for text in (result, *wrong)]
-    for text, number in zip((result, *wrong), numbers, strict=True):
+    texts = _Texts()
+    results = [texts.needed("the result", one) for one in (result, *wrong)]
+    numbers = [plain_number(text) for text in results]
+    for text, number in zip(results, numbers, strict=True):
         if number is None:
-            raise UserError(f"{place}: the result {text!r} is no number such as 18 or 2,125")
+            raise UserError(f"{place}: the result '{shown(text)}' is no number such as 18 or 2,125")
     gold, *others = [number for number in numbers if number is not None]
-    if not clean(question):
-        return Dropped(origin.language, item_id, "the question is empty")
+    asked, worked = (
+        texts.needed("the question", question),
+        texts.optional("the reasoning", explanation),
+    )
+    if texts.fault is not None:
+        return Dropped(origin.language, item_id, texts.fault)
     return Item(
         item_id=item_id,
         benchmark=origin.benchmark,
         kind="sums",
         language=origin.language,
         split=origin.split,
-        question=clean(question),
+        question=asked,
         gold=(gold,),
-        explanation=clean(explanation) or None,
+        explanation=worked or None,
         wrong=tuple(others),
         group=group,
     )
@@ -106,24 +136,30 @@ def sums_item(
 def choice_item(
     origin: Origin,
     item_id: str,
-    question: str | None,
-    options: Sequence[str | None],
-    answer: str | int,
+    question: object,
+    options: Sequence[object],
+    answer: object,
     subject: str | None = None,
-    explanation: str | None = None,
+    explanation: object = None,
     group: str | None = None,
 ) -> Item | Dropped:
     """A question with lettered options; ``answer`` is a letter or a 0-based index."""
     letters = LETTERS[: len(options)]
-    letter = letters[answer : answer + 1] if isinstance(answer, int) else answer.strip().upper()
-    texts = [clean(option) for option in options]
-    fault = None
-    if not clean(question):
-        fault = "the question is empty"
-    elif "" in texts:
-        fault = f"option {letters[texts.index('')]} is empty"
-    elif len(letter) != 1 or letter not in letters:
-        fault = f"the answer is no option: {answer!r} is not one of {letters[0]} to {letters[-1]}"
+    texts = _Texts()
+    asked = texts.needed("the question", question)
+    offered = [
+        texts.needed(f"option {letter}", one) for letter, one in zip(letters, options, strict=True)
+    ]
+    worked = texts.optional("the explanation", explanation)
+    if isinstance(answer, float) and answer.is_integer():  # pandas, of a column with gaps
+        answer = int(answer)
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        letter = letters[answer : answer + 1] if answer >= 0 else ""
+    else:
+        letter = texts.needed("the answer", answer).upper()
+    fault = texts.fault
+    if fault is None and (len(letter) != 1 or letter not in letters):
+        fault = f"the answer is no option: '{shown(answer)}' is not one of {letters[:1]} to {letters[-1:]}"
     if fault is not None:
         return Dropped(origin.language, item_id, fault)
     return Item(
@@ -132,10 +168,10 @@ def choice_item(
         kind="choice",
         language=origin.language,
         split=origin.split,
-        question=clean(question),
+        question=asked,
         gold=(letter,),
-        options=tuple(texts),
-        explanation=clean(explanation) or None,
+        options=tuple(offered),
+        explanation=worked or None,
         subject=subject,
         group=group,
     )
@@ -144,25 +180,30 @@ def choice_item(
 def passage_item(
     origin: Origin,
     item_id: str,
-    question: str,
-    passage: str,
-    answers: Sequence[tuple[str, int | None]],
+    question: object,
+    passage: object,
+    answers: Sequence[tuple[object, object]],
     subject: str | None = None,
-    explanation: str | None = None,
-    wrong: Sequence[str] = (),
+    explanation: object = None,
+    wrong: Sequence[object] = (),
     group: str | None = None,
 ) -> Item | Dropped:
     """A question whose answer is a span; ``answers`` are (text, start in characters or None)."""
-    fault = None
-    if not clean(question) or not clean(passage):
-        fault = "the question or the passage is empty"
-    elif not answers or not all(clean(text) for text, _ in answers):
-        fault = "there is no answer text"
-    for text, start in answers:
-        found = text in passage if start is None else passage[start : start + len(text)] == text
+    texts = _Texts()
+    asked = texts.needed("the question", question)
+    read = texts.needed("the passage", passage)
+    worked = texts.optional("the explanation", explanation)
+    others = tuple(texts.optional("a wrong answer", text) for text in wrong)
+    gold = [texts.needed("the answer", text) for text, _ in answers]
+    fault = texts.fault or (None if gold else "there is no answer text")
+    for text, start in answers if fault is None else ():
+        span, whole = str(as_text(text)), str(passage)
+        found = span in whole
+        if isinstance(start, int):
+            found = start >= 0 and whole[start : start + len(span)] == span
         if fault is None and not found:
             where = "" if start is None else f" at {start}"
-            fault = f"the answer is not in the passage: {text!r}{where}"
+            fault = f"the answer is not in the passage: '{shown(span)}'{where}"
     if fault is not None:
         return Dropped(origin.language, item_id, fault)
     return Item(
@@ -171,11 +212,11 @@ def passage_item(
         kind="passage",
         language=origin.language,
         split=origin.split,
-        question=clean(question),
-        gold=tuple(dict.fromkeys(clean(text) for text, _ in answers)),
-        passage=clean(passage),
-        explanation=clean(explanation) or None,
-        wrong=tuple(clean(text) for text in wrong),
+        question=asked,
+        gold=tuple(dict.fromkeys(gold)),
+        passage=read,
+        explanation=worked or None,
+        wrong=others,
         subject=subject,
         group=group,
     )
@@ -184,26 +225,37 @@ def passage_item(
 def open_item(
     origin: Origin,
     item_id: str,
-    request: str,
+    request: object,
     subject: str | None = None,
-    explanation: str | None = None,
+    explanation: object = None,
     group: str | None = None,
 ) -> Item | Dropped:
     """A request without a right answer; only its language is judged."""
-    if not clean(request):
-        return Dropped(origin.language, item_id, "the request is empty")
+    texts = _Texts()
+    asked, worked = texts.needed("the request", request), texts.optional("the answer", explanation)
+    if texts.fault is not None:
+        return Dropped(origin.language, item_id, texts.fault)
     return Item(
         item_id=item_id,
         benchmark=origin.benchmark,
         kind="open",
         language=origin.language,
         split=origin.split,
-        question=clean(request),
+        question=asked,
         gold=(),
-        explanation=clean(explanation) or None,
+        explanation=worked or None,
         subject=subject,
         group=group,
     )
+
+
+def row_name(value: object, place: str) -> str:
+    """A row's id as text; its place where it has none that can be used."""
+    try:
+        name = as_text(value)
+    except ValueError:
+        name = None
+    return name if name and len(name) <= LONGEST_NAME else place
 
 
 _BROKEN = str.maketrans({"\ufeff": None, "\x85": "…", "\u2028": "\n", "\u2029": "\n"})
@@ -222,7 +274,7 @@ def plain_number(text: str) -> str | None:
     Digits of any script are read; ``.`` is the decimal mark, as in MGSM's files.
     """
     digits = normalise_digits(text.strip().replace("\u2212", "-"))
-    if not re.fullmatch(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", digits):
+    if len(digits) > MOST_DIGITS or not re.fullmatch(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", digits):
         return None
     number = f"{Decimal(digits.replace(',', '')):f}"
     return number.rstrip("0").rstrip(".") if "." in number else number

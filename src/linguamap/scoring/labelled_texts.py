@@ -13,6 +13,7 @@ from typing import Literal
 from linguamap import seeding
 from linguamap.benchmarks import STARTER, load_benchmark
 from linguamap.languages import LANGUAGES, get_language, words
+from linguamap.outside import read_text, text_fault
 from linguamap.records import Benchmark, Item, Split, UserError
 
 Unit = Literal["sentences", "words"]
@@ -139,11 +140,10 @@ def gold_from_folder(folder: Path, languages: Sequence[str] | None) -> Gold:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error})") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    rows = [line.strip() for line in read_text(path).split("\n")]
+    if fault := next((found for line in rows if (found := text_fault(line))), None):
+        raise UserError(f"{path}: a line is {fault}; take it out")
+    return [line for line in rows if line]
 
 
 def _crosslingual(item: Item) -> bool:

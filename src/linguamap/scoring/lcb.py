@@ -19,7 +19,6 @@ Source: Marchisio et al. 2024 (arXiv:2406.20052) and the project for-ai/language
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib.util
 import os
@@ -34,6 +33,7 @@ from typing import Any
 from icu4py.breakers import WordBreaker
 
 from linguamap.languages import LANGUAGES
+from linguamap.outside import csv_table, read_text, text_fault
 from linguamap.records import UserError
 from linguamap.scoring.language_id import Identifier
 
@@ -41,8 +41,6 @@ MIN_WORDS = 5
 """Shorter lines are not identified."""
 MIN_ENGLISH_LETTERS = 4
 """Shorter words of the English list are not looked for."""
-LONGEST_FIELD = 2**31 - 1
-"""Characters of a field of a CSV file; Python's own limit is 131,072."""
 COLUMNS = ("id", "model", "completion", "task", "source", "language")
 """Columns of a file of completions, as the benchmark publishes them."""
 
@@ -191,28 +189,12 @@ def read_completions(path: Path) -> list[dict[str, str]]:
     Raises:
         UserError: no such file, not UTF-8, columns missing, a row cut short.
     """
-    limit = csv.field_size_limit(LONGEST_FIELD)
-    try:
-        # Every line end is read as \n, as the published script reads them.
-        with path.open(encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise UserError(
-                    f"{path}: columns {', '.join(missing)} are missing; "
-                    f"a file of completions has {', '.join(COLUMNS)}"
-                )
-            rows = list(reader)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a CSV file of completions") from None
-    except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
-        raise UserError(f"{path} is not a UTF-8 CSV file ({error})") from None
-    finally:
-        csv.field_size_limit(limit)
-    for number, row in enumerate(rows, start=1):
-        if any(row[name] is None for name in COLUMNS):
-            raise UserError(f"{path}: row {number} (id {row['id']}) has too few columns")
-    return rows
+    # Every line end is read as \n, as the published script reads them.
+    rows = csv_table(path, COLUMNS, strict=False, any_line_end=True)
+    for place, row in rows:
+        if fault := text_fault(row["completion"]):
+            raise UserError(f"{place}: the completion is {fault}; cut it or leave the row out")
+    return [row for _, row in rows]
 
 
 def read_english_words(path: Path) -> frozenset[str]:
@@ -221,13 +203,8 @@ def read_english_words(path: Path) -> frozenset[str]:
     Raises:
         UserError: no such file, or not UTF-8.
     """
-    try:
-        words = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
-        return frozenset(w for w in words if w.islower() and len(w) >= MIN_ENGLISH_LETTERS)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a list of English words") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is not a UTF-8 word list ({error})") from None
+    words = (line.strip() for line in read_text(path).split("\n"))
+    return frozenset(w for w in words if w.islower() and len(w) >= MIN_ENGLISH_LETTERS)
 
 
 @dataclass(frozen=True)

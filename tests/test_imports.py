@@ -20,7 +20,7 @@ LIGHT = (
 
 # Lower ranks never import higher ones at the top of a file.
 RANKS = {
-    "progress": 0, "records": 0, "config": 1, "languages": 1, "stats": 1,
+    "outside": 0, "progress": 0, "records": 0, "config": 1, "languages": 1, "stats": 1,
     "pipeline": 8, "screen": 8, "sweep": 8, "cli": 9, "cli_answers": 9, "cli_plan": 9, "cli_sweep": 9, "cli_explore": 9, "cli_push": 9, "explore": 8, "__main__": 10,
 }  # fmt: skip
 STAGE = 4

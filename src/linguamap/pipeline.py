@@ -367,8 +367,8 @@ class Pipeline:
 
         write_manifest(self.run)
         write_report(self.run.folder)
-        if find_spec("matplotlib") is not None:
-            from linguamap.report.figures import write_figures
+        if find_spec("vl_convert") is not None:
+            from linguamap.report.run_charts import write_figures
 
             write_figures(self.run.folder)
 

@@ -1,1 +1,26 @@
-"""Charts: data in, a picture out, for the page, figures for papers and notebooks."""
+"""Charts: one function a chart, data in, a picture out; for pages, papers, notebooks and the explorer.
+
+Every function takes a frame (a pandas data frame, an Arrow table, columns or rows), whose columns its
+docstring lists, and returns a :class:`Chart`, which shows itself in Jupyter, writes itself with
+``save("lens.svg")`` (or ``.pdf``, ``.png``, ``.csv``) and needs no run folder.
+"""
+
+from linguamap.charts.chart import FORMATS, STYLES, Chart
+from linguamap.charts.curves import (
+    handover,
+    layer_change,
+    lens,
+    loss,
+    next_token_handover,
+    similarity,
+    token_set_probability,
+)
+from linguamap.charts.dots import change, sweep
+from linguamap.charts.layer_axis import LayerMarks
+from linguamap.charts.maps import language_map, outcome_map, outcomes, token_grid
+
+__all__ = [
+    "FORMATS", "STYLES", "Chart", "LayerMarks", "change", "handover", "language_map", "layer_change",
+    "lens", "loss", "next_token_handover", "outcome_map", "outcomes", "similarity", "sweep",
+    "token_grid", "token_set_probability",
+]  # fmt: skip

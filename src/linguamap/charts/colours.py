@@ -24,7 +24,7 @@ class Ink:
         light: colour on a light page, ``#rrggbb``.
         dark: colour on a dark page.
         dash: SVG dash pattern in pixels; empty is a solid line.
-        marker: a Matplotlib marker.
+        marker: shape of its points in figures for papers.
     """
 
     light: str

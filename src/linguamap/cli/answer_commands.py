@@ -236,11 +236,12 @@ def figures(
 
     They are written to the run's figures/.
     """
-    from linguamap.report.figures import FORMATS, write_figures
+    from linguamap.charts import FORMATS
+    from linguamap.report.run_charts import write_figures
 
     written = write_figures(run, style)
     names = list(dict.fromkeys(path.stem for path in written))
-    kinds = ", ".join([*FORMATS, "csv"])
+    kinds = ", ".join(FORMATS)
     _print([Text(f"Figures in {written[0].parent} ({kinds}): {', '.join(names)}")])
 
 

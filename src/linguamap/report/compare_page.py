@@ -7,7 +7,7 @@ import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import yaml
 from markupsafe import Markup
@@ -19,31 +19,27 @@ from linguamap.charts.naming import (
     benchmark_name,
     language_name,
     model_title,
-    percent,
     percent_exact,
     scenario_name,
     spans,
 )
-from linguamap.records import SCENARIOS, UserError
+from linguamap.records import UserError
 from linguamap.report import tables
-from linguamap.report.compare_drawings import RunView, dots, lens_panels, outcome_bar
+from linguamap.report.compare_charts import RunView, differ_in_depth, lenses, outcome_maps, rates
 from linguamap.report.compare_tables import cost_rows, setting_rows
 from linguamap.report.compare_words import cautions, sentences, title
-from linguamap.report.curve_data import n_layers
 from linguamap.report.frame import digest, environment, script_of, style_of
 from linguamap.report.lens_words import texts_read
 from linguamap.report.rates import headline_rates, is_number
 from linguamap.report.repeat import commands
+from linguamap.report.run_charts import n_layers
 from linguamap.report.run_values import Json, RunData, read_run
 from linguamap.report.sentences import Number, figure
 from linguamap.run.files import replacing
 
-SCRIPTS = ("frame.js", "compare.js")
-STYLES = ("style.css", "figures.css", "compare.css")
+SCRIPTS = ("chart.js", "frame.js", "compare.js")
+STYLES = ("style.css", "chart.css", "figures.css", "compare.css")
 NO_FIGURE = "\N{EN DASH}"
-
-FEW = 5
-"""Below this many judged answers a cell shows a fraction instead of a percentage."""
 
 
 def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path:
@@ -71,9 +67,7 @@ def render_compare(runs: Sequence[RunView], comparison: Json) -> str:
     """The page as text."""
     script = script_of(SCRIPTS)
     languages = list(dict.fromkeys(code for run in runs for code in run.data.languages))
-    columns = len(runs) * len({name for run in runs for name in run.data.scenarios})
-    width = f"@media screen {{ .side-map {{ min-width: {6 + 4.6 * columns:.1f}rem; }} }}\n"
-    style = style_of(STYLES, languages) + width
+    style = style_of(STYLES, languages)
     return (
         environment()
         .get_template("compare.html")
@@ -102,8 +96,6 @@ def _view(place: int, folder: Path, page: Path) -> RunView:
 
 def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) -> dict[str, Any]:
     where = str(comparison["where"])
-    depths = {n_layers(run.data) for run in runs if run.data.lens}
-    by_depth = len(depths) > 1
     return {
         "runs": runs,
         "where": where,
@@ -117,20 +109,22 @@ def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) ->
         "cautions": cautions(runs, comparison),
         "headlines": [_headline(run) for run in runs],
         "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
-        "maps": _maps(runs, languages),
+        "charts": {
+            name: chart.html(languages) if chart else ""
+            for name, chart in (
+                ("outcome_map", outcome_maps(runs, languages)),
+                ("rates", rates(runs, languages, where)),
+                ("lens", lenses(runs, languages)),
+            )
+        },
         "repeats": any(one["coincides"] for run in runs for one in tables.map_cells(run.data)),
         "both_sides": any(run.data.after or run.data.summary_after for run in runs),
-        "dots": [
-            ("In the language asked for", dots(runs, languages, where, "language")),
-            ("Right task", dots(runs, languages, where, "task")),
-        ],
         "pairs": [
             (run, tables.change_rows(wrapped), tables.cell_rows(wrapped))
             for run, found in zip(runs[1:], comparison["comparisons"], strict=True)
             for wrapped in [RunData(run.data.folder, comparison=found)]
         ],
-        "lens_rows": lens_panels(runs, languages, by_depth),
-        "by_depth": by_depth,
+        "by_depth": differ_in_depth(runs),
         "after_curves": any(run.data.lens_after for run in runs),
         "texts_read": _texts_read(runs),
         "cost_rows": cost_rows(runs),
@@ -179,64 +173,3 @@ def _headline(run: RunView) -> dict[str, Any]:
             for found in (rates["before"], rates["after"])
         ],
     }
-
-
-def _maps(runs: Sequence[RunView], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """For each benchmark: scenarios across, runs side by side within them, languages down."""
-    cells = [
-        {
-            (one["benchmark"], one["scenario"], one["language"]): one
-            for one in tables.map_cells(run.data)
-        }
-        for run in runs
-    ]
-    every = dict.fromkeys(key for found in cells for key in found)
-    maps = []
-    order = [*runs[0].data.benchmarks, *(key[0] for key in every)]
-    for benchmark in dict.fromkeys(order):
-        keys = [key for key in every if key[0] == benchmark]
-        scenarios = [name for name in SCENARIOS if any(key[1] == name for key in keys)]
-        rows = [
-            (place, code, [
-                [_cell(run, found.get((benchmark, scenario, code)))
-                 for run, found in zip(runs, cells, strict=True)]
-                for scenario in scenarios
-            ])
-            for place, code in enumerate(languages)
-            if any(key[2] == code for key in keys)
-        ]  # fmt: skip
-        maps.append({"benchmark": benchmark, "scenarios": scenarios, "rows": rows})
-    return maps
-
-
-def _cell(run: RunView, cell: Json | None) -> dict[str, Any] | None:
-    """One run's bars, rates in short and in words, and where its answers are."""
-    if cell is None:
-        return None
-    sides = [(when, cell[when]) for when in ("before", "after") if cell[when]]
-    shorts, words = [], []
-    for when, side in sides:
-        language, task = side["language"], side["task"]
-        shorts.append(_short(language))
-        rates = [
-            f"{name} {percent(rate[0])} of {rate[3]}" if rate else f"{name} unknown"
-            for name, rate in (("in the language", language), ("right task", task))
-        ]
-        words.append(f"{when} tuning {', '.join(rates)}, {side['n']} answers")
-    names = {key: cell[key] for key in ("benchmark", "scenario", "language")}
-    link = f"{run.report}#answers?{urlencode(names)}" if run.report else None
-    return {
-        "bars": [outcome_bar(side) for _, side in sides],
-        "short": "=" if cell["coincides"] else " \N{RIGHTWARDS ARROW} ".join(shorts),
-        "words": f"Run {run.letter}: {'; '.join(words)}",
-        "link": link,
-    }
-
-
-def _short(rate: list[Any] | None) -> str:
-    """A share in percent without the sign; a fraction where few answers could be judged."""
-    if rate is None:
-        return NO_FIGURE
-    if rate[3] < FEW:
-        return f"{round(rate[0] * rate[3])}/{rate[3]}"
-    return percent(rate[0]).rstrip("%")

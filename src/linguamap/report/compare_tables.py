@@ -7,7 +7,7 @@ from typing import Any
 
 from linguamap.charts.naming import STAGE_NAMES, duration, size
 from linguamap.config import RunConfig
-from linguamap.report.compare_drawings import RunView
+from linguamap.report.compare_charts import RunView
 from linguamap.report.rates import is_number
 from linguamap.report.run_values import Json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linguamap.charts.naming import change_figures, count, joined, p_value, points
-from linguamap.report.compare_drawings import RunView
+from linguamap.report.compare_charts import RunView
 from linguamap.report.rates import is_number
 from linguamap.report.run_values import Json
 from linguamap.report.sentences import Number, Sentence

@@ -47,11 +47,11 @@ def commitment(handover: Table, half: float = 0.5) -> dict[str, int]:
     any swap, and those with fewer than :data:`MIN_PROMPTS` prompts.
 
     Args:
-        handover: rows of direction, language, layer (-1: nothing swapped), share and n.
+        handover: rows of intervention, language, layer (-1: nothing swapped), share and n.
     """
     curves: dict[str, dict[int, float]] = {}
     for row in handover:
-        if row.get("direction") != TO_ENGLISH or row.get("share") is None:
+        if row.get("intervention") != TO_ENGLISH or row.get("share") is None:
             continue
         if (row.get("n") or 0) >= MIN_PROMPTS:
             curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["share"])

@@ -14,8 +14,9 @@ from linguamap.records import OUTCOMES
 
 
 def asset(name: str) -> str:
-    """The text of a file of ``assets``."""
-    return (resources.files("linguamap.report") / "assets" / name).read_text(encoding="utf-8")
+    """The text of a file of ``assets``, of the charts or of the pages around them."""
+    package = "linguamap.charts" if name.startswith("chart.") else "linguamap.report"
+    return (resources.files(package) / "assets" / name).read_text(encoding="utf-8")
 
 
 def environment() -> jinja2.Environment:
@@ -44,9 +45,9 @@ def style_of(names: Sequence[str], languages: Sequence[str]) -> str:
     inks = list(language_inks(languages).values())
     light = [f"--page:{PAGE_LIGHT};"] + [f"--lang-{i}:{ink.light};" for i, ink in enumerate(inks)]
     dark = [f"--page:{PAGE_DARK};"] + [f"--lang-{i}:{ink.dark};" for i, ink in enumerate(inks)]
-    for index, name in enumerate(OUTCOMES):
-        light.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][0]};")
-        dark.append(f"--outcome-{index}:{OUTCOME_COLOURS[name][1]};")
+    for name in OUTCOMES:
+        light.append(f"--outcome-{name}:{OUTCOME_COLOURS[name][0]};")
+        dark.append(f"--outcome-{name}:{OUTCOME_COLOURS[name][1]};")
     style = "".join(map(asset, names))
     style = style.replace("/*LIGHT*/", "".join(light)).replace("/*DARK*/", "".join(dark))
     return style + "".join(f".lang-{i} {{ --c: var(--lang-{i}); }}\n" for i in range(len(inks)))

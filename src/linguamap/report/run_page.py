@@ -31,37 +31,20 @@ from linguamap.records import OUTCOMES
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json
 from linguamap.report.benchmark_rows import benchmark_rows
-from linguamap.report.curve_data import curve_data
 from linguamap.report.findings import find
 from linguamap.report.frame import digest, environment, script_of, style_of
-from linguamap.report.grid_data import grid_data
 from linguamap.report.lens_words import SAME_TO_THE_EYE, largest_move, texts_read
 from linguamap.report.measure_rows import measure_rows
-from linguamap.report.rates import is_number
 from linguamap.report.repeat import commands
-from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
+from linguamap.report.run_charts import FIGURES, grids_chart, map_chart, outcome_map_chart
+from linguamap.report.run_values import Json, RunData, object_at, read_run
 from linguamap.report.sentences import Number
 from linguamap.run.files import replacing
 from linguamap.seeding import shuffled
 
-SCRIPTS = (
-    "base.js",
-    "axes.js",
-    "lines.js",
-    "language_map.js",
-    "outcome_map.js",
-    "change.js",
-    "curves.js",
-    "mass.js",
-    "text.js",
-    "prompt.js",
-    "grid.js",
-    "answers.js",
-    "frame.js",
-    "start.js",
-)
+SCRIPTS = ("chart.js", "base.js", "text.js", "prompt.js", "answers.js", "frame.js", "start.js")
 
-STYLES = ("style.css", "figures.css", "grid.css", "answers.css")
+STYLES = ("style.css", "chart.css", "figures.css", "answers.css")
 
 
 def write_report(run_dir: Path) -> Path:
@@ -83,7 +66,6 @@ def render(data: RunData) -> str:
     """The page of a run as text."""
     script = script_of(SCRIPTS)
     style = style_of(STYLES, _named(data))
-    drawn = payload(data)
     return (
         environment()
         .get_template("page.html")
@@ -93,14 +75,13 @@ def render(data: RunData) -> str:
             style=Markup(style),
             script_hash=digest(script),
             style_hash=digest(style),
-            grid=drawn["grid"],
-            payload=Markup(embed_json(drawn)),
+            payload=Markup(embed_json(payload(data))),
         )
     )
 
 
 def payload(data: RunData) -> Json:
-    """What the page's scripts draw from."""
+    """What the page's scripts list the answers from."""
     answers = answer_table(data)
     named = list(dict.fromkeys([*data.languages, *answers["languages"]]))
     return {
@@ -112,15 +93,7 @@ def payload(data: RunData) -> Json:
         "benchmarks": [{"id": name, "name": benchmark_name(name)} for name in data.benchmarks],
         "outcomes": [{"id": name, "name": OUTCOME_NAMES[name]} for name in OUTCOMES],
         "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES],
-        "cells": tables.map_cells(data),
-        "cases": tables.case_cells(data),
-        "curves": curve_data(data),
-        "two_maps": _two_maps(data),
-        "loss": _losses(data),
-        "kept_epoch": (data.tuning or {}).get("best_epoch"),
-        "moved": _moved(data),
         "answers": answers,
-        "grid": grid_data(data),
         "examples": examples(answers, str(data.config.get("seed", 0))),
     }
 
@@ -151,21 +124,28 @@ def _two_maps(data: RunData) -> bool:
     return (largest_move(data) or 0.0) > SAME_TO_THE_EYE
 
 
-def _losses(data: RunData) -> Json | None:
-    curves = {
-        name: [float(one) if is_number(one) else None for one in list_at(data.tuning, name)]
-        for name in ("train_loss", "validation_loss")
-        if list_at(data.tuning, name)
+def _charts(data: RunData) -> dict[str, Any]:
+    """Every chart of the page by name, as markup; empty where there is nothing to draw."""
+    named = _named(data)
+    drawn = {name: chart_of(data) for name, chart_of in FIGURES.items()}
+    drawn["hero"] = map_chart(data, compact=True, after=_two_maps(data))
+    drawn["outcome_map"] = outcome_map_chart(data, {"": ""})
+    grids, left_out = grids_chart(data)
+    drawn["token_grid"] = grids
+    markup = {
+        name: chart.html(named, "hero-" if name == "hero" else "") if chart else ""
+        for name, chart in drawn.items()
     }
-    return curves or None
+    return {"charts": markup, "grids_left_out": left_out}
 
 
-def _moved(data: RunData) -> list[list[float]] | None:
-    """(layer, mean absolute change of the lens curves) between the two probes."""
-    by_layer = object_at(data.change, "curves", "lens", "by_layer")
-    if not by_layer:
-        return None
-    return [[int(k), round(v, 5)] for k, v in by_layer.items() if k.isdigit() and is_number(v)]
+def _cell_sizes(data: RunData) -> str:
+    """How many answers a cell of the outcome map has, in words."""
+    sizes = sorted({cell["before"]["n"] for cell in tables.map_cells(data) if cell["before"]})
+    if not sizes:
+        return ""
+    span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f", {span} per cell"
 
 
 def _context(data: RunData) -> dict[str, Any]:
@@ -197,6 +177,10 @@ def _context(data: RunData) -> dict[str, Any]:
         "cell_rows": tables.cell_rows(data),
         "measure_rows": measure_rows(data),
         "map_cells": tables.map_cells(data),
+        "cell_sizes": _cell_sizes(data),
+        "repeats": any(cell["coincides"] for cell in tables.map_cells(data)),
+        "kept_epoch": (data.tuning or {}).get("best_epoch"),
+        **_charts(data),
         "stage_rows": tables.stage_rows(data),
         "tuning_rows": tables.tuning_rows(data),
         "version_rows": tables.version_rows(data),

@@ -20,9 +20,9 @@ from linguamap.charts.naming import (
     percent_range,
 )
 from linguamap.records import Rate
-from linguamap.report.curve_data import handover_rows
 from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
+from linguamap.report.run_charts import handover_frame
 from linguamap.report.run_values import RunData, Table, object_at
 
 MANY_CUT = 0.1
@@ -168,7 +168,7 @@ def where(data: RunData) -> list[Sentence]:
 
 def _committed_sentence(data: RunData) -> Sentence:
     """From which layer on the English twin's state decides; a contrast only where it is one."""
-    committed = commitment(handover_rows(data.handover))
+    committed = commitment(handover_frame(data.handover))
     if not committed:
         return []
     first, last = min(committed.values()), max(committed.values())

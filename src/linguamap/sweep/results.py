@@ -11,6 +11,7 @@ from typing import Any
 from linguamap.run.files import read_json, read_rows, write_json, write_text
 from linguamap.run.folder import Run
 from linguamap.scoring.compare import MEASURES
+from linguamap.sweep.chart import write_picture
 from linguamap.sweep.choice import RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
 from linguamap.sweep.table import markdown
@@ -47,7 +48,7 @@ def write_results(base: Run, results: Row, *, picture: bool = False) -> Row:
     write_text(folder / "results.csv", as_csv(results["rows"]))
     write_text(folder / "results.md", markdown(results))
     if picture:
-        _write_picture(folder, results)
+        write_picture(folder, results)
     return results
 
 
@@ -140,16 +141,3 @@ def _flat(row: Row, prefix: str = "") -> Row:
             joined = isinstance(value, list)
             flat[prefix + name] = "+".join(map(str, value)) if joined else value
     return flat
-
-
-def _write_picture(folder: Path, results: Row) -> None:
-    """The picture, where Matplotlib is there and something was measured; no older one stays."""
-    for suffix in ("svg", "pdf", "png"):
-        (folder / f"sweep.{suffix}").unlink(missing_ok=True)
-    try:
-        from linguamap.sweep.chart import write_picture
-    except ImportError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
-        return
-    write_picture(folder, results)

@@ -33,13 +33,6 @@ function readAddress() {
   for (const name of Object.keys(filter)) filter[name] = query.get(name) || '';
   return true;
 }
-function openAnswers(wanted) {
-  for (const name of Object.keys(filter)) filter[name] = wanted[name] || '';
-  shownRows = PAGE;
-  try { history.pushState(null, '', addressOf()); } catch { location.hash = addressOf(); }
-  refresh();
-  toAnswers();
-}
 function toAnswers() {
   hideTip();
   document.getElementById('answers').scrollIntoView();
@@ -114,8 +107,10 @@ function drawAnswers() {
   refresh();
   if (fromAddress) toAnswers();
   addEventListener('popstate', () => {
-    if (!readAddress()) for (const name of Object.keys(filter)) filter[name] = '';
+    const leads = readAddress();
+    if (!leads) for (const name of Object.keys(filter)) filter[name] = '';
     shownRows = PAGE;
     refresh();
+    if (leads) toAnswers();
   });
 }

@@ -1,7 +1,7 @@
-/* Drawing everything once; one broken figure leaves the others whole. */
+/* Answers and examples are put in once; one broken part leaves the others whole. */
 startTheme();
 startContents();
-for (const draw of [drawHero, drawOutcomes, drawExamples, drawChange, drawLens, drawLanguageMap, drawMoved, drawMass, drawGrid, drawSimilarity, drawHandover, drawLoss, drawAnswers]) {
+for (const draw of [drawExamples, drawAnswers]) {
   try { draw(); } catch (error) { console.error(draw.name, error); }
 }
 document.documentElement.dataset.ready = 'true';

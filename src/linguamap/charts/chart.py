@@ -1,0 +1,394 @@
+"""What every chart function returns: panels, a key and the rows behind them.
+
+A chart shows itself in a notebook, writes itself as SVG, PDF, PNG or CSV at the width of a paper's
+column or page, and is embedded in a page with :meth:`Chart.html`. It needs no run folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from markupsafe import Markup
+
+from linguamap.charts.frames import Row
+from linguamap.charts.svg import (
+    FONT,
+    INK,
+    PAGE,
+    SOFT,
+    Colour,
+    Node,
+    Paint,
+    el,
+    language_colour,
+    shortened,
+    width_of,
+)
+from linguamap.records import UserError
+
+FORMATS = ("svg", "pdf", "png", "csv")
+PNG_DPI = 300
+CSS_DPI = 96
+POINTS_AN_INCH = 72
+TEXT_PIXELS = 11.0
+"""Size of the text in drawings; files are scaled so that this is the style's type size."""
+
+
+class Style(NamedTuple):
+    """Widths in inches and type size in points."""
+
+    column: float
+    page: float
+    points: float
+
+
+STYLES = {"paper": Style(3.3, 6.9, 7.5), "slides": Style(6.0, 12.0, 13.0)}
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of the key.
+
+    Attributes:
+        mark: ``line``, ``dash``, ``dots``, ``box``, ``point``, ``ring`` or ``tick``.
+        code: language whose curves the page brings forward at a touch.
+        page_only: the language is drawn only where the reader of a page chooses so.
+    """
+
+    text: str
+    colour: Colour = INK
+    mark: Literal["line", "dash", "dots", "box", "point", "ring", "tick"] = "box"
+    code: str | None = None
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Control:
+    """A choice the reader has on a page: elements whose ``data-NAME`` lacks the value are hidden."""
+
+    name: str
+    label: str
+    options: list[tuple[str, str]]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A drawing of its own within a chart.
+
+    Attributes:
+        draw: width in pixels -> the elements and the height they take.
+        about: attributes of the drawing's root; ``aria-label`` says it in words.
+        width: on a page, about how wide it is drawn.
+        side: pixels of the side that stay in view while the rest scrolls; 0: nothing scrolls.
+        code: language of the title's mark.
+        when: control -> the values under which the panel is shown.
+        more: pairs of a summary and lines of text that open below.
+        text_direction: ``rtl`` where a drawing is read from the right.
+    """
+
+    title: str
+    draw: Callable[[float], tuple[list[Node], float]]
+    about: dict[str, str] = field(default_factory=dict)
+    width: float = 330
+    code: str | None = None
+    note: str = ""
+    when: dict[str, str] = field(default_factory=dict)
+    more: list[tuple[str, list[str]]] = field(default_factory=list)
+    side: float = 0
+    text_direction: str | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart; see the function that made it for its columns.
+
+    Attributes:
+        name: short, for file names.
+        rows: the numbers behind it, as in the frame that was drawn.
+        labels: names of the layers (or whatever the horizontal axis counts), for tooltips.
+        across: panels side by side in a file.
+        size: width of the file, a paper's ``column`` or ``page``.
+    """
+
+    name: str
+    title: str
+    panels: list[Panel]
+    rows: list[Row]
+    languages: list[str] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    across: int = 3
+    size: Literal["column", "page"] = "page"
+    note: str = ""
+
+    def svg(self, style: str = "paper") -> str:
+        """The chart as an SVG file's text, as wide as the style says."""
+        chosen = STYLES[style]
+        points = (chosen.column if self.size == "column" else chosen.page) * POINTS_AN_INCH
+        width = points / chosen.points * TEXT_PIXELS
+        body, height = self._sheet(width)
+        background = el("rect", width=width, height=height, fill=PAGE)
+        root = el(
+            "svg", el("title", self.title), background, *body,
+            xmlns="http://www.w3.org/2000/svg", viewbox=f"0 0 {width:.0f} {height:.0f}",
+            width=f"{points:.1f}pt", height=f"{points * height / width:.1f}pt",
+            font_family=FONT, font_size=TEXT_PIXELS,
+        )  # fmt: skip
+        return f"<?xml version='1.0' encoding='UTF-8'?>\n{root.write(Paint(self.languages))}\n"
+
+    def _sheet(self, width: float) -> tuple[list[Node], float]:
+        """Panels in rows, the key below, and the height of it all."""
+        panels, across = self.panels, min(self.across, len(self.panels)) or 1
+        gap, y = 18.0, 4.0
+        each = (width - gap * (across - 1)) / across
+        drawn: list[Node] = []
+        for start in range(0, len(panels), across):
+            heights = []
+            for place, panel in enumerate(panels[start : start + across]):
+                marks, height = panel.draw(each)
+                head = _heading(panel, each)
+                moved = f"translate({place * (each + gap):.1f} {y + 18:.1f})"
+                drawn.append(el("g", head, *marks, transform=moved))
+                heights.append(height + 26)
+            y += max(heights)
+        lines, height = _key_lines(self.keys, self.note, width)
+        drawn.append(el("g", *lines, transform=f"translate(0 {y + 2:.1f})"))
+        return drawn, y + height + 4
+
+    def csv(self) -> str:
+        """The numbers behind the chart."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        file = io.StringIO()
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return file.getvalue()
+
+    def save(self, path: str | Path, style: str = "paper") -> Path:
+        """Write the chart; the suffix says how: ``.svg``, ``.pdf``, ``.png`` or ``.csv``.
+
+        Raises:
+            UserError: another suffix or style, or the library for PDF and PNG is missing.
+        """
+        path = Path(path)
+        path.write_bytes(self.encoded(path.suffix.removeprefix("."), style))
+        return path
+
+    def encoded(self, kind: str, style: str = "paper") -> bytes:
+        """The chart as the bytes of a file; the same chart gives the same bytes."""
+        if kind not in FORMATS:
+            raise UserError(f"charts: '{kind}' is no format; known: {', '.join(FORMATS)}")
+        if style not in STYLES:
+            raise UserError(f"charts: style '{style}' is unknown; known: {', '.join(STYLES)}")
+        if kind == "csv":
+            return self.csv().encode("utf-8", errors="backslashreplace")
+        text = self.svg(style)
+        if kind == "svg":
+            return text.encode()
+        try:
+            import vl_convert
+        except ImportError:
+            raise UserError(
+                f"charts: a {kind.upper()} needs vl-convert; install it with: "
+                "pip install 'linguamap[figures]'"
+            ) from None
+        if kind == "pdf":
+            return bytes(vl_convert.svg_to_pdf(text))
+        return bytes(vl_convert.svg_to_png(text, scale=PNG_DPI / CSS_DPI))
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the drawing on white, and the numbers as a table that opens."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        head = Markup("").join(Markup("<th>{}</th>").format(name) for name in columns)
+        body = Markup("").join(
+            Markup("<tr>{}</tr>").format(
+                Markup("").join(Markup("<td>{}</td>").format(_cell(row.get(n))) for n in columns)
+            )
+            for row in self.rows[:2000]
+        )
+        drawing = self.svg().split("\n", 1)[1]
+        return (
+            f'<figure style="margin:0;max-width:60rem">{drawing.replace("<svg ", _FLUID, 1)}'
+            f"<details><summary>The numbers</summary><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></details></figure>"
+        )
+
+    def html(self, languages: Sequence[str] | None = None, prefix: str = "") -> Markup:
+        """The chart for a page that has ``chart.css`` and ``chart.js`` and the colours' variables.
+
+        Args:
+            languages: the page's order of languages, which numbers their colours.
+            prefix: tells charts of the same name on one page apart.
+        """
+        paint = Paint(list(languages or self.languages), on_page=True)
+        key = _page_key(self.keys, paint)
+        width = max((panel.width for panel in self.panels), default=0)
+        size = "small" if width < 400 else "middle" if width < 700 else "large"
+        panels = Markup("").join(
+            _page_panel(panel, paint, f"{prefix}{self.name}-{place}")
+            for place, panel in enumerate(self.panels)
+        )
+        tools = Markup("").join(_control(prefix + self.name, control) for control in self.controls)
+        if tools:
+            tools = Markup('<div class="tools">{}</div>').format(tools)
+        return Markup(
+            '<div class="chart" data-chart="{}" data-labels="{}">{}{}'
+            '<div class="panels {}">{}</div></div>'
+        ).format(self.name, "|".join(self.labels), tools, key, size, panels)
+
+    def with_(self, **changes: Any) -> Chart:
+        """The same chart with some attributes changed."""
+        return replace(self, **changes)
+
+
+_FLUID = '<svg style="width:100%;height:auto" role="img" '
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _heading(panel: Panel, width: float) -> Node:
+    """A panel's title, in its language's colour, with the note after it."""
+    colour = language_colour(panel.code) if panel.code else INK
+    room = width - width_of(panel.title, 12)
+    return el(
+        "text",
+        el("tspan", shortened(panel.title, width, 12), font_weight="bold", fill=colour),
+        el("tspan", " " + shortened(panel.note, room - 8), fill=SOFT) if room > 60 else None,
+        x=0, y=-5, font_size=12,
+    )  # fmt: skip
+
+
+def key_mark(key: Key) -> list[Node]:
+    """What an entry of the key looks like, in a box of 16 by 10 pixels."""
+    if key.mark == "box":
+        return [el("rect", x=2, y=0, width=10, height=10, fill=key.colour)]
+    if key.mark in ("point", "ring"):
+        face = PAGE if key.mark == "ring" else key.colour
+        return [el("circle", cx=7, cy=5, r=3.6, fill=face, stroke=key.colour, stroke_width=1.5)]
+    dash = {"dash": "4 3", "dots": "1.5 3"}.get(key.mark)
+    left = 9 if key.mark == "tick" else 0
+    return [el("line", x1=left, x2=15, y1=5, y2=5, stroke=key.colour, stroke_width=2,
+               stroke_dasharray=dash)]  # fmt: skip
+
+
+def _key_lines(keys: Sequence[Key], note: str, width: float) -> tuple[list[Node], float]:
+    """The key of a file, in as many lines as it takes, and a note under it."""
+    drawn: list[Node] = []
+    x, y = 0.0, 0.0
+    for key in (key for key in keys if not key.page_only):
+        text = shortened(key.text, width - 20)
+        wide = 20 + width_of(text) + 14
+        if x and x + wide - 14 > width:
+            x, y = 0.0, y + 16
+        drawn.append(el("g", *key_mark(key), el("text", text, x=20, y=9, fill=INK),
+                        transform=f"translate({x:.1f} {y:.1f})"))  # fmt: skip
+        x += wide
+    y += 16 if keys else 0
+    if note:
+        drawn.append(el("text", shortened(note, width), x=0, y=y + 10, fill=SOFT))
+        y += 16
+    return drawn, y
+
+
+def _page_key(keys: Sequence[Key], paint: Paint) -> Markup:
+    """Chips that bring a language forward, and plain entries."""
+
+    def mark(key: Key) -> Markup:
+        return el("svg", *key_mark(key), class_="mark", viewbox="0 0 16 10", width=16, height=10,
+                  aria_hidden="true").write(paint)  # fmt: skip
+
+    parts = [
+        Markup('<button type="button" class="chip" aria-pressed="false" data-code="{}" color="{}">{}{}</button>')
+        .format(key.code, paint.value(key.colour), mark(key), key.text)
+        if key.code
+        else Markup("<span>{}{}</span>").format(mark(key), key.text)
+        for key in keys
+    ]  # fmt: skip
+    if not parts:
+        return Markup("")
+    return Markup('<div class="chart-key" role="group" aria-label="Key">{}</div>').format(
+        Markup("").join(parts)
+    )
+
+
+def _page_panel(panel: Panel, paint: Paint, name: str) -> Markup:
+    drawing = _page_drawing(panel, paint, name)
+    title = Markup("")
+    if panel.title:
+        places = {code: place for place, code in enumerate(paint.languages)}
+        dot = Markup('<i class="dot lang-{}" aria-hidden="true"></i>')
+        title = Markup('<div class="panel-title">{}{}{}</div>').format(
+            dot.format(places[panel.code]) if panel.code in places else "",
+            panel.title,
+            Markup("<small>{}</small>").format(panel.note) if panel.note else "",
+        )
+    when = Markup("").join(
+        Markup(' data-{}="{}"').format(name, value) for name, value in panel.when.items()
+    )
+    more = Markup("").join(_more(summary, lines) for summary, lines in panel.more)
+    return Markup('<div class="panel"{}>{}{}{}</div>').format(when, title, drawing, more)
+
+
+def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
+    """The panel as SVG; one that scrolls keeps its side, such as names of rows, in view."""
+    marks, height = panel.draw(panel.width)
+    about: dict[str, Any] = {key.replace("-", "_"): value for key, value in panel.about.items()}
+    about = {"role": "img", "font_size": TEXT_PIXELS} | about
+    if any(key.startswith("data_") for key in about):
+        about["tabindex"] = 0
+    if not panel.side:
+        box = f"0 0 {panel.width:.0f} {height:.1f}"
+        return el("svg", *marks, viewbox=box, **about).write(paint)
+    mirrored = panel.text_direction == "rtl"
+    rest = panel.width - panel.side
+    side = el(
+        "svg", el("use", href=f"#{name}"), class_="side", aria_hidden="true", width=panel.side,
+        viewbox=f"{rest if mirrored else 0:.0f} 0 {panel.side:.0f} {height:.1f}", height=height,
+        font_size=TEXT_PIXELS,
+    )  # fmt: skip
+    body = el(
+        "svg", el("g", marks, id=name), width=rest, height=height,
+        viewbox=f"{0 if mirrored else panel.side:.0f} 0 {rest:.0f} {height:.1f}", **about,
+    )  # fmt: skip
+    return Markup('<div class="scroll" dir="{}">{}{}</div>').format(
+        panel.text_direction or "ltr", side.write(paint), body.write(paint)
+    )
+
+
+def _more(summary: str, lines: Iterable[str]) -> Markup:
+    text = Markup("").join(
+        Markup('<div class="line-of-text" dir="auto">{}</div>').format(line) for line in lines
+    )
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, text)
+
+
+def _control(chart: str, control: Control) -> Markup:
+    """A list where there are many options, else buttons that look like one switch."""
+    if len(control.options) > 3 or control.name == "prompt":
+        options = Markup("").join(
+            Markup("<option value='{}'{}>{}</option>").format(
+                value, Markup(" selected") if value == control.chosen else "", text
+            )
+            for value, text in control.options
+        )
+        return Markup(
+            '<label class="pick"><span>{}</span><select data-control="{}">{}</select></label>'
+        ).format(control.label, control.name, options)
+    radios = Markup("").join(
+        Markup('<label><input type="radio" name="{}" value="{}" data-control="{}"{}><span>{}</span></label>')
+        .format(f"{chart}-{control.name}", value, control.name,
+                Markup(" checked") if value == control.chosen else "", text)
+        for value, text in control.options
+    )  # fmt: skip
+    return Markup(
+        '<fieldset class="choice"><legend class="unseen">{}</legend>{}</fieldset>'
+    ).format(control.label, radios)

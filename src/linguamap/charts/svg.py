@@ -1,0 +1,208 @@
+"""Elements of SVG as a tree. Colours are names until it is written, so one drawing fits page and paper.
+
+On a page a colour becomes a CSS variable, which follows the reader's theme; in a file it becomes its
+value on white paper. All text is escaped, and characters that would be obeyed are named instead.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import regex
+from markupsafe import Markup, escape
+
+from linguamap.charts.colours import OUTCOME_COLOURS, language_inks
+
+FONT = "Noto Sans, DejaVu Sans, Arial, sans-serif"
+SCRIPT_FONTS = {
+    "ARABIC": "Noto Sans Arabic", "DEVANAGARI": "Noto Sans Devanagari", "BENGALI": "Noto Sans Bengali",
+    "TAMIL": "Noto Sans Tamil", "TELUGU": "Noto Sans Telugu", "THAI": "Noto Sans Thai",
+    "HEBREW": "Noto Sans Hebrew", "CJK": "Noto Sans CJK JP", "HIRAGANA": "Noto Sans CJK JP",
+    "KATAKANA": "Noto Sans CJK JP", "HANGUL": "Noto Sans CJK KR",
+}  # fmt: skip
+"""First word of a letter's Unicode name -> the font that a file asks for; a page leaves it to the browser."""
+
+PAPER = {
+    "ink": "#22262b", "soft": "#5b6269", "faint": "#8a8f94", "rule": "#e4e1da", "wash": "#f1efe8",
+    "page": "#ffffff", "unplaced": "#c9c6bf",
+}  # fmt: skip
+
+_CONTROL = regex.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
+_NAMES = {
+    0x00: "NUL", 0x07: "BEL", 0x0A: "LF", 0x0D: "CR", 0x1B: "ESC", 0x200B: "ZWSP", 0x200E: "LRM",
+    0x200F: "RLM", 0x202A: "LRE", 0x202B: "RLE", 0x202C: "PDF", 0x202D: "LRO", 0x202E: "RLO",
+    0x2066: "LRI", 0x2067: "RLI", 0x2068: "FSI", 0x2069: "PDI", 0xFEFF: "BOM",
+}  # fmt: skip
+
+
+class Colour(NamedTuple):
+    """A colour by name: one of :data:`PAPER`, ``lang:fr``, ``outcome:both`` or ``#rrggbb``."""
+
+    name: str
+
+
+INK, SOFT, FAINT, RULE = Colour("ink"), Colour("soft"), Colour("faint"), Colour("rule")
+WASH, PAGE, UNPLACED = Colour("wash"), Colour("page"), Colour("unplaced")
+CURRENT = Colour("current")
+"""The colour of the group around, which a script may change."""
+
+
+def language_colour(code: str | None) -> Colour:
+    return Colour(f"lang:{code}") if code else UNPLACED
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Where a drawing goes.
+
+    Attributes:
+        languages: codes in the order that decides their colours.
+        on_page: colours as the page's variables; else as values on white paper.
+    """
+
+    languages: Sequence[str]
+    on_page: bool = False
+
+    def value(self, colour: Colour) -> str:
+        """The colour as SVG has it."""
+        kind, _, name = colour.name.partition(":")
+        if kind == "current":
+            return "currentColor"
+        if kind.startswith("#"):
+            return kind
+        if kind == "outcome":
+            return f"var(--outcome-{name})" if self.on_page else OUTCOME_COLOURS[name][0]
+        if kind != "lang":
+            return f"var(--{kind})" if self.on_page else PAPER[kind]
+        if name not in self.languages:
+            return self.value(UNPLACED)
+        if self.on_page:
+            return f"var(--lang-{list(self.languages).index(name)})"
+        return language_inks(self.languages)[name].light
+
+
+_PAGE_ONLY = ("data-", "tabindex", "href", "aria-", "class")
+
+Value = str | float | Colour | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """An element: its kids are elements and plain text."""
+
+    tag: str
+    kids: tuple[Node | str, ...]
+    attributes: dict[str, Value]
+
+    def write(self, paint: Paint) -> Markup:
+        """The element as escaped markup."""
+        return Markup("".join(_write(self, paint)))
+
+
+def el(tag: str, *kids: Node | str | Iterable[Node] | None, **attributes: Value) -> Node:
+    """One element; kids and attributes that are ``None`` are left out.
+
+    Underscores in attribute names become hyphens; a trailing one is dropped (``class_``).
+    """
+    flat: list[Node | str] = []
+    for kid in kids:
+        if isinstance(kid, Node | str):
+            flat.append(kid)
+        elif kid is not None:
+            flat += kid
+    named = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None}
+    return Node(tag, tuple(flat), named)
+
+
+def _write(node: Node, paint: Paint) -> Iterable[str]:
+    if node.attributes.get("display") == "none" and not paint.on_page:
+        return
+    tag = "g" if node.tag == "a" and not paint.on_page else node.tag
+    yield f"<{tag}"
+    for name, value in node.attributes.items():
+        if paint.on_page or not name.startswith(_PAGE_ONLY):
+            name = "viewBox" if name == "viewbox" else name
+            yield f' {name}="{escape(_text(value, paint))}"'
+    if not paint.on_page and node.tag in ("text", "tspan") and (font := _font(node.kids)):
+        yield f' font-family="{font}"'
+    if not node.kids:
+        yield "/>"
+        return
+    yield ">"
+    for kid in node.kids:
+        if isinstance(kid, Node):
+            yield from _write(kid, paint)
+        else:
+            yield str(escape(inert(kid)))
+    yield f"</{tag}>"
+
+
+def _text(value: Value, paint: Paint) -> str:
+    if isinstance(value, Colour):
+        return paint.value(value)
+    return inert(value) if isinstance(value, str) else number(value or 0.0)
+
+
+def number(value: float) -> str:
+    """A coordinate, to a tenth of a pixel."""
+    text = f"{value:.1f}"
+    return "0" if text in ("-0.0", "0.0") else text.removesuffix(".0")
+
+
+def inert(text: str) -> str:
+    """Text whose control characters are named instead of obeyed, as ``[RLO]``; tabs are blanks."""
+    return _CONTROL.sub(lambda found: f"[{control_name(found.group())}]", text).replace("\t", " ")
+
+
+def control_name(character: str) -> str:
+    """The usual short name of a control character, else its code point."""
+    code = ord(character)
+    return _NAMES.get(code, f"U+{code:04X}")
+
+
+def _font(kids: Sequence[Node | str]) -> str | None:
+    """The font that a file asks for where the usual one lacks a letter or a sign."""
+    for kid in kids:
+        for character in kid if isinstance(kid, str) else "":
+            if unicodedata.category(character) in ("Sm", "So") and ord(character) > 0xFF:
+                return "DejaVu Sans"
+            if ord(character) > 0x2FF and character.isalpha():
+                return SCRIPT_FONTS.get(unicodedata.name(character, "").split(" ")[0].split("-")[0])
+    return None
+
+
+def width_of(text: str, size: float = 11) -> float:
+    """About how wide a text is, in pixels."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return size * (0.56 * (len(text) - wide) + wide)
+
+
+def shortened(text: str, width: float, size: float = 11) -> str:
+    """The text cut to a width, with an ellipsis where something is missing."""
+    if width_of(text, size) <= width:
+        return text
+    kept = text
+    while kept and width_of(kept + "…", size) > width:
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def path(points: Sequence[tuple[float, float | None]]) -> str:
+    """A line through points; it is broken where a height is missing."""
+    parts, last = [], None
+    for x, y in points:
+        if y is None:
+            last = None
+            continue
+        here = (round(x, 1), round(y, 1))
+        if last is None:
+            parts.append(f"M{number(here[0])} {number(here[1])}")
+        else:
+            parts.append(f"l{number(here[0] - last[0])} {number(here[1] - last[1])}")
+        last = here
+    return "".join(parts)

@@ -14,10 +14,10 @@ import pytest
 from fake_run import HOSTILE, put, write_fake_run, write_rows
 
 from linguamap.records import UserError
-from linguamap.report import write_report
+from linguamap.report import run_charts, write_report
 from linguamap.report.answer_table import CUTS, answer_table, embed_json
-from linguamap.report.grid_data import CELL, MAX_CELL, grid_data
 from linguamap.report.repeat import commands
+from linguamap.report.run_charts import MAX_CELL, grid_prompts, grids_chart
 from linguamap.report.run_page import render
 from linguamap.report.run_values import read_run
 from linguamap.report.terminal import terminal_summary
@@ -178,7 +178,9 @@ def test_a_run_without_tuning_shows_one_side(run: Path, tmp_path: Path) -> None:
     (folder / "comparison.json").unlink()
     page = load(write_report(folder))
     assert "Not run yet: tuning, the evaluation after tuning, the probes" in page.text
-    assert all(cell["after"] is None for cell in page.payload["cells"])
+    labels = [a["aria-label"] for tag, a in page.elements if tag == "a" and "data-cell" in a]
+    assert len(labels) == 3 * 4 * 6
+    assert not any("After tuning" in str(one) for one in labels)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -256,29 +258,32 @@ def test_parts_that_do_not_fit_the_prompt_are_left_out(tmp_path: Path, parts: An
 
 
 def test_the_grid_travels_whole_and_long_texts_are_cut(run: Path) -> None:
-    grid = grid_data(read_run(run))
-    assert grid is not None
+    prompts = grid_prompts(read_run(run))
     stored = json.loads((run / "probe/grid.json").read_text())
-    assert [one["language"] for one in grid["prompts"]] == ["en", "fr", "es", "ar", "hi", "ja"]
-    for one, source in zip(grid["prompts"], stored["prompts"], strict=True):
-        side = one["before"]
-        assert len(side["tokens"]) == len(source["tokens"])
-        for numbers, cells in zip(side["cells"], source["cells"], strict=True):
-            for at, cell in enumerate(cells):
-                word, token, code, chance = numbers[CELL * at : CELL * at + CELL]
-                expected = cell["w"] or cell["t"]
-                assert grid["texts"][word][:MAX_CELL] == expected[:MAX_CELL]
-                assert grid["texts"][token][:MAX_CELL] == cell["t"][:MAX_CELL]
-                assert (None if code < 0 else grid["languages"][code]) == cell["l"]
-                assert chance == pytest.approx(100 * cell["p"], abs=0.5)
-    assert max(map(len, grid["texts"])) == MAX_CELL + 1
+    assert [one["about"]["language"] for one in prompts] == ["en", "fr", "es", "ar", "hi", "ja"]
+    longest = 0
+    for prompt, source in zip(prompts, stored["prompts"], strict=True):
+        rows = [row for row in prompt["rows"] if row["phase"] == "before"]
+        cells = [cell for row in source["cells"] for cell in row]
+        assert len(rows) == len(cells) == len(stored["layers"]) * len(source["tokens"])
+        for row, cell in zip(rows, cells, strict=True):
+            assert row["word"][:MAX_CELL] == (cell["w"] or cell["t"])[:MAX_CELL]
+            assert row["token"][:MAX_CELL] == cell["t"][:MAX_CELL]
+            assert (row["language"], row["probability"]) == (cell["l"], cell["p"])
+            longest = max(longest, len(row["word"]))
+    assert longest == MAX_CELL + 1
 
 
-def test_grids_over_the_budget_are_left_out_and_counted(run: Path) -> None:
-    grid = grid_data(read_run(run), budget=20_000)
-    assert grid is not None
-    assert 1 <= len(grid["prompts"]) < 6
-    assert grid["left_out"] == 6 - len(grid["prompts"])
+def test_grids_over_the_budget_are_left_out_and_counted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grids_chart(read_run(run))[1] == 0
+    monkeypatch.setattr(run_charts, "GRID_CELLS", 2000)
+    chart, left_out = grids_chart(read_run(run))
+    assert chart is not None
+    shown = {panel.when["prompt"] for panel in chart.panels}
+    assert 1 <= len(shown) < 6
+    assert left_out == 6 - len(shown)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +299,7 @@ def test_grids_over_the_budget_are_left_out_and_counted(run: Path) -> None:
 def test_a_grid_of_the_wrong_shape_is_passed_over(tmp_path: Path, grid: Any) -> None:
     (tmp_path / "config.yaml").write_text("languages: [en]\n")
     put(tmp_path / "probe/grid.json", grid)
-    assert grid_data(read_run(tmp_path)) is None
+    assert grids_chart(read_run(tmp_path)) == (None, 0)
     assert "The probes were not run" in load(write_report(tmp_path)).text
 
 

@@ -20,7 +20,7 @@ from linguamap.charts.naming import change_figures, percent
 from linguamap.cli.main import app
 from linguamap.records import UserError
 from linguamap.report import write_report
-from linguamap.report.compare_drawings import RunView
+from linguamap.report.compare_charts import RunView
 from linguamap.report.compare_page import write_compare
 from linguamap.report.compare_words import title
 from linguamap.report.run_values import RunData
@@ -126,16 +126,16 @@ def test_curves_after_tuning_are_named_only_where_there_are_any(
 
 
 def test_a_letter_stands_where_its_rate_is(path: Path, runs: list[Path]) -> None:
-    # The axis goes from x = 82 at 0% to x = 404 at 100%.
+    # The axis goes from x = 78 at 0% to x = 466 at 100%.
     rows = [json.loads(line) for line in (runs[2] / "before/answers.jsonl").open()]
     own = [r for r in rows if r["language"] == "ar" and r["scenario"] == "code_mixed"]
     known = [r["language_correct"] for r in own if r["language_correct"] is not None]
-    x = 82 + 322 * sum(known) / len(known)
-    drawing = re.search(r'<svg class="dots".*?</svg>', path.read_text(), re.S)
+    x = 78 + 388 * sum(known) / len(known)
+    drawing = re.search(r'<svg [^>]*class="rates".*?</svg>', path.read_text(), re.S)
     assert drawing
-    block = drawing[0].split("Code-mixed")[1].split("Arabic")[1].split("English distractors")[0]
-    (mark,) = re.findall(r'<circle class="disc" cx="([\d.]+)"[^>]*></circle><text [^>]*>C<', block)
-    assert float(mark) == pytest.approx(x, abs=0.01)
+    block = drawing[0].split("Code-mixed")[1].split(">Arabic<")[1].split("English distractors")[0]
+    (mark,) = re.findall(r'<circle cx="([\d.]+)"[^>]*/><text [^>]*>C<', block)
+    assert float(mark) == pytest.approx(x, abs=0.06)
 
 
 def test_models_of_other_depth_share_an_axis_in_percent(
@@ -226,27 +226,24 @@ def test_it_opens_in_a_browser_without_an_error_or_a_request(browser: Any, path:
 
 def test_unscored_answers_are_hatched_as_in_the_legend(browser: Any, path: Path) -> None:
     visit(browser, path)
-    style = (
-        "return getComputedStyle(document.querySelector(arguments[0]), arguments[1])[arguments[2]]"
+    ground = browser.execute_script(
+        "return getComputedStyle(document.querySelector('.legend .unscored')).backgroundImage"
     )
-    bar = browser.execute_script(style, "svg.obar", None, "backgroundImage")
-    assert "repeating-linear-gradient" in bar
-    assert bar == browser.execute_script(style, ".legend li:nth-child(5) b", "::before", "backgroundImage")  # fmt: skip
-    assert find(browser, ".o-unscored") == []
+    assert "repeating-linear-gradient" in ground
+    assert {one.tag_name for one in find(browser, ".bar .unscored")} == {"path"}
+    assert {one.tag_name for one in find(browser, ".bar .both")} == {"rect"}
 
 
 def test_paper_holds_the_whole_map(browser: Any, path: Path) -> None:
     visit(browser, path)
     with paper(browser):
-        for table in find(browser, ".side-map, .headlines"):
+        for table in find(browser, ".chart .panel, .headlines"):
             assert table.rect["x"] + table.rect["width"] <= PAGE_PIXELS
 
 
 def test_few_answers_are_a_fraction(page: Page) -> None:
-    cells = [
-        a for tag, a in page.elements if tag in ("a", "span") and "Run A:" in str(a.get("title"))
-    ]
-    assert cells
+    cells = [a for _, a in page.elements if "Run A:" in str(a.get("aria-label"))]
+    assert len(cells) > 3 * 4 * 3
     # Four answers a cell: never a percentage.
     assert re.search(r"\b[0-4]/[0-4] → [0-4]/[0-4]\b", page.text)
     assert not re.search(r"\b(25|50|75|100) → (25|50|75|100)\b", page.text)
@@ -256,10 +253,10 @@ def test_a_cell_leads_to_its_answers_on_the_runs_page(browser: Any, path: Path) 
     visit(browser, path)
     (link, *_) = (
         one
-        for one in find(browser, ".side-map a")
+        for one in find(browser, "a.cell")
         if "scenario=code_mixed&language=ar" in (one.get_attribute("href") or "")
     )
-    browser.execute_script("arguments[0].click()", link)
+    browser.get(link.get_attribute("href"))
     wait_for(
         browser, "document.documentElement.dataset.ready && document.querySelector('#browser')"
     )

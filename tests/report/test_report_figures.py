@@ -7,30 +7,28 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_run import write_fake_run
 from typer.testing import CliRunner
 
-import linguamap.report
 from linguamap.cli.main import app
-from linguamap.records import UserError
-from linguamap.report.figures import write_figures
+from linguamap.records import OUTCOMES, UserError
+from linguamap.report.run_charts import FIGURES, write_figures
 from linguamap.report.run_values import read_run
 
 pytestmark = pytest.mark.slow
 
 NAMES = (
-    "outcomes", "outcome_map", "change", "loss", "lens", "language_map", "mass", "token_grid",
-    "similarity", "handover",
+    "outcomes", "outcome_map", "change", "loss", "lens", "language_map", "token_set_probability",
+    "token_grid", "similarity", "handover", "layer_change",
 )  # fmt: skip
 POINTS_AN_INCH = 72
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
+    pytest.importorskip("vl_convert", reason="the extra 'figures' is not installed")
     folder = tmp_path_factory.mktemp("runs") / "fake"
     return write_fake_run(folder, items=2, languages=("en", "ar", "hi"), n_layers=6)
 
@@ -62,82 +60,45 @@ def test_a_paper_figure_is_as_wide_as_a_column(run: Path, written: list[Path]) -
 
 
 def test_the_numbers_are_those_of_the_run(run: Path, written: list[Path]) -> None:
-    lens = [row for row in rows(run, "lens") if row["when"] == "before"]
+    lens = [row for row in rows(run, "lens") if row["phase"] == "before"]
     assert len(lens) == 3 * 4 * 7  # languages asked for x languages of words and unplaced x layers
     outcomes = rows(run, "outcomes")
     # 3 benchmarks x 2 items; English counts in two scenarios only, before and after.
-    own = sum(int(row["answers"]) for row in outcomes)
+    own = sum(int(row[name]) for row in outcomes for name in OUTCOMES)
     assert own == 2 * (3 * 2) * (2 * 4 + 2)
 
 
 def test_the_outcome_map_has_every_cell_once(run: Path, written: list[Path]) -> None:
     cells = rows(run, "outcome_map")
-    # 3 benchmarks x 4 scenarios x 3 languages x before and after x 5 outcomes, 2 answers a cell.
-    assert len(cells) == 3 * 4 * 3 * 2 * 5
-    assert sum(int(one["answers"]) for one in cells) == 3 * 4 * 3 * 2 * 2
+    # 3 benchmarks x 4 scenarios x 3 languages x before and after, 2 answers per cell.
+    assert len(cells) == 3 * 4 * 3 * 2
+    assert {sum(int(one[name]) for name in OUTCOMES) for one in cells} == {2}
 
 
-def test_the_token_grid_keeps_words_that_the_picture_cannot_write(
+def test_the_token_grid_has_every_word_and_writes_every_script(
     run: Path, written: list[Path]
 ) -> None:
     stored = json.loads((run / "probe/grid.json").read_text())["prompts"][1]
-    found = [one for one in rows(run, "token_grid") if one["when"] == "before"]
+    found = [one for one in rows(run, "token_grid") if one["phase"] == "before"]
     assert len(found) == 7 * len(stored["tokens"])
     words = {cell["w"] or cell["t"] for row in stored["cells"] for cell in row}
     assert {one["word"] for one in found} == words
     picture = (run / "figures/token_grid.svg").read_text()
-    assert "Answer in Arabic" in picture
-
-
-@pytest.mark.parametrize("text", ["كرة", "कंचे", "a\u202eb", "", " ", "<b>\x00"])
-def test_what_matplotlib_cannot_write_is_not_written(run: Path, text: str) -> None:
-    from linguamap.report.grid_drawings import _writable
-
-    assert _writable(text) is None
-    assert _writable(" été ") == "été"
-    assert _writable("5 $x$") == "5 \\$x\\$"
-    assert _writable("anticonstitutionnel") == "anticons…"
-    assert _writable("слово") == "слово"
-
-
-def test_a_fallback_font_writes_what_needs_no_shaping(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from linguamap.report import grid_drawings, plotting
-
-    assert plotting.fonts()[0] == "DejaVu Sans"
-    both = len(plotting.fonts()) > 1
-    assert grid_drawings._writable("個") == ("個" if both else None)
-    monkeypatch.setattr(grid_drawings, "glyphs", lambda: frozenset(map(ord, "個")))
-    assert grid_drawings._writable("個") == "個"
-    monkeypatch.setattr(grid_drawings, "glyphs", frozenset)
-    assert grid_drawings._writable("個") is None
-
-
-def test_words_that_cannot_be_written_are_replaced_by_the_code_of_their_language(run: Path) -> None:
-    from linguamap.report.grid_drawings import token_grid
-    from linguamap.report.plotting import STYLES
-
-    drawing = token_grid(read_run(run), STYLES["paper"])
-    assert drawing is not None
-    written = {text.get_text() for axis in drawing.figure.axes for text in axis.texts}
-    assert "[ar]" in written
+    assert "Text in Arabic" in picture
+    assert "\u0643\u0631\u0629" in picture  # a word of the target language, in its own letters
 
 
 def test_the_bars_say_which_is_before_and_which_after(run: Path, tmp_path: Path) -> None:
-    from linguamap.report.answer_drawings import outcome_map, outcomes
-    from linguamap.report.plotting import STYLES
-
-    def legend(folder: Path, draw: Any) -> str:
-        drawing = draw(read_run(folder), STYLES["paper"])
-        return str(drawing.figure.legends[0].get_title().get_text())
-
     once = tmp_path / "once"
     shutil.copytree(run, once)
     shutil.rmtree(once / "after")
-    for draw in (outcomes, outcome_map):
-        assert legend(run, draw) == "Upper bar: before tuning; lower bar: after tuning"
-        assert legend(once, draw) == ""
+    note = "Upper bar: before tuning; lower bar: after tuning"
+    for name in ("outcomes", "outcome_map"):
+        both, one = (FIGURES[name](read_run(folder)) for folder in (run, once))
+        assert both is not None
+        assert one is not None
+        assert note in both.svg()
+        assert note not in one.svg()
 
 
 def test_the_command_draws_in_a_style(run: Path, tmp_path: Path) -> None:
@@ -178,11 +139,6 @@ def test_an_unknown_style_is_refused_with_the_nearest_name(run: Path) -> None:
 
 
 def test_a_missing_library_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [one for one in sys.modules if one.startswith("linguamap.report.")]:
-        if name.endswith(("drawings", "plotting")):
-            monkeypatch.delitem(sys.modules, name)
-            monkeypatch.delattr(linguamap.report, name.rsplit(".", 1)[1])
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
-    with pytest.raises(UserError, match="Matplotlib is not installed; install it with"):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(UserError, match="a PDF needs vl-convert; install it with: pip install"):
         write_figures(run)

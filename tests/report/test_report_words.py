@@ -23,11 +23,11 @@ from linguamap.charts.naming import (
     size,
     spans,
 )
-from linguamap.report.curve_data import handover_curves
 from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.findings import find, headline
 from linguamap.report.measure_rows import measure_rows
 from linguamap.report.rates import own_rows, tally
+from linguamap.report.run_charts import handover_frame
 from linguamap.report.run_values import RunData
 from linguamap.report.sentences import Number
 from linguamap.report.tables import change_rows, map_cells, stage_rows
@@ -152,7 +152,7 @@ def test_overtaking_is_the_first_layer_from_which_the_target_stays_ahead() -> No
 def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
     def curve(language: str, shares: dict[int, float], n: int = 8) -> list[dict[str, Any]]:
         return [
-            {"language": language, "direction": "to_english", "layer": k, "share": v, "n": n}
+            {"language": language, "intervention": "to_english", "layer": k, "share": v, "n": n}
             for k, v in shares.items()
         ]
 
@@ -171,9 +171,11 @@ def test_handover_reads_the_language_that_the_swap_would_bring() -> None:
         for name in ("to_english", "from_english", "skip")
         for layer in (-1, 0)
     ]
-    curves = {entry["direction"]: entry for entry in handover_curves(rows) or []}
-    assert [curves[name]["y"] for name in curves] == [[0.25], [0.75], [0.75]]
-    assert (curves["to_english"]["plain"], curves["to_english"]["x"]) == (0.25, [0])
+    read = {(row["intervention"], row["layer"]): row for row in handover_frame(rows)}
+    shares = [read[name, 0]["share"] for name in ("to_english", "from_english", "skip")]
+    assert shares == [0.25, 0.75, 0.75]
+    ends = read["from_english", 0]
+    assert (ends["low"], ends["high"], ends["n"], ends["phase"]) == (0.6, 0.9, 4, "before")
 
 
 def test_the_change_table_marks_only_clear_differences() -> None:

@@ -25,7 +25,7 @@ from linguamap.records import UserError
 from linguamap.run.files import read_rows, write_json, write_text
 from linguamap.run.folder import Run, open_run
 from linguamap.scoring.stats import paired_bootstrap
-from linguamap.sweep.chart import draw
+from linguamap.sweep.chart import sweep_chart
 from linguamap.sweep.choice import choose, group_variants
 from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, run_stages, run_sweep
 from linguamap.sweep.table import blocks, footnote, markdown, table_cells, verdict
@@ -288,9 +288,7 @@ def test_intervals_that_rest_on_the_number_of_items_are_marked(tmp_path: Path) -
     untuned = {**untuned_rates(), "task_accuracy": {"value": 0.0, "low": 0.0, "n_items": 7}}
     written = markdown({"untuned": untuned, "groups": [], "rows": [], "choice": None})
     assert "† all agree: counted as 7 items." in written
-    (legend,) = draw(facts, untuned_rates()).legends
-    named = {text.get_text() for text in legend.get_texts()}
-    assert "all agree: counted as 8 or 9 items" in named
+    assert "all agree: counted as 8 or 9 items" in sweep_chart(facts, untuned_rates()).svg()
     facts[0]["language_consistency"]["mean"] = facts[1]["task_accuracy"]["mean"] = 0.9
     assert footnote(facts) == ""
 

@@ -5,22 +5,22 @@ docstring lists, and returns a :class:`Chart`, which shows itself in Jupyter, wr
 ``save("lens.svg")`` (or ``.pdf``, ``.png``, ``.csv``) and needs no run folder.
 """
 
-from linguamap.charts.chart import FORMATS, STYLES, Chart
-from linguamap.charts.curves import (
+from linguamap.charts.chart import FORMATS, STYLES, Chart, Control
+from linguamap.charts.dots import change, sweep
+from linguamap.charts.layer_axis import LayerMarks
+from linguamap.charts.layer_maps import language_map, token_grid
+from linguamap.charts.outcome_map import outcome_map, outcomes
+from linguamap.charts.probe_charts import (
     handover,
-    layer_change,
     lens,
-    loss,
     next_token_handover,
     similarity,
     token_set_probability,
 )
-from linguamap.charts.dots import change, sweep
-from linguamap.charts.layer_axis import LayerMarks
-from linguamap.charts.maps import language_map, outcome_map, outcomes, token_grid
+from linguamap.charts.training_charts import layer_change, loss
 
 __all__ = [
-    "FORMATS", "STYLES", "Chart", "LayerMarks", "change", "handover", "language_map", "layer_change",
+    "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "handover", "language_map", "layer_change",
     "lens", "loss", "next_token_handover", "outcome_map", "outcomes", "similarity", "sweep",
     "token_grid", "token_set_probability",
 ]  # fmt: skip

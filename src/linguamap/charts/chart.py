@@ -7,6 +7,7 @@ column or page, and is embedded in a page with :meth:`Chart.html`. It needs no r
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,14 @@ class Control:
     label: str
     options: list[tuple[str, str]]
     chosen: str
+
+
+def phase_control(chosen: str, *, both: bool = False) -> Control:
+    """The choice between the model as it is and the tuned one."""
+    options = [("before", "Before tuning"), ("after", "After tuning")]
+    if both:
+        options.insert(0, ("both", "Before and after"))
+    return Control("phase", "Which model", options, chosen)
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,9 @@ class Chart:
         if kind not in FORMATS:
             raise UserError(f"charts: '{kind}' is no format; known: {', '.join(FORMATS)}")
         if style not in STYLES:
-            raise UserError(f"charts: style '{style}' is unknown; known: {', '.join(STYLES)}")
+            near = difflib.get_close_matches(style, STYLES, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise UserError(f"charts: style '{style}' is unknown; {hint}Known: {', '.join(STYLES)}")
         if kind == "csv":
             return self.csv().encode("utf-8", errors="backslashreplace")
         text = self.svg(style)
@@ -341,8 +352,8 @@ def _page_panel(panel: Panel, paint: Paint, name: str) -> Markup:
 def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
     """The panel as SVG; one that scrolls keeps its side, such as names of rows, in view."""
     marks, height = panel.draw(panel.width)
-    about: dict[str, Any] = {key.replace("-", "_"): value for key, value in panel.about.items()}
-    about = {"role": "img", "font_size": TEXT_PIXELS} | about
+    about: dict[str, Any] = {"role": "img", "font_size": TEXT_PIXELS}
+    about |= {key.replace("-", "_"): value for key, value in panel.about.items()}
     if any(key.startswith("data_") for key in about):
         about["tabindex"] = 0
     if not panel.side:

@@ -3,8 +3,8 @@
 The six starter languages have fixed colours, so that two reports can be laid side by side. They were
 chosen to stay apart for readers with protanopia, deuteranopia and tritanopia, and to have a contrast
 of at least 3 against the page. English, which every other language is compared with, is ink.
-The figures for papers also differ in dash and marker, and the page brings one language forward at a
-touch, because no palette keeps more than about eight lines apart.
+The page brings one language forward at a touch, because no palette keeps more than about eight lines
+apart.
 """
 
 from __future__ import annotations
@@ -24,31 +24,29 @@ class Ink:
         light: colour on a light page, ``#rrggbb``.
         dark: colour on a dark page.
         dash: SVG dash pattern in pixels; empty is a solid line.
-        marker: shape of its points in figures for papers.
     """
 
     light: str
     dark: str
     dash: str = ""
-    marker: str = "o"
 
 
 _FIXED: dict[str, Ink] = {
-    "en": Ink("#33383f", "#d5d9df", "", "o"),
-    "fr": Ink("#1443a6", "#638efc", "", "s"),
-    "es": Ink("#c58600", "#f2b32b", "", "^"),
-    "ar": Ink("#037d66", "#7cc29b", "", "D"),
-    "hi": Ink("#a06cb6", "#b87aac", "", "v"),
-    "ja": Ink("#c23a10", "#df5311", "", "P"),
+    "en": Ink("#33383f", "#d5d9df"),
+    "fr": Ink("#1443a6", "#638efc"),
+    "es": Ink("#c58600", "#f2b32b"),
+    "ar": Ink("#037d66", "#7cc29b"),
+    "hi": Ink("#a06cb6", "#b87aac"),
+    "ja": Ink("#c23a10", "#df5311"),
 }
 
 _OTHERS: tuple[Ink, ...] = (
-    Ink("#2e93c4", "#5cc3ee", "", "X"),
-    Ink("#7a4a1e", "#c9996a", "", "<"),
-    Ink("#c2447c", "#ff8ab8", "", ">"),
-    Ink("#66771a", "#c2d35f", "", "h"),
-    Ink("#5b4bc4", "#a79bff", "", "*"),
-    Ink("#68757f", "#9fb0bd", "", "d"),
+    Ink("#2e93c4", "#5cc3ee"),
+    Ink("#7a4a1e", "#c9996a"),
+    Ink("#c2447c", "#ff8ab8"),
+    Ink("#66771a", "#c2d35f"),
+    Ink("#5b4bc4", "#a79bff"),
+    Ink("#68757f", "#9fb0bd"),
 )
 
 _DASHES = ("", "6 3", "2 2", "8 3 2 3")
@@ -79,6 +77,6 @@ def language_inks(languages: Sequence[str]) -> dict[str, Ink]:
             continue
         base = _OTHERS[taken % len(_OTHERS)]
         dash = _DASHES[taken // len(_OTHERS) % len(_DASHES)]
-        inks[code] = Ink(base.light, base.dark, dash, base.marker)
+        inks[code] = Ink(base.light, base.dark, dash)
         taken += 1
     return inks

@@ -58,6 +58,9 @@ def ordered(seen: Iterable[str], usual: Sequence[str]) -> list[str]:
     return [one for one in usual if one in found] + [one for one in found if one not in usual]
 
 
+PHASE_TITLES = {"before": "Before tuning", "after": "After tuning"}
+
+
 def phase_of(row: Row) -> str:
     """``before`` or ``after`` tuning; a frame without the column is of the model as it is."""
     return str(row.get("phase") or "before")

@@ -115,7 +115,9 @@ def el(tag: str, *kids: Node | str | Iterable[Node] | None, **attributes: Value)
             flat.append(kid)
         elif kid is not None:
             flat += kid
-    named = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None}
+    named: dict[str, Value] = {
+        k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None
+    }
     return Node(tag, tuple(flat), named)
 
 
@@ -155,8 +157,8 @@ def number(value: float) -> str:
 
 
 def inert(text: str) -> str:
-    """Text whose control characters are named instead of obeyed, as ``[RLO]``; tabs are blanks."""
-    return _CONTROL.sub(lambda found: f"[{control_name(found.group())}]", text).replace("\t", " ")
+    """Text whose control characters are named instead of obeyed, as ``[RLO]``."""
+    return str(_CONTROL.sub(lambda found: f"[{control_name(found.group())}]", text))
 
 
 def control_name(character: str) -> str:

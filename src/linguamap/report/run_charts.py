@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from linguamap import charts
-from linguamap.charts import Chart, LayerMarks
-from linguamap.charts.chart import Control
+from linguamap.charts import Chart, Control, LayerMarks
 from linguamap.charts.naming import language_name, scenario_name
 from linguamap.records import OUTCOMES, UserError
 from linguamap.report.curve_readings import overtakings

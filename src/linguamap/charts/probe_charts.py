@@ -1,0 +1,299 @@
+"""The charts of the probes: language lens, token-set probability, similarity and handover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from linguamap.charts.chart import Chart, Control, Key, Panel, phase_control
+from linguamap.charts.curves import Curve, Plot, curve_panel, fixed
+from linguamap.charts.frames import (
+    Frame,
+    Row,
+    grouped,
+    ordered,
+    phase_of,
+    points_of,
+    rows_of,
+)
+from linguamap.charts.layer_axis import LayerMarks
+from linguamap.charts.naming import benchmark_name, count, language_name, percent
+from linguamap.charts.svg import FAINT, INK, language_colour
+
+
+def _both(rows: Sequence[Row]) -> bool:
+    return len({phase_of(row) for row in rows}) > 1
+
+
+PHASE_KEYS = [Key("before tuning", INK, "line"), Key("after tuning", INK, "dash")]
+
+
+def lens(
+    frame: Frame, *, languages: Sequence[str] = (), pivot: str = "en",
+    marks: LayerMarks | Mapping[str, LayerMarks] | None = None,
+    ceilings: Mapping[str, float] | None = None, noise: float | None = None,
+    overtakes: Mapping[str, int | None] | None = None, by_depth: bool = False,
+) -> Chart:  # fmt: skip
+    """The language lens: of the words each layer would write, the share in the language asked for.
+
+    Args:
+        frame: columns ``layer``, ``target_language``, ``word_language``, ``share``; optional
+            ``low`` and ``high`` (band), ``n_items``, ``phase`` (``before``, ``after``) and ``run``
+            (a panel for each run).
+        languages: order of the panels.
+        pivot: the language drawn beside the one asked for.
+        marks: the model's layers; by run where there are several.
+        ceilings: language -> share that the identifier reaches on genuine words.
+        noise: share of the pivot among random tokens.
+        overtakes: language -> layer from which it leads the pivot; ringed.
+        by_depth: the axis is the share of the model's depth, for models of different sizes.
+    """
+    rows = rows_of("lens", frame, "layer", "target_language", "word_language", "share")
+    codes = ordered((str(row["target_language"]) for row in rows), languages)
+    panels: list[Panel] = []
+    for code in codes:
+        own = [row for row in rows if row["target_language"] == code]
+        for run, part in grouped(own, lambda row: row.get("run")).items():
+            model = marks.get(str(run)) if isinstance(marks, Mapping) else marks
+            curves = _asked_curves(part, code, pivot, "share", (overtakes or {}).get(code))
+            ceiling = (ceilings or {}).get(code)
+            plot = Plot(
+                model or LayerMarks(), named=not panels, by_depth=by_depth,
+                right=[] if ceiling is None else [(ceiling, language_colour(code))],
+                levels=[] if noise is None or code == pivot else [(noise, "")],
+            )  # fmt: skip
+            n = _most(part, "n_items")
+            note = f"{count(n)} item{'' if n == 1 else 's'}" if n else ""
+            label = _label("Asked for", code, curves, run)
+            over = (overtakes or {}).get(code)
+            label += f", {language_name(code)} overtakes English at layer {over}." if over else "."
+            panels.append(
+                curve_panel(_titled(code, run), curves, plot, label, code=code, note=note)
+            )
+    keys = PHASE_KEYS if _both(rows) else []
+    keys = keys + ([Key("identifier’s ceiling", INK, "tick")] if ceilings else [])
+    keys = keys + ([Key("English among random tokens", FAINT, "dots")] if noise is not None else [])
+    return _chart("lens", "Language lens", panels, rows, languages or codes, keys, marks)
+
+
+def _titled(code: str, run: object) -> str:
+    return language_name(code) if run is None else f"{run}: {language_name(code)}"
+
+
+def _label(lead: str, code: str, curves: Sequence[Curve], run: object) -> str:
+    ends = [
+        f"{curve.name} ends at {percent(curve.points.last)}"
+        for curve in curves
+        if not curve.dash and curve.points.last is not None
+    ]
+    place = "" if run is None else f"Run {run}, "
+    return f"{place}{lead} {language_name(code)}: {', '.join(ends)}"
+
+
+def _most(rows: Sequence[Row], name: str) -> int | None:
+    return max((int(row[name]) for row in rows if row.get(name) is not None), default=None)
+
+
+def _asked_curves(
+    rows: Sequence[Row], code: str, pivot: str, value: str, ring: int | None = None
+) -> list[Curve]:
+    """The pivot and the language asked for, before and after tuning."""
+    both = _both(rows)
+    curves = []
+    for phase, dash in (("before", ""), ("after", "4 3.5")):
+        for word in dict.fromkeys([pivot, code]):
+            part = [r for r in rows if phase_of(r) == phase and r["word_language"] == word]
+            if part:
+                name = language_name(word) + (f", {phase}" if both else "")
+                curves.append(
+                    Curve(points_of(part, value), name, language_colour(word), word, dash, not dash,
+                          f"{language_name(code)} asked, {name}",
+                          ring=ring if word == code and not dash else None)
+                )  # fmt: skip
+    return curves
+
+
+def _chart(
+    name: str, title: str, panels: list[Panel], rows: list[Row], languages: Sequence[str],
+    keys: list[Key], marks: LayerMarks | Mapping[str, LayerMarks] | None, **more: object,
+) -> Chart:  # fmt: skip
+    model = LayerMarks() if marks is None or isinstance(marks, Mapping) else marks
+    last = model.n_layers or int(max((row.get("layer") or 0 for row in rows), default=1)) or 1
+    return Chart(name, title, panels, rows, list(languages), keys, labels=model.labels(last),
+                 **more)  # type: ignore[arg-type]  # fmt: skip
+
+
+def token_set_probability(
+    frame: Frame, *, languages: Sequence[str] = (), pivot: str = "en",
+    marks: LayerMarks | None = None, coverage: Mapping[str, float] | None = None,
+) -> Chart:  # fmt: skip
+    """Probability that each layer gives to tokens of one language only: a lens without identifier.
+
+    Args:
+        frame: columns ``layer``, ``target_language``, ``set_language``, ``probability``; optional
+            ``low``, ``high``, ``n_items`` and ``phase``.
+        coverage: language -> share of its own text that its tokens make up.
+    """
+    rows = rows_of("token_set_probability", frame, "layer", "target_language", "set_language",
+                   "probability")  # fmt: skip
+    codes = ordered((str(row["target_language"]) for row in rows), languages)
+    read = [{**row, "word_language": row["set_language"]} for row in rows]
+    curves = {
+        code: _asked_curves(
+            [r for r in read if r["target_language"] == code], code, pivot, "probability"
+        )
+        for code in codes
+    }
+    every = [one for group in curves.values() for curve in group for one in
+             (*curve.points.y, *(curve.points.high if curve.band else ())) if one is not None]  # fmt: skip
+    top = next((one for one in (0.02, 0.05, 0.1, 0.2, 0.5) if one >= max(every, default=1)), 1.0)
+    panels: list[Panel] = []
+    for code in codes:
+        plot = Plot(marks or LayerMarks(), (0, top / 2, top), named=not panels)
+        share = (coverage or {}).get(code)
+        note = "" if share is None else f"its tokens: {percent(share)} of its text"
+        label = _label("Probability of tokens by layer, asked for", code, curves[code], None)
+        panels.append(
+            curve_panel(language_name(code), curves[code], plot, label + ".", code=code, note=note)
+        )
+    keys = PHASE_KEYS if _both(rows) else []
+    return _chart("token_set_probability", "Probability of one language’s tokens", panels, rows,
+                  languages or codes, keys, marks)  # fmt: skip
+
+
+MEASURES = (
+    ("cosine", "Raw cosine", "high for anything", "cosine_unrelated", (0, 0.5, 1)),
+    ("centred", "Centred cosine", "each language’s mean taken off", "centred_unrelated", (-0.2, 0, 0.5, 1)),
+    ("retrieval", "Translation found", "first among all candidates", "", (0, 0.5, 1)),
+    ("cka", "Debiased CKA", "sets of texts, not pairs", "", (0, 0.5, 1)),
+)  # fmt: skip
+
+
+def similarity(
+    frame: Frame, *, languages: Sequence[str] = (), pivot: str = "en",
+    marks: LayerMarks | None = None,
+) -> Chart:  # fmt: skip
+    """Likeness of translations by layer, beside unrelated texts of the same two languages.
+
+    Args:
+        frame: columns ``layer``, ``language_a``, ``language_b``, ``kind`` (of texts), ``measure``
+            (``cosine``, ``cosine_unrelated``, ``centred``, ``centred_unrelated``, ``retrieval``,
+            ``cka``), ``value``; optional ``low``, ``high``, ``n`` and ``phase``.
+        pivot: the language that the others are compared with at first; by kinds of texts it alone.
+    """
+    rows = rows_of("similarity", frame, "layer", "language_a", "language_b", "kind", "measure",
+                   "value")  # fmt: skip
+    codes = ordered((str(row[side]) for row in rows for side in ("language_a", "language_b")),
+                    languages)  # fmt: skip
+    pivot = pivot if pivot in codes else (codes or [pivot])[0]
+    kinds = list(dict.fromkeys(str(row["kind"]) for row in rows))
+    kind = "all" if "all" in kinds else (kinds or ["all"])[0]
+    by_curve = grouped(rows, lambda row: (str(row["measure"]), str(row["language_a"]),
+                       str(row["language_b"]), str(row["kind"]), phase_of(row)))  # fmt: skip
+    first = f"{pivot}:{kinds.index(kind)}"
+    panels: list[Panel] = []
+    for measure, title, note, control, ticks in MEASURES:
+        curves = []
+        for name, dash in ((control, "1.5 3"), (measure, "")):
+            for (found, a, b, texts, phase), part in by_curve.items():
+                own = [code for code in (a, b) if code == pivot or texts == kind]
+                if found != name or not own:
+                    continue
+                shown = " ".join(f"{code}:{kinds.index(texts)}" for code in own)
+                other = b if a == pivot else a
+                named = language_name(other) + (", unrelated" if dash else "")
+                curves.append(Curve(
+                    points_of(part, "value"), named, language_colour(other), other, dash, not dash,
+                    f"{title}, {named}", {"view": shown, "pair": f"{a} {b}", "phase": phase},
+                    hidden=first not in shown.split(" ") or phase != "before",
+                ))  # fmt: skip
+        if not curves:
+            continue
+        n = _most([row for row in rows if row["measure"] == measure], "n") or 0
+        plot = Plot(marks or LayerMarks(), ticks, percent if measure == "retrieval" else fixed,
+                    [(1 / n, "chance")] if measure == "retrieval" and n > 1 else [],
+                    named=not panels, ratio=0.44)  # fmt: skip
+        panels.append(curve_panel(title, curves, plot, f"{title} by layer.", note=note, width=480))
+    views = [
+        (f"{code}:{place}", f"{language_name(code)}, {_kind_name(texts)}")
+        for code in [pivot, *(code for code in codes if code != pivot)]
+        for place, texts in enumerate(kinds)
+        if code == pivot or texts == kind
+    ]
+    controls = [Control("view", "Compared with", views, first)] if len(views) > 1 else []
+    controls += [phase_control("before")] if _both(rows) else []
+    keys = [Key(language_name(c), language_colour(c), "line", c, c == pivot) for c in codes]
+    keys.append(Key("unrelated texts", FAINT, "dots"))
+    return _chart("similarity", "Likeness of translations by layer", panels, rows,
+                  languages or codes, keys, marks, controls=controls, across=2)  # fmt: skip
+
+
+def _kind_name(kind: str) -> str:
+    return "all kinds of texts" if kind == "all" else benchmark_name(kind)
+
+
+DIRECTIONS = {
+    "to_english": ("English state into the target’s prompt", "next words that turn English"),
+    "from_english": ("Target’s state into the English prompt", "next words that turn to the target"),
+    "skip": ("One block left out", "next words still in the target language"),
+}  # fmt: skip
+
+
+def handover(
+    frame: Frame, *, languages: Sequence[str] = (), marks: LayerMarks | None = None
+) -> Chart:
+    """Share of first words after a state was exchanged at a layer, or a block left out.
+
+    Args:
+        frame: columns ``layer`` (-1: nothing was done), ``language``, ``intervention``
+            (``to_english``, ``from_english``, ``skip``), ``share``; optional ``low``, ``high``,
+            ``n`` and ``phase``.
+    """
+    rows = rows_of("handover", frame, "layer", "language", "intervention", "share")
+    codes = ordered((str(row["language"]) for row in rows), languages)
+    seen = list(dict.fromkeys(str(row["intervention"]) for row in rows))
+    both = _both(rows)
+    panels: list[Panel] = []
+    for name in sorted(seen, key=lambda one: ([*DIRECTIONS, one].index(one), seen.index(one))):
+        curves, plain = [], []
+        title, note = DIRECTIONS.get(name, (name.replace("_", " "), "next words that follow"))
+        part = [row for row in rows if row["intervention"] == name]
+        for phase, dash in (("before", ""), ("after", "4 3.5")):
+            for code in codes:
+                own = [r for r in part if r["language"] == code and phase_of(r) == phase]
+                if not own:
+                    continue
+                done = [row for row in own if row["layer"] >= 0]
+                named = language_name(code) + (f", {phase}" if both else "")
+                curves.append(Curve(points_of(done), named, language_colour(code), code, dash,
+                                    not dash, f"{title}, {named}"))  # fmt: skip
+                plain += [(row["share"], language_colour(code), code) for row in own
+                          if row["layer"] < 0 and row["share"] is not None and not dash]  # fmt: skip
+        n = _most(part, "n")
+        note += f", n = {n}" if n else ""
+        plot = Plot(marks or LayerMarks(), left=plain, named=not panels, ratio=0.58,
+                    levels=[] if name == "skip" else [(0.5, "half")])  # fmt: skip
+        panels.append(curve_panel(title, curves, plot, f"{title}: {note}, by layer.", note=note,
+                                  width=380))  # fmt: skip
+    keys = [Key(language_name(code), language_colour(code), "line", code) for code in codes]
+    keys += PHASE_KEYS if both else []
+    return _chart("handover", "Handover", panels, rows, languages or codes, keys, marks)
+
+
+def next_token_handover(frame: Frame, *, own: str, english: str = "en", title: str = "") -> Chart:
+    """Probability of two next tokens of one prompt, by the layer after which the state was exchanged.
+
+    Args:
+        frame: columns ``layer``, ``language`` and ``probability``.
+        own: the language asked for.
+    """
+    rows = rows_of("next_token_handover", frame, "layer", "language", "probability")
+    curves = [
+        Curve(points_of([r for r in rows if r["language"] == code], "probability"),
+              language_name(code), language_colour(code), code, dash)
+        for code, dash in ((own, ""), (english, "6 3"))
+    ]  # fmt: skip
+    panel = curve_panel(title, curves, Plot(LayerMarks()),
+                        "Probability of the next token, by layer of the exchange.", width=440)  # fmt: skip
+    keys = [Key(curve.name, curve.colour, "dash" if curve.dash else "line") for curve in curves]
+    return _chart("next_token_handover", "Handover of one prompt", [panel], rows, [own, english],
+                  keys, None, size="column", across=1)  # fmt: skip

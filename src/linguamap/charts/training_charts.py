@@ -1,0 +1,109 @@
+"""The charts of a training: its loss, and how far it moved the lens by layer."""
+
+from __future__ import annotations
+
+from linguamap.charts.chart import Chart, Panel
+from linguamap.charts.frames import (
+    Frame,
+    grouped,
+    rows_of,
+)
+from linguamap.charts.layer_axis import LayerMarks, layer_axis, tuned_marks
+from linguamap.charts.naming import percent
+from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, el, path
+
+
+def loss(frame: Frame, *, kept_epoch: int | None = None) -> Chart:
+    """Loss by epoch in nats a token.
+
+    Args:
+        frame: columns ``epoch`` (from 1), ``curve`` (``training``, ``validation``) and ``loss``.
+        kept_epoch: the epoch that was kept; ringed.
+    """
+    rows = rows_of("loss", frame, "epoch", "curve", "loss")
+    known = [row["loss"] for row in rows if row["loss"] is not None]
+    epochs = sorted({int(row["epoch"]) for row in rows})
+    top = max(known, default=1.0) or 1.0
+    curves = grouped(rows, lambda row: str(row["curve"]))
+
+    def draw(width: float) -> tuple[list[Node], float]:
+        step = (width - 44 - 76) / max(1, len(epochs) - 1)
+        x = {epoch: 44 + place * step for place, epoch in enumerate(epochs)}
+
+        def y(value: float | None) -> float | None:
+            return None if value is None else 118 - value / (top * 1.1) * 106
+
+        nodes = [
+            el("g", el("line", x1=38, x2=width - 70, y1=y(at), y2=y(at), stroke=RULE),
+               el("text", f"{at:.2f}" if at else "0", x=32, y=(y(at) or 0) + 4), class_="axis",
+               text_anchor="end", fill=FAINT, font_size=10.5)
+            for at in (0.0, top)
+        ]  # fmt: skip
+        nodes += [
+            el("text", str(epoch), x=x[epoch], y=134, text_anchor="middle", fill=FAINT, font_size=10.5)
+            for epoch in (epochs if len(epochs) <= 12 else epochs[:: len(epochs) // 6])
+        ]  # fmt: skip
+        for place, (name, part) in enumerate(curves.items()):
+            points = [(x[int(row["epoch"])], y(row["loss"])) for row in part]
+            ends = [at for _, at in points if at is not None]
+            kept = [
+                x[int(r["epoch"])]
+                for r in part
+                if r["epoch"] == kept_epoch and r["loss"] is not None
+            ]
+            heights = dict(points)
+            nodes.append(el(
+                "g", el("path", d=path(points), fill="none", stroke=CURRENT, stroke_width=1.8,
+                        stroke_dasharray="4 3.5" if place else None),
+                (el("circle", cx=at, cy=high, r=2.6, fill=CURRENT, class_="point")
+                 for at, high in points if high is not None),
+                (el("circle", cx=at, cy=heights[at], r=6, fill="none", stroke=CURRENT, stroke_width=1.4,
+                    class_="kept") for at in kept),
+                el("text", name, x=width - 62, y=(ends[-1] if ends else 100) + (8 if place == 0 else -4),
+                   fill=INK),
+                color=SOFT if place else INK,
+            ))  # fmt: skip
+        return nodes, 140.0
+
+    said = "; ".join(
+        f"{name} {', '.join('none' if r['loss'] is None else format(r['loss'], '.2f') for r in part)}"
+        for name, part in curves.items()
+    )
+    panel = Panel("", draw, {"aria-label": f"Loss by epoch: {said}.", "class": "loss"}, 480)
+    return Chart("loss", "Loss by epoch", [panel], rows, size="column", across=1)
+
+
+def layer_change(frame: Frame, *, marks: LayerMarks | None = None) -> Chart:
+    """How far the lens curves moved by tuning, a bar a layer; tuned blocks are in ink.
+
+    Args:
+        frame: columns ``layer`` and ``change`` (mean absolute change of a share).
+    """
+    rows = rows_of("layer_change", frame, "layer", "change")
+    model = marks or LayerMarks()
+    last = model.n_layers or int(max((row["layer"] for row in rows), default=1)) or 1
+    top = max((row["change"] for row in rows), default=0.0) or 1.0
+
+    def draw(width: float) -> tuple[list[Node], float]:
+        step = (width - 40) / (last + 1)
+
+        def x(layer: float) -> float:
+            return 40 + (layer + 0.5) * step
+
+        bars = [
+            el("rect", x=x(r["layer"]) - step * 0.4, width=step * 0.8, y=90 - r["change"] / top * 78,
+               height=r["change"] / top * 78, fill=INK if r["layer"] in model.tuned else FAINT)
+            for r in rows
+        ]  # fmt: skip
+        scale = el("g", el("text", percent(top), x=34, y=16), el("text", "0%", x=34, y=94),
+                   class_="axis", font_size=10.5, fill=FAINT, text_anchor="end")  # fmt: skip
+        under = tuned_marks(model, x, 92, step, named=False)
+        axis = [scale, layer_axis(x, 90, last, width - 40, name="Layer")]
+        return [*bars, *axis, *([under] if under else [])], 122.0
+
+    said = ", ".join(f"{row['layer']}: {percent(row['change'])}" for row in rows)
+    label = f"Mean change of the lens curves by layer: {said}"
+    panel = Panel("", draw, {"aria-label": label, "class": "moved"}, 480)
+    return Chart(
+        "layer_change", "Change of the lens by layer", [panel], rows, size="column", across=1
+    )

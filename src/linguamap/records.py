@@ -97,6 +97,7 @@ class Benchmark:
         english: the same items in English, asked for or not; empty if there is no English file.
         missing_languages: language that was asked for and is not here -> why.
         aligned: False if each language has items of its own (Language Confusion Benchmark).
+        bare: whether requests are sent as they are, without preamble and instruction (the same).
     """
 
     name: str
@@ -109,6 +110,7 @@ class Benchmark:
     english: tuple[Item, ...] = ()
     missing_languages: dict[str, str] = field(default_factory=dict)
     aligned: bool = True
+    bare: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -151,6 +153,7 @@ class Prompt:
         coincides_with: an earlier scenario whose prompt for this item is identical text (English).
         shots: worked examples that stand in front, each with its reference; as text, or as earlier
             turns of a chat.
+        bare: whether the request stands alone, see :class:`Benchmark`.
     """
 
     item_id: str
@@ -166,6 +169,7 @@ class Prompt:
     coincides_with: Scenario | None = None
     group: str | None = None
     shots: tuple[Prompt, ...] = ()
+    bare: bool = False
 
     @property
     def text(self) -> str:
@@ -203,8 +207,8 @@ class Prompt:
     def question(self) -> str:
         """What is asked, without passage, options and frame; every blank is a single one."""
         names = [name for name, _ in self.named_parts if name != "examples"]
-        asked = [p.text for name, p in zip(names, self.parts, strict=True) if name == "question"]
-        return " ".join(" ".join(asked).split())
+        texts = [p.text for name, p in zip(names, self.parts, strict=True) if name == "question"]
+        return " ".join(" ".join(texts).split())
 
     @property
     def prompt_id(self) -> str:

@@ -242,6 +242,7 @@ def test_nothing_left_says_why(benchmarks_dir: Path) -> None:
 
 def test_language_confusion_prompts(benchmarks_dir: Path) -> None:
     found = load_benchmark("lcb", ALL, "test", folder=benchmarks_dir)
+    assert found.bare
     # 24 monolingual files of 100; 14 languages of 100 + 100 + 99 crosslingual prompts.
     assert sum(len(items) for items in found.items.values()) == 2400 + 14 * 299
     assert found.kind == "open"

@@ -461,7 +461,10 @@ def test_a_resumed_run_takes_the_same_decision(server: FakeServer, tmp_path: Pat
 
 def test_a_request_of_the_confusion_benchmark_ends_at_the_next_question(server: FakeServer) -> None:
     parts = (Part("I", "Q: "), Part("Q", "Why?\n"), Part("I", "A:"))
-    asked = [Prompt("0", name, "open", "en", "monolingual", parts, ()) for name in ("lcb", "mine")]
+    asked = [
+        Prompt(str(bare), "mine", "open", "en", "monolingual", parts, (), bare=bare)
+        for bare in (True, False)
+    ]
     server.behave = lambda request: completion(" One.\nTwo.\nQ: More?")
     found = ask(server, asked, concurrency=1)
     assert [request.body["stop"] for request in server.requests] == [["\nQ:"], ["\n"]]

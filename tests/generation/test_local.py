@@ -10,9 +10,11 @@ from tiny import STATE_SPACE, save_tiny
 
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generation.cache_check import cache_fault
-from linguamap.generation.kv_cache import Rows
-from linguamap.generation.local import Decoder, Encoded, encode, generate, units
-from linguamap.generation.shared_prefix import Beginning, BeginningStates, shared_beginnings
+from linguamap.generation.decoder import Decoder
+from linguamap.generation.encoding import Encoded, encode
+from linguamap.generation.kv_cache import Rows, SharedPrefixStates
+from linguamap.generation.local import chunks, generate
+from linguamap.generation.shared_prefix import SharedPrefix, shared_prefixes
 from linguamap.generation.thinking import MarkedText, cut_at_stop, ends_in_thinking, split_thinking
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
@@ -71,7 +73,7 @@ def test_a_model_without_a_usable_cache_equals_hugging_face(tmp_path: Path, kind
     assert cache_fault(lm) is not None
     asked = prompts(["The cat sat on the mat. " + text for text in TEXTS[:2]] + TEXTS[:4])
     encoded = encode(lm, asked)
-    assert {one.beginning is None for one in encoded} == {True, False}
+    assert {one.prefix is None for one in encoded} == {True, False}
     expected = by_hugging_face(lm, encoded, 8)
     found: dict[str, Completion] = {}
     said: list[str] = []
@@ -93,23 +95,23 @@ def test_answers_without_a_cache_stop_and_are_those_with_one(tmp_path: Path) -> 
     config = EvaluateConfig(max_new_tokens=12, stop=[])
     stops = (next(c for c in text if not c.isspace()),)
     cached = Decoder(lm, config, stops, 0).run([encoded])
-    uncached = Decoder(lm, config, stops, 0, BeginningStates(lm, False), use_cache=False)
+    uncached = Decoder(lm, config, stops, 0, SharedPrefixStates(lm, False), use_cache=False)
     assert uncached.run([encoded]) == cached
     assert cached[0].finish == "stop"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_shared_beginnings_and_joined_tails_change_no_answer(tmp_path: Path, kind: str) -> None:
+def test_shared_prefixes_and_joined_tails_change_no_answer(tmp_path: Path, kind: str) -> None:
     """Texts of several openings and one of its own, two batches, rows that end at different times."""
     lm = load(tmp_path, kind)
     opening = "The cat sat on the mat and ate twelve red apples. "
     texts = [opening + text for text in TEXTS] + ["Ana tiene doce libros y da cuatro. " * 2 + text
              for text in TEXTS[:3]] + ["A lone text"]  # fmt: skip
     encoded = encode(lm, prompts(texts))
-    assert {one.beginning is None for one in encoded} == {True, False}
+    assert {one.prefix is None for one in encoded} == {True, False}
     expected = by_hugging_face(lm, encoded, 20)
     stop = next(c for c in expected[2][0] if not c.isspace())
-    states = BeginningStates(lm)
+    states = SharedPrefixStates(lm)
     config = EvaluateConfig(max_new_tokens=20, batch_size=16)  # up to two rows of a batch wait
     read: list[int] = []
     lm.structure.trunk.register_forward_pre_hook(
@@ -133,38 +135,38 @@ def test_window_shorter_than_the_texts(tmp_path: Path) -> None:
     opening = "the cat sat on the mat " * window
     encoded = encode(lm, prompts([opening + text for text in TEXTS] + TEXTS))
     assert min(len(one.token_ids) for one in encoded[: len(TEXTS)]) > window
-    assert any(one.beginning and len(one.beginning.token_ids) >= window for one in encoded)
-    states = BeginningStates(lm)
+    assert any(one.prefix and len(one.prefix.token_ids) >= window for one in encoded)
+    states = SharedPrefixStates(lm)
     config = EvaluateConfig(max_new_tokens=10, batch_size=16)
     found = Decoder(lm, config, (), 0, states).run([encoded[:4], encoded[4:]])
     assert [(c.answer, c.n_tokens) for c in found] == by_hugging_face(lm, encoded, 10)
 
 
-def test_beginnings_save_the_most_tokens() -> None:
+def test_prefixes_save_the_most_tokens() -> None:
     """By hand: two texts share 12 tokens, all four 9; 12 + 9 are saved apart, 3 * 9 together."""
     nine = list(range(100, 109))
     twelve = [*nine, 1, 2, 3]
     texts = [[*twelve, 7, 8], [*twelve, 9, 8], [*nine, 50, 51], [*nine, 60, 61], [5, 6]]
-    assert shared_beginnings(texts) == [Beginning(tuple(nine))] * 4 + [None]
+    assert shared_prefixes(texts) == [SharedPrefix(tuple(nine))] * 4 + [None]
     # With ten more in the first pair, 22 + 9 saved apart are more than 27.
     long = [*nine, *range(200, 213)]
     texts[:2] = [[*long, 7, 8], [*long, 9, 8]]
-    found = shared_beginnings(texts)
-    assert found[:2] == [Beginning(tuple(long))] * 2
-    assert found[2:] == [Beginning(tuple(nine))] * 2 + [None]
-    assert shared_beginnings([nine, nine]) == [Beginning(tuple(nine[:-1]))] * 2
-    assert shared_beginnings([]) == []
+    found = shared_prefixes(texts)
+    assert found[:2] == [SharedPrefix(tuple(long))] * 2
+    assert found[2:] == [SharedPrefix(tuple(nine))] * 2 + [None]
+    assert shared_prefixes([nine, nine]) == [SharedPrefix(tuple(nine[:-1]))] * 2
+    assert shared_prefixes([]) == []
 
 
 def test_units_keep_the_token_bound_and_every_prompt(tmp_path: Path) -> None:
     lm = load(tmp_path, "llama")
     encoded = encode(lm, prompts(TEXTS * 3))
     config = EvaluateConfig(batch_size=4, batch_tokens=200, max_new_tokens=10)
-    cut = units(encoded, config, BeginningStates(lm))
-    assert sorted(id(one) for unit in cut for batch in unit for one in batch) == sorted(
+    cut = chunks(encoded, config, SharedPrefixStates(lm))
+    assert sorted(id(one) for chunk in cut for batch in chunk for one in batch) == sorted(
         map(id, encoded)
     )
-    for batch in [batch for unit in cut for batch in unit]:
+    for batch in [batch for chunk in cut for batch in chunk]:
         assert len(batch) <= 4
         longest = max(len(one.token_ids) for one in batch)
         assert len(batch) == 1 or len(batch) * (longest + 10) <= 200

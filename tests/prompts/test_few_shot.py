@@ -10,9 +10,9 @@ from tuning_cases import some_prompts, tiny_lm
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, TuneConfig, load_config
-from linguamap.generation.local import encode
+from linguamap.generation.encoding import encode, render_chat, without_system
 from linguamap.prompts.few_shot import with_shots
-from linguamap.prompts.scenarios import render_all, render_chat, without_system
+from linguamap.prompts.scenarios import render_all
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.delta import merge, read_delta
 from linguamap.tuning.untrained import few_shot

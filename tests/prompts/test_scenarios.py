@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from linguamap.benchmarks import load_benchmark
+from linguamap.generation.encoding import render_chat
+from linguamap.generation.thinking import answer_ends
 from linguamap.prompts.answer_options import near_misses
 from linguamap.prompts.scenarios import (
-    answer_ends,
     pick_items,
     render,
     render_all,
-    render_chat,
     split_items,
     training_examples,
 )
@@ -291,7 +291,7 @@ def test_language_confusion_requests_are_sent_as_they_are() -> None:
             [("monolingual", "Parle-moi des pommes."), ("crosslingual", "Tell me why, in French.")]
         )
     ]
-    found = dataclasses.replace(benchmark(*requests), name="lcb", aligned=False)
+    found = dataclasses.replace(benchmark(*requests), name="lcb", aligned=False, bare=True)
     prompts = render_all(found, ["fr"], SCENARIOS)
     assert [prompt.scenario for prompt in prompts] == ["monolingual", "code_mixed"]
     assert render_chat(prompts[1]) == [{"role": "user", "content": "Tell me why, in French."}]
@@ -303,9 +303,9 @@ def test_language_confusion_requests_are_sent_as_they_are() -> None:
     assert prompts[0].question == "Parle-moi des pommes."
     assert [part.role for part in prompts[0].parts] == ["I", "Q", "I"]
     # Its rule judges line by line up to the next question; elsewhere an answer is one line.
-    assert answer_ends(prompts[0], ("\n",)) == ("\nQ:",)
-    assert answer_ends(prompts[0], ()) == ()
-    assert answer_ends(one(SUMS, "monolingual", "fr"), ("\n",)) == ("\n",)
+    assert answer_ends(("\n",), prompts[0].bare) == ("\nQ:",)
+    assert answer_ends((), prompts[0].bare) == ()
+    assert answer_ends(("\n",), one(SUMS, "monolingual", "fr").bare) == ("\n",)
     with pytest.raises(UserError, match="none of the scenarios bilingual_answer applies"):
         render_all(found, ["fr"], ["bilingual_answer"])
     with pytest.raises(UserError, match="english_distractor does not apply to item open-0"):

@@ -143,7 +143,8 @@ def _real(
         sources = local.local_mgsm(folder, split, languages)
     else:
         sources = local.local_xquad(folder, languages)
-    return align(name, REAL[base], split, languages, sources)
+    benchmark = align(name, REAL[base], split, languages, sources)
+    return dataclasses.replace(benchmark, bare=base == "lcb")
 
 
 def _half(

@@ -11,7 +11,8 @@ import torch
 from linguamap.config import RunConfig
 from linguamap.explore.items import ENGLISH
 from linguamap.explore.variants import Variants, When
-from linguamap.generation.local import encode, generate
+from linguamap.generation.encoding import encode
+from linguamap.generation.local import generate
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens, Twins, handover, next_tokens, supports_handover
 from linguamap.probes.lens_text import LensText

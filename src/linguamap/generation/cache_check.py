@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from linguamap.config import EvaluateConfig
-from linguamap.generation.decoder import Decoder, Encoded
-from linguamap.generation.shared_prefix import Beginning, BeginningStates
+from linguamap.generation.decoder import Decoder
+from linguamap.generation.encoding import Encoded
+from linguamap.generation.kv_cache import SharedPrefixStates
+from linguamap.generation.shared_prefix import SharedPrefix
 from linguamap.models.trial_pass import (
     Check,
     allowed_deviation,
@@ -66,13 +68,13 @@ def _try_cache(lm: LanguageModel) -> Check:
 def _worst_deviation(lm: LanguageModel) -> float:
     """Largest deviation of logits over two rows and the tokens after them.
 
-    The rows differ in length; the longer one takes its first tokens from a beginning that was read
+    The rows differ in length; the longer one takes its first tokens from a prefix that was read
     before, and leaves after the first token that follows.
     """
     ids = trial_ids(lm.model)[0].tolist()
     prompt = Prompt("check", "check", "open", "en", "monolingual", (), ())
-    texts = [Encoded(prompt, ids, Beginning(tuple(ids[:4]))), Encoded(prompt, ids[:1:-2])]
-    decoder = Decoder(lm, EvaluateConfig(), (), 0, BeginningStates(lm))
+    texts = [Encoded(prompt, ids, SharedPrefix(tuple(ids[:4]))), Encoded(prompt, ids[:1:-2])]
+    decoder = Decoder(lm, EvaluateConfig(), (), 0, SharedPrefixStates(lm))
     rows, logits = decoder.read(texts, 0)
     written: list[list[int]] = [list(text.token_ids) for text in texts]
     steps: list[list[Tensor]] = [[] for _ in texts]

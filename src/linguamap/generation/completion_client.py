@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from linguamap.config import EvaluateConfig, ModelConfig
+from linguamap.generation.encoding import render_chat, without_system
 from linguamap.generation.replies import Reply, read_chat, read_completion
 from linguamap.generation.server import Broken, Refused, Server
-from linguamap.generation.thinking import cut_at_stop, split_thinking
-from linguamap.prompts.scenarios import LINE_END, answer_ends, render_chat, without_system
+from linguamap.generation.thinking import LINE_END, answer_ends, cut_at_stop, split_thinking
 from linguamap.records import Completion, Part, Prompt, UserError
 
 CONTROL = Prompt("control", "control", "open", "en", "monolingual", (Part("Q", "1 + 1 ="),), ())
@@ -105,7 +105,7 @@ class CompletionClient:
 
     async def complete(self, prompt: Prompt) -> Completion:
         """The prompt's answer, cut and split as local generation does it."""
-        stops = answer_ends(prompt, self.stops) if self.config.stop is None else self.stops
+        stops = answer_ends(self.stops, prompt.bare) if self.config.stop is None else self.stops
         reply = await self._ask(prompt, stops)
         if stops and _stopped_before_it_began(reply):
             # Locally a line end counts after the first visible character only.

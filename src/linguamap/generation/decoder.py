@@ -1,8 +1,8 @@
-"""The decoding loop: a unit of prompts in, answers out, with as few wasted products as possible.
+"""The decoding loop: a chunk of prompts in, answers out, with as few wasted products as possible.
 
-Three things keep it fast. Tokens that prompts share at their beginning are read once
+Three things keep it fast. Tokens that prompts open with alike are read once
 (:mod:`linguamap.generation.shared_prefix`). A row leaves the batch when its answer ends. And when only a few rows of a
-batch are left they wait, and are finished together with what is left of the unit's other batches.
+batch are left they wait, and are finished together with what is left of the chunk's other batches.
 
 A model whose cache cannot be used gets none of this: each of its answers is written alone, and
 every token from a pass over the whole text.
@@ -12,43 +12,41 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from linguamap.generation.kv_cache import Rows, begun, has_plain_rows, join, new_cache
-from linguamap.generation.thinking import MarkedText, cut_at_stop, split_thinking
-from linguamap.prompts.scenarios import answer_ends
-from linguamap.records import Completion, Prompt
+from linguamap.generation.kv_cache import (
+    Rows,
+    fill_with_prefixes,
+    has_plain_rows,
+    join,
+    new_cache,
+)
+from linguamap.generation.thinking import (
+    MarkedText,
+    answer_ends,
+    cut_at_stop,
+    end_token_ids,
+    split_thinking,
+)
+from linguamap.models.batching import left_padded
+from linguamap.records import Completion
 
 if TYPE_CHECKING:
     from linguamap.config import EvaluateConfig
-    from linguamap.generation.shared_prefix import Beginning, BeginningStates
+    from linguamap.generation.encoding import Encoded
+    from linguamap.generation.kv_cache import SharedPrefixStates
     from linguamap.models.language_model import LanguageModel
 
 TAIL_SHARE = 1 / 8
-"""Rows of a batch, at most this share of it, that wait for those of the unit's other batches."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A prompt ready for the model.
-
-    Attributes:
-        token_ids: starting with the tokens that open a text.
-        beginning: its first tokens, where other prompts have them too.
-    """
-
-    prompt: Prompt
-    token_ids: list[int]
-    beginning: Beginning | None = None
+"""Rows of a batch, at most this share of it, that wait for those of the chunk's other batches."""
 
 
 class Decoder:
-    """Writes the answers of one unit.
+    """Writes the answers of one chunk.
 
     Attributes:
         answers: completions so far, by prompt id; still there after a failure.
@@ -60,21 +58,21 @@ class Decoder:
         config: EvaluateConfig,
         stops: tuple[str, ...],
         seed: int,
-        beginnings: BeginningStates | None = None,
+        prefixes: SharedPrefixStates | None = None,
         ended: Callable[[Completion], None] = lambda completion: None,
         use_cache: bool = True,
     ) -> None:
-        """Set up for one unit.
+        """Set up for one chunk.
 
         Args:
             stops: strings that end an answer.
-            beginnings: states of shared beginnings; None reads every prompt whole.
+            prefixes: states of shared prefixes; None reads every prompt whole.
             ended: called with each answer as it ends.
             use_cache: False writes each answer alone, see
                 :func:`linguamap.generation.cache_check.cache_fault`.
         """
         self.lm, self.config, self.stops = lm, config, stops
-        self.beginnings, self.ended, self.use_cache = beginnings, ended, use_cache
+        self.prefixes, self.ended, self.use_cache = prefixes, ended, use_cache
         self.ends = end_token_ids(lm)
         self.marked = MarkedText(lm.tokenizer)
         self.random = torch.Generator(device=lm.device).manual_seed(seed)
@@ -87,11 +85,11 @@ class Decoder:
     @torch.inference_mode()
     def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
         """Answers in the order of the batches' prompts."""
-        prompts = [one for batch in batches for one in batch]
+        prompts = [prompt for batch in batches for prompt in batch]
         if not self.use_cache:
-            for one in prompts:
-                self._write_alone(one)
-            return [self.answers[one.prompt.prompt_id] for one in prompts]
+            for encoded in prompts:
+                self._write_alone(encoded)
+            return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
         written: list[list[int]] = [[] for _ in prompts]
         waiting: list[Rows] = []
         start = 0
@@ -107,56 +105,50 @@ class Decoder:
                 waiting.append(rows)
         if waiting:
             self._write(join(waiting), prompts, written, 0)
-        return [self.answers[one.prompt.prompt_id] for one in prompts]
+        return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
 
     @property
     def _tail_rows(self) -> int:
         return int(self.config.batch_size * TAIL_SHARE)
 
     def read(self, batch: Sequence[Encoded], start: int) -> tuple[Rows, Tensor]:
-        """One forward pass over what no beginning has covered.
+        """One forward pass over what no prefix has covered.
 
         Every row reads its last n tokens, with one n for the batch, and takes the tokens before them
-        from its beginning. So no padding stands inside a text.
+        from its prefix. So no padding stands inside a text.
 
         Args:
-            start: place of the batch's first prompt in its unit.
+            start: place of the batch's first prompt in its chunk.
         Returns:
             The rows, whose newest tokens are yet to be chosen, and the logits (row, vocabulary) of
             those.
         """
-        known = [self._n_known(one) for one in batch]
-        n = max(len(one.token_ids) - k for one, k in zip(batch, known, strict=True))
-        kept = [max(len(one.token_ids) - n, 0) for one in batch]
-        width = max(kept)
-        pad = self.lm.tokenizer.pad_token_id or 0
-        ids = torch.full((len(batch), n), pad)
-        mask = torch.zeros((len(batch), width + n), dtype=torch.long)
-        for row, one in enumerate(batch):
-            own = one.token_ids[kept[row] :]
-            ids[row, n - len(own) :] = torch.tensor(own)
-            mask[row, width + n - len(one.token_ids) :] = 1
+        known = [self._n_known(prompt) for prompt in batch]
+        n = max(len(prompt.token_ids) - k for prompt, k in zip(batch, known, strict=True))
+        kept = [max(len(prompt.token_ids) - n, 0) for prompt in batch]
+        unread = [prompt.token_ids[k:] for prompt, k in zip(batch, kept, strict=True)]
+        ids, mask = left_padded(unread, self.lm.tokenizer.pad_token_id or 0, kept)
         cache = new_cache(self.lm.model.config)
-        if width and self.beginnings is not None:
-            # A row that takes nothing from a beginning still needs padding of the right shape.
-            spare = next(one.beginning for one, k in zip(batch, kept, strict=True) if k)
+        if max(kept) and self.prefixes is not None:
+            # A row that takes nothing from a prefix still needs padding of the right shape.
+            spare = next(prompt.prefix for prompt, k in zip(batch, kept, strict=True) if k)
             assert spare is not None
             parts = [
-                (self.beginnings[one.beginning if k and one.beginning else spare], k)
-                for one, k in zip(batch, kept, strict=True)
+                (self.prefixes[prompt.prefix if k and prompt.prefix else spare], k)
+                for prompt, k in zip(batch, kept, strict=True)
             ]
-            begun(cache, parts, width)
+            fill_with_prefixes(cache, parts, max(kept))
         places = list(range(start, start + len(batch)))
         mask = mask.to(self.lm.device)
-        languages = [one.prompt.language for one in batch]
+        languages = [encoded.prompt.language for encoded in batch]
         logits = self._logits(ids.to(self.lm.device), mask, cache, languages)
         return Rows(places, cache, _with_column(mask), mask.new_zeros(len(batch))), logits
 
-    def _n_known(self, one: Encoded) -> int:
-        """Tokens whose states come from a beginning; none where vectors depend on the language."""
-        if self.beginnings is None or self.lm.steering is not None:
+    def _n_known(self, encoded: Encoded) -> int:
+        """Tokens whose states come from a prefix; none where vectors depend on the language."""
+        if self.prefixes is None or self.lm.steering is not None:
             return 0
-        return self.beginnings.n_tokens(one.beginning)
+        return self.prefixes.n_tokens(encoded.prefix)
 
     def _write(
         self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
@@ -173,12 +165,12 @@ class Decoder:
         rows.mask = _with_column(rows.mask)
         return logits
 
-    def _write_alone(self, one: Encoded) -> None:
+    def _write_alone(self, encoded: Encoded) -> None:
         """Answer one prompt without a cache and without padding."""
         written: list[int] = []
-        while not written or not self._ended(one, written):
-            ids = torch.tensor([[*one.token_ids, *written]], device=self.lm.device)
-            logits = self._logits(ids, torch.ones_like(ids), None, [one.prompt.language])
+        while not written or not self._ended(encoded, written):
+            ids = torch.tensor([[*encoded.token_ids, *written]], device=self.lm.device)
+            logits = self._logits(ids, torch.ones_like(ids), None, [encoded.prompt.language])
             written.append(int(self._choose(logits)))
 
     def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
@@ -213,22 +205,22 @@ class Decoder:
         """The next token of each row (row,)."""
         if self.config.temperature == 0:
             return logits.argmax(-1)
-        chances = torch.softmax(logits.float() / self.config.temperature, dim=-1)
-        return torch.multinomial(chances, 1, generator=self.random)[:, 0]
+        probs = torch.softmax(logits.float() / self.config.temperature, dim=-1)
+        return torch.multinomial(probs, 1, generator=self.random)[:, 0]
 
-    def _ended(self, one: Encoded, token_ids: list[int]) -> bool:
+    def _ended(self, encoded: Encoded, token_ids: list[int]) -> bool:
         """Whether this answer is complete; then it is among the answers."""
         default = self.config.stop is None
-        stops = answer_ends(one.prompt, self.stops) if default else self.stops
+        stops = answer_ends(self.stops, encoded.prompt.bare) if default else self.stops
         stopped = token_ids[-1] in self.ends or self._stopped(token_ids, stops)
         if not stopped and len(token_ids) < self.config.max_new_tokens:
             return False
         text = self.marked.decode(token_ids)
         cut = cut_at_stop(text, stops)
-        opened = self.lm.is_chat and self.marked.ends_in_thinking(one.token_ids)
+        opened = self.lm.is_chat and self.marked.ends_in_thinking(encoded.token_ids)
         thinking, answer = split_thinking(text if cut is None else cut, opened)
         completion = Completion(
-            prompt_id=one.prompt.prompt_id,
+            prompt_id=encoded.prompt.prompt_id,
             answer=answer,
             thinking=thinking,
             finish="stop" if stopped else "length",
@@ -247,18 +239,6 @@ class Decoder:
         if not any(stop in tail for stop in stops):
             return False
         return cut_at_stop(self.marked.decode(token_ids), stops) is not None
-
-
-def end_token_ids(lm: LanguageModel) -> frozenset[int]:
-    """All tokens that end a text: the tokenizer's and the generation config's."""
-    ends: set[int] = set()
-    generation = getattr(lm.model, "generation_config", None)
-    for value in (lm.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
-        if isinstance(value, int):
-            ends.add(value)
-        elif value is not None:
-            ends.update(int(one) for one in value)
-    return frozenset(ends)
 
 
 def _with_column(mask: Tensor) -> Tensor:

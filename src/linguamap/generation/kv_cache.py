@@ -1,4 +1,4 @@
-"""Rows of a key-value cache: taken out, joined, and begun from a text that several prompts share.
+"""Rows of a key-value cache: taken out, joined, and started from a prefix that several prompts share.
 
 All caches here are left-padded: the columns of a row are those of its mask, its tokens stand at the
 right end without gaps. A sliding-window layer keeps only the last columns; the others keep all.
@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+if TYPE_CHECKING:
+    from linguamap.generation.shared_prefix import SharedPrefix
+    from linguamap.models.language_model import LanguageModel
+
+KEPT_BYTES_SHARE = 0.25
+"""Kept prefixes take at most this share of the weights' size; further ones are read anew."""
 
 
 def new_cache(config: Any) -> DynamicCache:
@@ -34,7 +41,7 @@ def has_plain_rows(cache: DynamicCache) -> bool:
 
 def window(cache: DynamicCache) -> int | None:
     """Columns of the narrowest sliding window; None if all layers look back without limit."""
-    return min((one.sliding_window for one in _layers(cache) if one.is_sliding), default=None)
+    return min((layer.sliding_window for layer in _layers(cache) if layer.is_sliding), default=None)
 
 
 @dataclass
@@ -42,7 +49,7 @@ class Rows:
     """Answers being written, a cache row each.
 
     Attributes:
-        places: (row,), which prompt of the unit a row answers.
+        places: (row,), which prompt of the chunk a row answers.
         cache: keys and values of all columns but the newest.
         mask: (row, column), 1 for tokens, 0 for padding, the newest token's column included.
         newest: (row,), the last token of each row, not in the cache yet.
@@ -73,22 +80,22 @@ def join(parts: Sequence[Rows]) -> Rows:
     """All rows of several caches in the first one's, padded on the left to the widest."""
     if len(parts) == 1:
         return parts[0]
-    width = max(part.mask.shape[1] for part in parts)
+    n_columns = max(part.mask.shape[1] for part in parts)
     first = parts[0].cache
     for number, layer in enumerate(_layers(first)):
         if not layer.is_initialized:
             continue
         layers = [_layers(part.cache)[number] for part in parts]
-        stored = width - 1  # the mask counts the newest token, which is not in the cache yet
+        stored = n_columns - 1  # the mask counts the newest token, which is not in the cache yet
         if layer.is_sliding:
             stored = min(stored, layer.sliding_window - 1)
-            layer.cumulative_length = width - 1
-        layer.keys = torch.cat([_widened(one.keys, stored) for one in layers])
-        layer.values = torch.cat([_widened(one.values, stored) for one in layers])
+            layer.cumulative_length = n_columns - 1
+        layer.keys = torch.cat([_widened(part.keys, stored) for part in layers])
+        layer.values = torch.cat([_widened(part.values, stored) for part in layers])
     return Rows(
         [place for part in parts for place in part.places],
         first,
-        torch.cat([_padded(part.mask, width) for part in parts]),
+        torch.cat([_padded(part.mask, n_columns) for part in parts]),
         torch.cat([part.newest for part in parts]),
     )
 
@@ -99,13 +106,15 @@ def cache_bytes(cache: DynamicCache) -> int:
     return sum(layer.keys.nbytes + layer.values.nbytes for layer in held)
 
 
-def begun(empty: DynamicCache, parts: Sequence[tuple[DynamicCache, int]], width: int) -> None:
+def fill_with_prefixes(
+    empty: DynamicCache, parts: Sequence[tuple[DynamicCache, int]], n_columns: int
+) -> None:
     """Fill an empty cache with the first tokens of texts that were read alone before.
 
     Args:
         empty: receives one row a part.
         parts: the cache (one row, from the text's first token on) and how many of its tokens.
-        width: columns; shorter rows are padded on the left.
+        n_columns: shorter rows are padded on the left.
     """
     for number, layer in enumerate(_layers(empty)):
         sources = [(_layers(cache)[number], length) for cache, length in parts]
@@ -114,13 +123,52 @@ def begun(empty: DynamicCache, parts: Sequence[tuple[DynamicCache, int]], width:
         keys, values = (
             torch.cat(
                 [
-                    _widened(getattr(source, name)[..., :length, :], width)
+                    _widened(getattr(source, name)[..., :length, :], n_columns)
                     for source, length in sources
                 ]
             )
             for name in ("keys", "values")
         )
         layer.update(keys, values)
+
+
+class SharedPrefixStates:
+    """Keys and values of shared prefixes, computed when first needed.
+
+    A prefix is always read alone, so its states do not depend on which prompts are answered together.
+    """
+
+    def __init__(self, lm: LanguageModel, use_cache: bool = True) -> None:
+        """Without the use of a cache there are no states, and every text is read whole."""
+        self.lm = lm
+        cache = new_cache(lm.model.config)
+        self.possible = use_cache and has_plain_rows(cache)
+        narrowest = window(cache) if self.possible else None
+        self.longest = None if narrowest is None else narrowest - 1
+        weights = sum(p.numel() * p.element_size() for p in lm.model.parameters())
+        self._free = int(weights * KEPT_BYTES_SHARE)
+        self._kept: dict[SharedPrefix, DynamicCache] = {}
+
+    def __getitem__(self, prefix: SharedPrefix) -> DynamicCache:
+        """A cache of one row that holds the prefix, as far as every layer can keep it."""
+        kept = self._kept.get(prefix)
+        if kept is not None:
+            return kept
+        cache = new_cache(self.lm.model.config)
+        ids = torch.tensor([prefix.token_ids[: self.longest]], device=self.lm.device)
+        trunk: Any = self.lm.structure.trunk
+        trunk(input_ids=ids, past_key_values=cache, use_cache=True)
+        size = cache_bytes(cache)
+        if size <= self._free:
+            self._free -= size
+            self._kept[prefix] = cache
+        return cache
+
+    def n_tokens(self, prefix: SharedPrefix | None) -> int:
+        """How many tokens of a text need not be read."""
+        if prefix is None or not self.possible:
+            return 0
+        return min(len(prefix.token_ids), self.longest or len(prefix.token_ids))
 
 
 def _drop_columns(layer: Any, n: int) -> None:
@@ -134,13 +182,13 @@ def _drop_columns(layer: Any, n: int) -> None:
     layer.values = layer.values[..., -left:, :]
 
 
-def _widened(states: Tensor, width: int) -> Tensor:
-    """(batch, head, column, d_head) padded on the left to, or cut to the last, ``width`` columns."""
-    missing = width - states.shape[-2]
+def _widened(states: Tensor, n_columns: int) -> Tensor:
+    """(batch, head, column, d_head) padded on the left to, or cut to the last, ``n_columns`` columns."""
+    missing = n_columns - states.shape[-2]
     if missing <= 0:
-        return states[..., -width:, :] if width else states[..., :0, :]
+        return states[..., -n_columns:, :] if n_columns else states[..., :0, :]
     return torch.nn.functional.pad(states, (0, 0, missing, 0))
 
 
-def _padded(mask: Tensor, width: int) -> Tensor:
-    return torch.nn.functional.pad(mask, (width - mask.shape[1], 0))
+def _padded(mask: Tensor, n_columns: int) -> Tensor:
+    return torch.nn.functional.pad(mask, (n_columns - mask.shape[1], 0))

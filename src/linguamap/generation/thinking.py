@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
 
 BLOCKS = {
     "<think>": "</think>",  # DeepSeek-R1, Qwen3 and most others
@@ -32,6 +35,11 @@ FRAME = (CHANNEL, MESSAGE, "<|start|>", "<|end|>", "<|return|>", "<|call|>", "<|
 
 TAIL_TOKENS = 64
 """Of a prompt, so many last tokens are looked at for an open block."""
+
+LINE_END = ("\n",)
+"""What ends a base model's answer in the plain layout, where every field is one line."""
+NEXT_QUESTION = ("\nQ:",)
+"""What ends it in the layout of the Language Confusion Benchmark, whose rule judges line by line."""
 
 _CLOSINGS = [
     mark for mark in BLOCKS.values() if mark != "<|end|>"
@@ -115,6 +123,29 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str | None:
         place for stop in stops if (place := text.find(stop, 0 if stop.strip() else start)) >= 0
     ]
     return text[: min(found)] if found else None
+
+
+def answer_ends(stops: tuple[str, ...], bare: bool) -> tuple[str, ...]:
+    """The strings that end the answer to one prompt.
+
+    Args:
+        stops: those of the run.
+        bare: whether the prompt is a request that stands alone. There a base model's line end gives
+            way to the next question.
+    """
+    return NEXT_QUESTION if stops == LINE_END and bare else stops
+
+
+def end_token_ids(lm: LanguageModel) -> frozenset[int]:
+    """All tokens that end a text: the tokenizer's and the generation config's."""
+    ends: set[int] = set()
+    generation = getattr(lm.model, "generation_config", None)
+    for value in (lm.tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)):
+        if isinstance(value, int):
+            ends.add(value)
+        elif value is not None:
+            ends.update(map(int, value))
+    return frozenset(ends)
 
 
 def _split_channels(text: str) -> tuple[str | None, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from linguamap import seeding
 from linguamap.config import EvaluateConfig, RunConfig
-from linguamap.generation.local import encode, generate
+from linguamap.generation.encoding import encode
+from linguamap.generation.local import generate
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import Twins
 from linguamap.probes.lens_text import LensText

@@ -19,7 +19,7 @@ Texts = Mapping[str, str]
 """One answer, language -> text."""
 
 
-class Offers:
+class AnswerOptions:
     """The offered answers of one benchmark's items.
 
     Which wrong answers are offered, and where the right one stands, is drawn by seed, item id and
@@ -28,6 +28,7 @@ class Offers:
 
     def __init__(self, benchmark: Benchmark, seed: int) -> None:
         self.name = benchmark.name
+        self.bare = benchmark.bare
         self.seed = seed
         tables = {"en": benchmark.english} if benchmark.english else {}
         tables |= benchmark.items

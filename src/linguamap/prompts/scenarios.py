@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from linguamap import seeding
 from linguamap.languages import Language, get_language
-from linguamap.prompts.answer_options import Offers
+from linguamap.prompts.answer_options import AnswerOptions
 from linguamap.prompts.sampling import Halves, split_items, spread_examples
 from linguamap.records import (
     SCENARIOS,
@@ -37,22 +37,13 @@ from linguamap.records import (
 )
 
 __all__ = [
-    "LINE_END",
     "Halves",
-    "answer_ends",
     "applies",
     "render",
     "render_all",
-    "render_chat",
     "split_items",
     "training_examples",
-    "without_system",
 ]
-
-LINE_END = ("\n",)
-"""What ends a base model's answer in the plain layout, where every field is one line."""
-NEXT_QUESTION = ("\nQ:",)
-"""What ends it in the layout of the Language Confusion Benchmark, whose rule judges line by line."""
 
 
 def render(
@@ -76,7 +67,7 @@ def render(
         UserError: the scenario does not apply to the item, or needs English items that are not
             there, or wrong answers that cannot be found.
     """
-    return _render(Offers(benchmark, seed), scenario, language, item, name_language)
+    return _render(AnswerOptions(benchmark, seed), scenario, language, item, name_language)
 
 
 def render_all(
@@ -101,25 +92,25 @@ def render_all(
     """
     prompts: list[Prompt] = []
     for benchmark in [benchmarks] if isinstance(benchmarks, Benchmark) else benchmarks:
-        offers = Offers(benchmark, seed)
-        found: list[Prompt] = []
+        answer_options = AnswerOptions(benchmark, seed)
+        rendered: list[Prompt] = []
         for language in languages:
             items = benchmark.items.get(language, ())
             texts: dict[tuple[str, str], Scenario] = {}
-            for scenario in [one for one in SCENARIOS if one in scenarios]:
-                fitting = [item for item in items if applies(scenario, item)]
+            for scenario in [name for name in SCENARIOS if name in scenarios]:
+                fitting = [item for item in items if applies(scenario, item, benchmark.bare)]
                 for item in pick_items(fitting, n_items, seed):
-                    prompt = _render(offers, scenario, language, item, name_language)
+                    prompt = _render(answer_options, scenario, language, item, name_language)
                     earlier = texts.setdefault((item.item_id, prompt.text), scenario)
                     if earlier != scenario:
                         prompt = dataclasses.replace(prompt, coincides_with=earlier)
-                    found.append(prompt)
-        if not found and any(code in benchmark.items for code in languages):
+                    rendered.append(prompt)
+        if not rendered and any(code in benchmark.items for code in languages):
             raise UserError(
                 f"{benchmark.name}: none of the scenarios {', '.join(scenarios)} applies to it; "
                 "open requests have monolingual and code_mixed only"
             )
-        prompts += found
+        prompts += rendered
     return prompts
 
 
@@ -151,48 +142,8 @@ def training_examples(
     return spread_examples(usable, n, seed)
 
 
-def render_chat(prompt: Prompt) -> list[dict[str, str]]:
-    """The prompt as chat messages: preamble as system, the rest without the answer label as user.
-
-    Worked examples in front are earlier turns, each question answered by its reference. A request
-    of the Language Confusion Benchmark has no preamble, and so no system message.
-    """
-    system = "".join(part.text for part in prompt.parts if part.role == "P").strip()
-    messages = []
-    for shot in prompt.shots:
-        messages.append({"role": "user", "content": _user_turn(shot)})
-        messages.append({"role": "assistant", "content": shot.answer.strip()})
-    messages.append({"role": "user", "content": _user_turn(prompt)})
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    return messages
-
-
-def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The same messages for a chat template without a system role: the first user turn takes it in."""
-    if messages[0]["role"] != "system":
-        return list(messages)
-    system, first, *rest = messages
-    return [{"role": "user", "content": f"{system['content']}\n{first['content']}"}, *rest]
-
-
-def _user_turn(prompt: Prompt) -> str:
-    roles = ("Q",) if _is_bare(prompt.benchmark) else ("I", "Q")  # its only frame is Q: and A:
-    return "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
-
-
-def answer_ends(prompt: Prompt, stops: tuple[str, ...]) -> tuple[str, ...]:
-    """The strings that end the answer to one prompt.
-
-    Args:
-        stops: those of the run. A base model's line end gives way to the next question where the
-            prompt is a request of the Language Confusion Benchmark.
-    """
-    return NEXT_QUESTION if stops == LINE_END and _is_bare(prompt.benchmark) else stops
-
-
-def applies(scenario: Scenario, item: Item) -> bool:
-    """Whether a scenario makes sense for an item.
+def applies(scenario: Scenario, item: Item, bare: bool) -> bool:
+    """Whether a scenario makes sense for an item, of a benchmark whose requests are sent bare or not.
 
     Open requests offer no answers. Of the Language Confusion Benchmark's two tasks, monolingual
     requests are the monolingual scenario, and crosslingual ones (English requests for an answer in
@@ -200,7 +151,7 @@ def applies(scenario: Scenario, item: Item) -> bool:
     """
     if item.kind != "open":
         return True
-    if _is_bare(item.benchmark):
+    if bare:
         task = (item.subject or "").partition("/")[0]
         return scenario == {"monolingual": "monolingual", "crosslingual": "code_mixed"}.get(task)
     return scenario in ("monolingual", "code_mixed")
@@ -228,36 +179,46 @@ def pick_items(items: Sequence[Item], n: int | None, seed: int) -> list[Item]:
 
 
 def _render(
-    offers: Offers, scenario: Scenario, language: str, item: Item, name_language: bool
+    answer_options: AnswerOptions,
+    scenario: Scenario,
+    language: str,
+    item: Item,
+    name_language: bool,
 ) -> Prompt:
-    if not applies(scenario, item):
+    if not applies(scenario, item, answer_options.bare):
         raise UserError(
             f"{item.benchmark}: the scenario {scenario} does not apply to item {item.item_id}, "
             "an open request"
         )
     target = get_language(language)
     frame = get_language("en") if scenario == "code_mixed" else target
-    options = offers.options(scenario, language, item)
+    options = answer_options.options(scenario, language, item)
     return Prompt(
         item_id=item.item_id,
         benchmark=item.benchmark,
         kind=item.kind,
         language=language,
         scenario=scenario,
-        parts=tuple(_parts(item, options, frame, target, name_language)),
-        gold=_gold(offers, scenario, item, options),
+        parts=tuple(_parts(item, options, frame, target, name_language, answer_options.bare)),
+        gold=_gold(answer_options, scenario, item, options),
         options=options,
         passage=item.passage,
         reference=_reference(target, item, options),
         group=item.group,
+        bare=answer_options.bare,
     )
 
 
 def _parts(
-    item: Item, options: Sequence[Option], frame: Language, target: Language, named: bool
+    item: Item,
+    options: Sequence[Option],
+    frame: Language,
+    target: Language,
+    named: bool,
+    bare: bool,
 ) -> Iterable[Part]:
     """Preamble, instruction, labels and question, ready to be continued with the answer."""
-    if _is_bare(item.benchmark):
+    if bare:
         yield from (Part("I", "Q: "), Part("Q", f"{item.question.strip()}\n"), Part("I", "A:"))
         return
     texts = frame.texts
@@ -286,12 +247,12 @@ def _parts(
 
 
 def _gold(
-    offers: Offers, scenario: Scenario, item: Item, options: Sequence[Option]
+    answer_options: AnswerOptions, scenario: Scenario, item: Item, options: Sequence[Option]
 ) -> tuple[str, ...]:
     if item.kind == "choice":
         return tuple(option.letter for option in options if option.correct)
     if item.kind == "passage" and scenario == "bilingual_answer":
-        return tuple(dict.fromkeys(item.gold + offers.items["en"][item.item_id].gold))
+        return tuple(dict.fromkeys(item.gold + answer_options.items["en"][item.item_id].gold))
     return item.gold
 
 
@@ -313,8 +274,3 @@ def _reference(target: Language, item: Item, options: Sequence[Option]) -> tuple
     phrase = target.texts.answer_phrase.replace("{answer}", answer)
     blank = " " if target.segmented else ""
     return (Part("R", f" {item.explanation}"), Part("A", f"{blank}{phrase}"))
-
-
-def _is_bare(benchmark: str) -> bool:
-    """Whether a benchmark's requests are used as they are."""
-    return benchmark.partition(":")[0] == "lcb"

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from linguamap.config import RunConfig, TuneConfig
-from linguamap.generation.local import check_length, encode
+from linguamap.generation.encoding import check_length, encode
 from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError

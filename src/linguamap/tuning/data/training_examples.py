@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from linguamap.config import ModelConfig, TuneConfig
-from linguamap.generation.local import encode, end_token_ids
+from linguamap.generation.encoding import encode
+from linguamap.generation.thinking import end_token_ids
 from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.data.batches import TrainingExample

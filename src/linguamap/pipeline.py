@@ -222,7 +222,7 @@ class Pipeline:
             self.report()
 
     def _probe(self) -> None:
-        from linguamap.probes.run_probes import run_probe
+        from linguamap.probes.run_probes import own_answers, run_probe
         from linguamap.probes.token_grid import write_grids
 
         run_probe(
@@ -242,6 +242,7 @@ class Pipeline:
             self.run.config,
             self.identifier,
             self.run.path("probe", "grid.json"),
+            own_answers=own_answers(self.model, self.run.config, self.progress),
             progress=self.progress,
         )
 
@@ -303,7 +304,8 @@ class Pipeline:
         return tuple(located["fallback_layers"]), f"fallback: {reason}"
 
     def _probe_after(self) -> None:
-        from linguamap.probes.run_probes import change_outside, run_probe
+        from linguamap.probes.curves import change_outside
+        from linguamap.probes.run_probes import own_answers, run_probe
         from linguamap.probes.token_grid import write_grids
 
         identifier = self._probing_identifier()
@@ -322,6 +324,7 @@ class Pipeline:
             self.run.config,
             identifier,
             self.run.path("probe_after", "grid.json"),
+            own_answers=own_answers(self._tuned_model, self.run.config, self.progress),
             same_as=self.run.folder / "probe" / "grid.json",
             progress=self.progress,
         )

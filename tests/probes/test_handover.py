@@ -14,22 +14,22 @@ from tiny import TEXT, tiny_lm
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import (
     ITEMS_SCHEMA,
-    Twins,
     handover,
     handover_curves,
     next_tokens,
     supports_handover,
 )
+from linguamap.probes.texts import PromptPair
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
 NEW_TOKENS = 4
 KINDS = ["llama", "gemma3_text", "bloom", "gpt2", "opt", "qwen3_moe", "gptj", "falcon"]
 
 
-def make_twins(lm: LanguageModel) -> list[Twins]:
+def make_pairs(lm: LanguageModel) -> list[PromptPair]:
     pairs = [(TEXT[2], TEXT[0], "es"), (TEXT[3][:30], TEXT[1], "es"), (TEXT[5], TEXT[0][:40], "ar")]
     return [
-        Twins(
+        PromptPair(
             f"i{i}",
             f"g{i}",
             "open",
@@ -68,10 +68,10 @@ def greedy(
 @pytest.mark.parametrize("kind", KINDS)
 def test_handover_equals_the_literal_loop(kind: str) -> None:
     lm = tiny_lm(kind)
-    twins = make_twins(lm)
-    table = handover(lm, twins, IDENTIFIER, new_tokens=NEW_TOKENS, items_per_batch=2).to_pylist()
+    pairs = make_pairs(lm)
+    table = handover(lm, pairs, IDENTIFIER, new_tokens=NEW_TOKENS, items_per_batch=2).to_pylist()
     texts = {(r["item_id"], r["intervention"], r["layer"]): r["text"] for r in table}
-    for one in twins:
+    for one in pairs:
         sides = {
             "to_english": (one.prompt_ids, one.english_ids),
             "from_english": (one.english_ids, one.prompt_ids),
@@ -112,7 +112,7 @@ def test_handover_equals_the_literal_loop(kind: str) -> None:
 
 def test_the_last_layer_hands_the_next_token_over() -> None:
     lm = tiny_lm("llama")
-    one = make_twins(lm)[0]
+    one = make_pairs(lm)[0]
     (row,) = [
         r
         for r in handover(lm, [one], IDENTIFIER, new_tokens=1, skip=False).to_pylist()
@@ -127,7 +127,7 @@ def test_the_last_layer_hands_the_next_token_over() -> None:
 def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None:
     lm = tiny_lm(kind)
     tells_apart = 0
-    for one in make_twins(lm):
+    for one in make_pairs(lm):
         prompt, english = torch.tensor([one.prompt_ids]), torch.tensor([one.english_ids])
         states = lm.block_outputs(english)
         with torch.no_grad():
@@ -162,15 +162,15 @@ def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None
     assert tells_apart
 
 
-def test_twins_that_go_on_alike_have_no_curve() -> None:
+def test_pairs_that_go_on_alike_have_no_curve() -> None:
     lm = tiny_lm("llama")
-    ids = make_twins(lm)[0].prompt_ids
-    assert next_tokens(lm, Twins("i", "g", "open", "es", ids, ids)) is None
+    ids = make_pairs(lm)[0].prompt_ids
+    assert next_tokens(lm, PromptPair("i", "g", "open", "es", ids, ids)) is None
 
 
 def test_rows_of_the_table() -> None:
     lm = tiny_lm("llama")
-    table = handover(lm, make_twins(lm), IDENTIFIER)
+    table = handover(lm, make_pairs(lm), IDENTIFIER)
     assert table.schema.equals(ITEMS_SCHEMA)
     rows = table.to_pylist()
     layers = lm.n_layers
@@ -183,7 +183,7 @@ def test_rows_of_the_table() -> None:
             r["layer"] for r in rows if (r["intervention"], r["item_id"]) == (intervention, "i2")
         ]
         assert sorted(own) == expected
-    without = handover(lm, make_twins(lm), IDENTIFIER, skip=False).to_pylist()
+    without = handover(lm, make_pairs(lm), IDENTIFIER, skip=False).to_pylist()
     assert {r["intervention"] for r in without} == {"to_english", "from_english"}
 
 

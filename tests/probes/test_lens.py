@@ -28,8 +28,8 @@ from linguamap.probes.lens import (
     language_lens,
     lens_curves,
 )
-from linguamap.probes.lens_text import encode_texts
-from linguamap.probes.logit_scan import SetMass, TopTokens, scan_head, state_bytes
+from linguamap.probes.logit_scan import SetProbability, TopTokens, scan_head, state_bytes
+from linguamap.probes.texts import encode_texts
 from linguamap.records import UserError
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
@@ -54,7 +54,7 @@ def test_scan_equals_whole_logits(lm: LanguageModel, monkeypatch: pytest.MonkeyP
     logits = lm.project(hidden)
     one, five = TopTokens(), TopTokens(5)
     membership = torch.arange(384) % 4 - 1  # a quarter of the tokens in no set
-    mass = SetMass(membership, 3)
+    mass = SetProbability(membership, 3)
     scan_head(lm.structure, hidden, [one, five, mass], block_rows=4)
     assert torch.equal(one.result()[:, 0].long(), logits.argmax(-1))
     assert torch.equal(five.result().long(), logits.topk(5).indices)

@@ -19,10 +19,10 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
 from linguamap.probes.layer_reading import Row, read_texts
 from linguamap.probes.lens import LensText, WordCounts, lens_curves
-from linguamap.probes.lens_text import EncodedText, encode_texts
 from linguamap.probes.locate import locate_layers
 from linguamap.probes.logit_scan import TopTokens
 from linguamap.probes.run_probes import run_probe
+from linguamap.probes.texts import EncodedText, encode_texts
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
 from linguamap.scoring.language_id import make_identifier

@@ -20,10 +20,17 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.models.self_check import verify_model
 from linguamap.probes import layer_reading
 from linguamap.probes.curves import CURVES_SCHEMA as LENS_CURVES
+from linguamap.probes.curves import change_outside
 from linguamap.probes.locate import locate
-from linguamap.probes.run_probes import change_outside, run_probe
-from linguamap.probes.texts import gold_texts, lens_prompts, lens_texts, parallel_items, pick, twins
-from linguamap.progress import silent
+from linguamap.probes.run_probes import run_probe
+from linguamap.probes.texts import (
+    gold_texts,
+    lens_prompts,
+    lens_texts,
+    parallel_items,
+    pick,
+    prompt_pairs,
+)
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Prompt, UserError
 
@@ -181,13 +188,13 @@ def test_texts_without_references_are_read_from_the_question(
     lm: LanguageModel, prompts: list[Prompt]
 ) -> None:
     bare = [dataclasses.replace(p, reference=()) for p in lens_prompts(prompts, 1, 0)]
-    texts = lens_texts(lm, bare, config(), silent)
+    texts = lens_texts(lm, bare, "auto", own_answers(lm, config()))
     assert len(texts) == len(bare)
     for text, prompt in zip(texts, bare, strict=True):
         assert prompt.text.startswith(text.prompt_text + text.answer_text)
         assert 20 < len(text.answer_text) <= 400
     with pytest.raises(UserError, match="no training item has a worked answer"):
-        lens_texts(lm, bare, config("probe.texts=reference"), silent)
+        lens_texts(lm, bare, "reference", own_answers(lm, config()))
 
 
 def test_own_answers_can_be_read(lm: LanguageModel, prompts: list[Prompt], tmp_path: Path) -> None:
@@ -226,7 +233,7 @@ def test_parallel_items_are_questions_in_every_language(prompts: list[Prompt]) -
 def test_twins_pair_an_item_with_itself_in_english(
     lm: LanguageModel, prompts: list[Prompt]
 ) -> None:
-    found = twins(lm, prompts, config("probe.handover_items=4"))
+    found = prompt_pairs(lm, prompts, config("probe.handover_items=4"))
     assert [t.language for t in found].count("es") == 4
     assert {t.language for t in found} == {"es", "ar"}
     plain = {(p.item_id, p.language): p.text for p in prompts if p.scenario == "monolingual"}

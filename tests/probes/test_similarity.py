@@ -10,7 +10,6 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 from tiny import TEXT, tiny_lm
 
-from linguamap.probes.cka import debiased_cka, gram, unbiased_hsic
 from linguamap.probes.curves import Array
 from linguamap.probes.similarity import (
     CURVES_SCHEMA,
@@ -18,8 +17,11 @@ from linguamap.probes.similarity import (
     ParallelItem,
     SimilarityResult,
     compare_states,
+    debiased_cka,
+    gram,
     pooled_states,
     similarity,
+    unbiased_hsic,
 )
 from linguamap.records import UserError
 

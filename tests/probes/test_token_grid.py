@@ -13,7 +13,8 @@ from tiny import TEXT, tiny_lm
 from linguamap.config import RunConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes import logit_scan as headscan
-from linguamap.probes.lens_text import LensText, encode_texts
+from linguamap.probes.run_probes import own_answers
+from linguamap.probes.texts import LensText, encode_texts
 from linguamap.probes.token_grid import MAX_PROMPTS, grid_prompts, token_grid, write_grids
 from linguamap.probes.token_grid import _read as read
 from linguamap.probes.token_grid import _token_words as token_words
@@ -170,7 +171,7 @@ def test_the_choice_covers_languages_kinds_and_scenarios() -> None:
 def test_the_file_has_the_schema_and_the_same_texts_are_read_again(tmp_path: Path) -> None:
     lm, config = tiny_lm("llama"), RunConfig()
     before, after = tmp_path / "probe.json", tmp_path / "after.json"
-    write_grids(lm, make_prompts(), config, IDENTIFIER, before)
+    write_grids(lm, make_prompts(), config, IDENTIFIER, before, own_answers=own_answers(lm, config))
     first = json.loads(before.read_text(encoding="utf-8"))
     assert first["layers"] == [0, 1, 2, 3, 4]
     assert len(first["prompts"]) == 8
@@ -185,7 +186,15 @@ def test_the_file_has_the_schema_and_the_same_texts_are_read_again(tmp_path: Pat
     with torch.no_grad():
         lm.model.model.layers[3].mlp.down_proj.weight.mul_(4)
     config.probe.texts = "generated"  # the changed model's own answers would be other texts
-    write_grids(lm, make_prompts(), config, IDENTIFIER, after, same_as=before)
+    write_grids(
+        lm,
+        make_prompts(),
+        config,
+        IDENTIFIER,
+        after,
+        own_answers=own_answers(lm, config),
+        same_as=before,
+    )
     second = json.loads(after.read_text(encoding="utf-8"))
     for one, two in zip(first["prompts"], second["prompts"], strict=True):
         for key in ("prompt_id", "prompt", "answer", "tokens"):
@@ -199,8 +208,18 @@ def test_stand_ins_for_answers_are_read_again_as_they_were(tmp_path: Path) -> No
     parts = (Part("P", "Read."), Part("Q", TEXT[2]), Part("I", "Answer:"))
     prompt = Prompt("p", "passages", "passage", "es", "monolingual", parts, ("x",))
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    write_grids(lm, [prompt], RunConfig(), IDENTIFIER, paths[0])
-    write_grids(lm, [prompt], RunConfig(), IDENTIFIER, paths[1], same_as=paths[0])
+    write_grids(
+        lm, [prompt], RunConfig(), IDENTIFIER, paths[0], own_answers=own_answers(lm, RunConfig())
+    )
+    write_grids(
+        lm,
+        [prompt],
+        RunConfig(),
+        IDENTIFIER,
+        paths[1],
+        own_answers=own_answers(lm, RunConfig()),
+        same_as=paths[0],
+    )
     first, second = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
     assert first == second
     assert (first["prompts"][0]["prompt"], first["prompts"][0]["answer"]) == ("Read.", TEXT[2])

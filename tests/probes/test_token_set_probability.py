@@ -12,15 +12,14 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.probes import layer_reading
 from linguamap.probes.layer_reading import read_texts
 from linguamap.probes.lens import LensText, WordCounts, language_lens
-from linguamap.probes.lens_text import encode_texts
-from linguamap.probes.logit_scan import SetMass, TopTokens, scan_head
-from linguamap.probes.texts import word_texts
+from linguamap.probes.logit_scan import SetProbability, TopTokens, scan_head
+from linguamap.probes.texts import encode_texts, word_texts
 from linguamap.probes.token_set_probability import (
     ITEMS_SCHEMA,
-    SetMasses,
+    SetProbabilities,
     exclusive_tokens,
-    mass_curves,
-    token_set_mass,
+    token_set_curves,
+    token_set_probability,
 )
 from linguamap.records import Part, Prompt
 
@@ -66,7 +65,7 @@ def test_exclusive_tokens_leave_shared_ones_out() -> None:
 def test_token_set_mass_equals_softmax(lm: LanguageModel) -> None:
     texts = make_texts()[:3]
     sets = {"en": [10, 20, 30], "es": [40, 50]}
-    table = token_set_mass(lm, texts, sets, batch_tokens=64).to_pylist()
+    table = token_set_probability(lm, texts, sets, batch_tokens=64).to_pylist()
     for one in encode_texts(lm, texts):
         states = lm.block_outputs(torch.tensor([one.token_ids]))
         for layer, hidden in enumerate(states):
@@ -93,7 +92,7 @@ def test_one_pass_serves_lens_and_mass_alike(monkeypatch: pytest.MonkeyPatch) ->
         plain(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(layer_reading, "scan_head", counted)
-    consumers = [WordCounts(lm, identifier), SetMasses(lm, sets)]
+    consumers = [WordCounts(lm, identifier), SetProbabilities(lm, sets)]
     known: dict[str, torch.Tensor] = {}
     both = read_texts(lm, encode_texts(lm, texts), consumers, known=known)
     assert calls == [2]  # the head products of all layers at once, read twice
@@ -102,12 +101,12 @@ def test_one_pass_serves_lens_and_mass_alike(monkeypatch: pytest.MonkeyPatch) ->
         for found, consumer in zip(both, consumers, strict=True)
     ]
     assert tables[0].equals(language_lens(lm, texts, identifier))
-    assert tables[1].equals(token_set_mass(lm, texts, sets))
+    assert tables[1].equals(token_set_probability(lm, texts, sets))
     calls.clear()
     again = read_texts(lm, encode_texts(lm, texts), consumers, known=known)
     assert calls == []
     assert all(a == b for a, b in zip(again, both, strict=True))
-    other_sets = [consumers[0], SetMasses(lm, {"en": [10, 20], "es": [40, 50]})]
+    other_sets = [consumers[0], SetProbabilities(lm, {"en": [10, 20], "es": [40, 50]})]
     read_texts(lm, encode_texts(lm, texts), other_sets, known=known)
     assert calls == [1]  # the words are known, these sets are not
 
@@ -115,10 +114,10 @@ def test_one_pass_serves_lens_and_mass_alike(monkeypatch: pytest.MonkeyPatch) ->
 def test_only_the_layers_asked_for_are_read() -> None:
     lm, texts = tiny_lm("llama"), make_texts()
     (found,) = read_texts(
-        lm, encode_texts(lm, texts), [SetMasses(lm, {"en": [5], "es": [6]})], layers=[1, 4]
+        lm, encode_texts(lm, texts), [SetProbabilities(lm, {"en": [5], "es": [6]})], layers=[1, 4]
     )
     rows = pa.Table.from_batches(found).to_pylist()
-    whole = token_set_mass(lm, texts, {"en": [5], "es": [6]}).to_pylist()
+    whole = token_set_probability(lm, texts, {"en": [5], "es": [6]}).to_pylist()
     assert rows == [row for row in whole if row["layer"] in (1, 4)]
 
 
@@ -130,7 +129,7 @@ def test_mass_survives_logits_of_any_size_and_stretches_without_members() -> Non
     hidden = torch.randn(6, lm.d_model, generator=torch.Generator().manual_seed(1))
     membership = torch.full((384,), -1)
     membership[300:310] = 0
-    reader = SetMass(membership, 1)
+    reader = SetProbability(membership, 1)
     scan_head(lm.structure, hidden, [reader, TopTokens()])
     expected = torch.softmax(lm.project(hidden).double(), -1)[:, 300:310].sum(-1)
     torch.testing.assert_close(reader.result()[:, 0].double(), expected, atol=1e-6, rtol=1e-4)
@@ -148,14 +147,14 @@ def test_curves_are_means_over_positions() -> None:
         row("a", "g1", "es", 0.5, 1), row("a", "g1", "en", 0.1, 1),
         row("b", "g2", "es", 0.1, 3), row("b", "g2", "en", 0.3, 3),
     ]  # fmt: skip
-    curves = mass_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
+    curves = token_set_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
     masses = {c["set_language"]: c["mass"] for c in curves}
     assert masses == {"es": pytest.approx(0.8 / 4), "en": pytest.approx(1.0 / 4)}
     spanish = next(c for c in curves if c["set_language"] == "es")
     # Two groups drawn twice: each alone a quarter of the time.
     assert (spanish["low"], spanish["high"]) == (pytest.approx(0.1), pytest.approx(0.5))
     assert (spanish["n_items"], spanish["n_positions"]) == (2, 4)
-    single = mass_curves(pa.Table.from_pylist(rows[:2], ITEMS_SCHEMA)).to_pylist()
+    single = token_set_curves(pa.Table.from_pylist(rows[:2], ITEMS_SCHEMA)).to_pylist()
     assert [(c["mass"], c["low"]) for c in single] == [(0.1, None), (0.5, None)]
 
 

@@ -10,8 +10,7 @@ from test_report_words import in_words, measure, row
 
 from linguamap.charts.naming import change_figures
 from linguamap.config import ProbeConfig
-from linguamap.probes.lens_text import LensText
-from linguamap.probes.texts import count_sources
+from linguamap.probes.texts import LensText, count_sources
 from linguamap.records import Part, Prompt
 from linguamap.report.benchmark_rows import benchmark_rows
 from linguamap.report.change_sentences import change

@@ -14,9 +14,8 @@ from linguamap.explore.variants import Variants, When
 from linguamap.generation.encoding import encode
 from linguamap.generation.local import generate
 from linguamap.models.language_model import LanguageModel
-from linguamap.probes.handover import NextTokens, Twins, handover, next_tokens, supports_handover
-from linguamap.probes.lens_text import LensText
-from linguamap.probes.texts import with_answer
+from linguamap.probes.handover import NextTokens, handover, next_tokens, supports_handover
+from linguamap.probes.texts import LensText, PromptPair, with_answer
 from linguamap.probes.token_grid import TokenGrid, token_grid
 from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.scoring.language_id import Identifier
@@ -224,7 +223,7 @@ def _with_handover(
         reason = "This model cannot be handed over: it keeps no key-value cache, or is steered."
     else:
         encoded = [one.token_ids for one in encode(lm, [own, english], config.model)]
-        twins = Twins(own.item_id, own.item_id, own.kind, own.language, encoded[0], encoded[1])
-        rows = handover(lm, [twins], identifier).to_pylist()
-        return replace(reading, handover=rows, next_tokens=next_tokens(lm, twins))
+        pair = PromptPair(own.item_id, own.item_id, own.kind, own.language, encoded[0], encoded[1])
+        rows = handover(lm, [pair], identifier).to_pylist()
+        return replace(reading, handover=rows, next_tokens=next_tokens(lm, pair))
     return replace(reading, missing={**reading.missing, "handover": reason})

@@ -207,6 +207,13 @@ class LanguageModel:
             self.run(input_ids, attention_mask, languages)
         return [kept[layer] for layer in wanted]
 
+    def head_fingerprint(self) -> str:
+        """A hash of what turns the last layer into logits: tail, head, gain, scale and soft-cap."""
+        structure = self.structure
+        parts = [weights_fingerprint(module) for module in (*structure.tail, structure.head)]
+        parts.append(repr((structure.head_gain, structure.scale, structure.softcap)))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
 
 def assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
     """A :class:`LanguageModel` of parts that are in memory already; not self-checked."""
@@ -223,14 +230,6 @@ def assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
     )
     lm.identity = _identity(lm)
     return lm
-
-
-def head_fingerprint(lm: LanguageModel) -> str:
-    """A hash of what turns the last layer into logits: tail, head, gain, scale and soft-cap."""
-    structure = lm.structure
-    parts = [weights_fingerprint(module) for module in (*structure.tail, structure.head)]
-    parts.append(repr((structure.head_gain, structure.scale, structure.softcap)))
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def weights_fingerprint(model: nn.Module) -> str:

@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import torch
@@ -24,10 +24,14 @@ from torch import Tensor
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.kv_cache import has_plain_rows, new_cache
 from linguamap.languages import words
-from linguamap.models.language_model import LanguageModel
+from linguamap.models.batching import left_padded
 from linguamap.progress import Progress, silent
-from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.stats import clustered_rate
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import PromptPair
+    from linguamap.scoring.language_id import Identifier
 
 RIVAL = "en"
 Intervention = Literal["to_english", "from_english", "skip"]
@@ -63,25 +67,13 @@ CURVES_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Twins:
-    """One item's prompt in the target language and in English, as token ids."""
-
-    item_id: str
-    group: str
-    kind: str
-    language: str
-    prompt_ids: list[int]
-    english_ids: list[int]
-
-
-@dataclass(frozen=True)
 class NextTokens:
-    """How likely a prompt is to go on as it would by itself, or as its English twin would.
+    """How likely a prompt is to go on as it would by itself, or as its English counterpart would.
 
     Attributes:
         own_token, english_token: the most likely next tokens of the two prompts, decoded.
-        own, english: probabilities of these tokens when the state of the last position is the English
-            twin's after layer 0, 1, ... L; before layer 0 nothing has been read but that position's token.
+        own, english: probabilities of these tokens when the state of the last position is that of the
+            English prompt after layer 0, 1, ... L; before layer 0 nothing has been read but that position's token.
         untouched: the same two probabilities when nothing is exchanged.
     """
 
@@ -105,7 +97,7 @@ def supports_handover(lm: LanguageModel) -> bool:
 
 def handover(
     lm: LanguageModel,
-    twins: Sequence[Twins],
+    pairs: Sequence[PromptPair],
     identifier: Identifier,
     *,
     new_tokens: int = 4,
@@ -116,18 +108,18 @@ def handover(
     """The first word after each intervention, per item and layer.
 
     Args:
-        twins: target-language prompts with their English twins.
+        pairs: prompts in the target language and in English.
         new_tokens: greedy tokens, enough for one word.
         skip: also leave out one block at a time, in the target-language prompt.
     Returns:
         Columns of :data:`ITEMS_SCHEMA`. intervention ``to_english``: target-language prompt with the
-        English twin's state after ``layer``; ``from_english``: the reverse; ``skip``: block ``layer``
+        English one's state after ``layer``; ``from_english``: the reverse; ``skip``: block ``layer``
         left out at the last position and those that follow. layer -1: nothing was done.
         ``word_language`` is null if the first word cannot be placed, or if there is none.
     """
     batches = handover_batches(
         lm,
-        twins,
+        pairs,
         identifier,
         new_tokens=new_tokens,
         items_per_batch=items_per_batch,
@@ -139,7 +131,7 @@ def handover(
 
 def handover_batches(
     lm: LanguageModel,
-    twins: Sequence[Twins],
+    pairs: Sequence[PromptPair],
     identifier: Identifier,
     *,
     new_tokens: int = 4,
@@ -154,23 +146,24 @@ def handover_batches(
         share: (rank, count): only the batches whose number modulo count is rank.
     """
     found: list[pa.RecordBatch] = []
-    ordered = sorted(twins, key=lambda t: len(t.prompt_ids), reverse=True)
+    ordered = sorted(pairs, key=lambda pair: len(pair.prompt_ids), reverse=True)
     firsts = range(0, len(ordered), items_per_batch)
     batches = [ordered[first : first + items_per_batch] for first in firsts]
     batches = batches[share[0] :: share[1]]
     total, done = sum(map(len, batches)), 0
     for batch in batches:
         rows: list[dict[str, object]] = []
-        own, english = [one.prompt_ids for one in batch], [one.english_ids for one in batch]
+        target = [pair.prompt_ids for pair in batch]
+        english = [pair.english_ids for pair in batch]
         texts: dict[Intervention, list[list[str]]] = {
-            "to_english": _exchange(lm, own, english, new_tokens),
-            "from_english": _exchange(lm, english, own, new_tokens),
+            "to_english": _exchange(lm, target, english, new_tokens),
+            "from_english": _exchange(lm, english, target, new_tokens),
         }
         if skip:
-            texts["skip"] = _skip_blocks(lm, own, new_tokens)
+            texts["skip"] = _skip_blocks(lm, target, new_tokens)
         for intervention, written in texts.items():
-            for one, by_row in zip(batch, written, strict=True):
-                rows += [_row(one, intervention, i, text) for i, text in enumerate(by_row)]
+            for pair, by_row in zip(batch, written, strict=True):
+                rows += [_row(pair, intervention, i, text) for i, text in enumerate(by_row)]
         found.append(_with_languages(rows, identifier))
         done += len(batch)
         progress("handover", done, total, "prompts")
@@ -206,22 +199,22 @@ def handover_curves(table: pa.Table, *, confidence: float = 0.95) -> pa.Table:
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
 
 
-def next_tokens(lm: LanguageModel, twins: Twins) -> NextTokens | None:
-    """The handover of one prompt to its English twin as a curve, which one first word is not.
+def next_tokens(lm: LanguageModel, pair: PromptPair) -> NextTokens | None:
+    """The handover of one prompt to its English counterpart as a curve, which one first word is not.
 
     Returns:
         None if both prompts go on with the same token: nothing tells them apart there.
     """
-    states = _last_states(lm, [twins.english_ids])
+    states = _last_states(lm, [pair.english_ids])
     n_rows = lm.n_layers + 2
-    (logits,) = _steps(lm, [twins.prompt_ids], n_rows, _exchanging(states, n_rows), 1)
-    chances = logits.float().softmax(-1)
-    own, english = int(chances[0].argmax()), int(chances[-1].argmax())  # row 0: untouched
-    if own == english:
+    (logits,) = _steps(lm, [pair.prompt_ids], n_rows, _exchanging(states, n_rows), 1)
+    probs = logits.float().softmax(-1)
+    target, english = int(probs[0].argmax()), int(probs[-1].argmax())  # row 0: untouched
+    if target == english:
         return None
-    picked = chances[:, [own, english]].tolist()
+    picked = probs[:, [target, english]].tolist()
     return NextTokens(
-        lm.tokenizer.decode([own]),
+        lm.tokenizer.decode([target]),
         lm.tokenizer.decode([english]),
         [row[0] for row in picked[1:]],
         [row[1] for row in picked[1:]],
@@ -311,19 +304,12 @@ def _steps(
 
 def _prefill(lm: LanguageModel, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor, Any]:
     """Left-padded ids and mask (item, position) and the cache of all positions but the last."""
-    from transformers import DynamicCache
-
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), lm.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(prompts):
-        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
-        mask[row, longest - len(tokens) :] = 1
+    ids, mask = left_padded(prompts, lm.tokenizer.pad_token_id or 0)
     ids, mask = ids.to(lm.device), mask.to(lm.device)
-    cache = DynamicCache(config=lm.model.config.get_text_config())
+    cache = new_cache(lm.model.config)
     trunk: Any = lm.structure.trunk
     seen = mask[:, :-1]
-    trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, longest - 1))
+    trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, seen.shape[1]))
     return ids, mask, cache
 
 
@@ -335,12 +321,12 @@ def _options(module: Any, mask: Tensor, n_new: int) -> dict[str, Any]:
     return options
 
 
-def _row(one: Twins, intervention: str, index: int, text: str) -> dict[str, object]:
+def _row(pair: PromptPair, intervention: str, index: int, text: str) -> dict[str, object]:
     return {
-        "item_id": one.item_id,
-        "group": one.group,
-        "kind": one.kind,
-        "language": one.language,
+        "item_id": pair.item_id,
+        "group": pair.group,
+        "kind": pair.kind,
+        "language": pair.language,
         "intervention": intervention,
         "layer": index - 1,
         "text": text,

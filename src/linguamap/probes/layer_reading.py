@@ -1,24 +1,27 @@
 """One pass over texts in which every layer's logits at the answer's positions are read once.
 
 Several consumers share the pass and its head products: the language lens takes the likeliest tokens,
-the token-set mass the probabilities. States that were read before, bit for bit, are not read again.
+the token sets the probabilities. States that were read before, bit for bit, are not read again.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from linguamap.models.language_model import LanguageModel, head_fingerprint
-from linguamap.probes.lens_text import EncodedText, LensText, batched, right_padded
+from linguamap.models.batching import batches_by_length, right_padded
 from linguamap.probes.logit_scan import BLOCK_ROWS, Reader, scan_head
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import EncodedText, LensText
 
 BATCH_TOKENS = 2048
 POOL_BLOCKS = 8
@@ -82,13 +85,15 @@ def read_texts(
         UserError: the model's states are not finite in its dtype.
     """
     tables: list[list[pa.RecordBatch]] = [[] for _ in consumers]
-    own = list(batched(encoded, batch_tokens))[share[0] :: share[1]]
-    total, done = sum(map(len, own)), 0
+    lengths = [len(text.token_ids) for text in encoded]
+    batches = batches_by_length(lengths, batch_tokens)[share[0] :: share[1]]
+    total, done = sum(map(len, batches)), 0
     readers = [consumer.reader for consumer in consumers]
     wanted = range(lm.n_layers + 1) if layers is None else layers
-    for batch in own:
-        found = _read_batch(lm, batch, readers, wanted, block_rows, known)
-        for consumer, table, by_layer in zip(consumers, tables, found, strict=True):
+    for places in batches:
+        batch = [encoded[place] for place in places]
+        read = _read_batch(lm, batch, readers, wanted, block_rows, known)
+        for consumer, table, by_layer in zip(consumers, tables, read, strict=True):
             rows = consumer.rows(batch, by_layer)
             table.append(pa.RecordBatch.from_pylist(rows, schema=consumer.schema))
         done += len(batch)
@@ -141,7 +146,7 @@ def _read_batch(
         pool.add(layer, hidden[rows.to(hidden.device), places.to(hidden.device)])
 
     with lm.watch(layers, see):
-        lm.run(ids, mask)
+        lm.run(ids, mask, [encoded.text.language for encoded in batch])
     return pool.results()
 
 
@@ -157,8 +162,8 @@ class _Pool:
     ) -> None:
         self.structure, self.readers = lm.structure, readers
         self.block_rows, self.known = block_rows, known
-        self.head = "" if known is None else head_fingerprint(lm)
-        self._found: list[dict[int, Tensor]] = [{} for _ in readers]
+        self.head = "" if known is None else lm.head_fingerprint()
+        self._results: list[dict[int, Tensor]] = [{} for _ in readers]
         self._waiting: list[tuple[int, Tensor, list[str]]] = []
         self._unread: list[int] = []
 
@@ -180,7 +185,7 @@ class _Pool:
         unread = [i for i, key in enumerate(keys) if known is None or key not in known]
         for i, key in enumerate(keys):
             if i not in unread and known is not None:
-                self._found[i][layer] = known[key]
+                self._results[i][layer] = known[key]
         if unread != self._unread:
             self._read()
         self._unread = unread
@@ -192,7 +197,7 @@ class _Pool:
     def results(self) -> list[dict[int, Tensor]]:
         """For each reader layer -> (row, ...)."""
         self._read()
-        return self._found
+        return self._results
 
     def _read(self) -> None:
         if not self._waiting:
@@ -206,7 +211,7 @@ class _Pool:
             parts = torch.split(reader.result()[again], sizes)
             for (layer, _, keys), part in zip(self._waiting, parts, strict=True):
                 part = part.clone()
-                self._found[i][layer] = part
+                self._results[i][layer] = part
                 if self.known is not None:
                     self.known[keys[i]] = part
         self._waiting = []

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
 from linguamap.languages import words
-from linguamap.models.language_model import LanguageModel
 from linguamap.probes.curves import lens_curves
 from linguamap.probes.layer_reading import (
     BATCH_TOKENS,
@@ -27,10 +26,14 @@ from linguamap.probes.layer_reading import (
     item_columns,
     read_texts,
 )
-from linguamap.probes.lens_text import EncodedText, LensText, Positions, encode_texts
 from linguamap.probes.logit_scan import BLOCK_ROWS, TopTokens
+from linguamap.probes.texts import LensText, encode_texts
 from linguamap.progress import Progress, silent
-from linguamap.scoring.language_id import Identifier
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import EncodedText, Positions
+    from linguamap.scoring.language_id import Identifier
 
 __all__ = [
     "LensText",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from linguamap.models.structure import Structure
+if TYPE_CHECKING:
+    from linguamap.models.structure import Structure
 
 BLOCK_ROWS = 256
 BLOCK_VOCAB = 16384
@@ -43,8 +44,9 @@ def state_bytes(structure: Structure, block_rows: int = BLOCK_ROWS) -> int:
     """Bytes of logits alive at any time in :func:`scan_head`."""
     weight = structure.head.weight
     assert isinstance(weight, Tensor)
-    width = BLOCK_VOCAB if _is_plain(structure.head) else int(weight.shape[0])
-    return block_rows * min(width, int(weight.shape[0])) * weight.element_size()
+    n_rows = int(weight.shape[0])
+    n_alive = min(BLOCK_VOCAB, n_rows) if _is_plain(structure.head) else n_rows
+    return block_rows * n_alive * weight.element_size()
 
 
 @torch.no_grad()
@@ -102,7 +104,7 @@ class TopTokens:
     def __init__(self, k: int = 1) -> None:
         self.k = k
         self.name = f"top {k}"
-        self.found: list[Tensor] = []
+        self.blocks: list[Tensor] = []
 
     def start(self, n_rows: int, device: torch.device) -> None:
         self._ids = torch.empty((n_rows, 0), dtype=torch.long, device=device)
@@ -139,16 +141,16 @@ class TopTokens:
             self._ids[rows] = ids + first
 
     def finish(self) -> None:
-        self.found.append(self._ids.to("cpu", torch.int32))
+        self.blocks.append(self._ids.to("cpu", torch.int32))
 
     def result(self) -> Tensor:
         """(row, k) int32 token ids of all rows read so far; forgets them."""
-        found, self.found = torch.cat(self.found), []
-        return found
+        rows, self.blocks = torch.cat(self.blocks), []
+        return rows
 
 
-class SetMass:
-    """Probability mass of each row on disjoint sets of tokens, after scale and soft-cap.
+class SetProbability:
+    """Probability of each row on disjoint sets of tokens, after scale and soft-cap.
 
     Args:
         membership: (vocab,) index of the set that a token belongs to, or -1 for none; shorter
@@ -161,24 +163,26 @@ class SetMass:
     def __init__(self, membership: Tensor, n_sets: int) -> None:
         self.membership = membership.to("cpu", torch.int32)
         digest = hashlib.sha256(self.membership.numpy().tobytes()).hexdigest()
-        self.name = f"mass of {n_sets} sets {digest}"
+        self.name = f"probability of {n_sets} sets {digest}"
         self.n_sets = n_sets
-        self.found: list[Tensor] = []
+        self.blocks: list[Tensor] = []
         self._members: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def start(self, n_rows: int, device: torch.device) -> None:
         self._log_total = torch.full((n_rows, 1), float("-inf"), device=device)
-        self._mass = torch.zeros((n_rows, self.n_sets), device=device)
+        self._probs = torch.zeros((n_rows, self.n_sets), device=device)
 
     def read(self, first: int, logits: Tensor) -> None:
-        chances = torch.softmax(logits, -1, dtype=torch.float32)
-        # The likeliest token's chance is 1 / sum(exp(logits - peak)).
+        probs = torch.softmax(logits, -1, dtype=torch.float32)
+        # The likeliest token's probability is 1 / sum(exp(logits - peak)).
         peak = logits.amax(-1, keepdim=True).float()
-        log_total = peak - chances.amax(-1, keepdim=True).log()
+        log_total = peak - probs.amax(-1, keepdim=True).log()
         both = torch.logaddexp(self._log_total, log_total)
         tokens, sets = self._members_of(first, logits)
-        own = chances.index_select(1, tokens) @ sets
-        self._mass = self._mass * (self._log_total - both).exp() + own * (log_total - both).exp()
+        stretch = probs.index_select(1, tokens) @ sets
+        self._probs = (
+            self._probs * (self._log_total - both).exp() + stretch * (log_total - both).exp()
+        )
         self._log_total = both
 
     def _members_of(self, first: int, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,12 +196,12 @@ class SetMass:
         return self._members[key]
 
     def finish(self) -> None:
-        self.found.append(self._mass.cpu())
+        self.blocks.append(self._probs.cpu())
 
     def result(self) -> Tensor:
-        """(row, set) float32 mass of all rows read so far; forgets them."""
-        found, self.found = torch.cat(self.found), []
-        return found
+        """(row, set) float32 probabilities of all rows read so far; forgets them."""
+        rows, self.blocks = torch.cat(self.blocks), []
+        return rows
 
 
 class TopProbability:
@@ -207,7 +211,7 @@ class TopProbability:
     name = "top probability"
 
     def __init__(self) -> None:
-        self.found: list[Tensor] = []
+        self.blocks: list[Tensor] = []
 
     def start(self, n_rows: int, device: torch.device) -> None:
         self._peak = torch.full((n_rows,), float("-inf"), device=device)
@@ -221,9 +225,9 @@ class TopProbability:
         self._peak = peak
 
     def finish(self) -> None:
-        self.found.append(self._sum.reciprocal().cpu())
+        self.blocks.append(self._sum.reciprocal().cpu())
 
     def result(self) -> Tensor:
         """(row,) float32 probabilities of all rows read so far; forgets them."""
-        found, self.found = torch.cat(self.found), []
-        return found
+        rows, self.blocks = torch.cat(self.blocks), []
+        return rows

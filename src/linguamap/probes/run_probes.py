@@ -1,4 +1,4 @@
-"""The probe stage: lens, token-set mass, similarity and handover over training items, written to the
+"""The probe stage: lens, token sets, similarity and handover over training items, written to the
 run folder."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,35 +16,37 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from linguamap.config import RunConfig
 from linguamap.generation.cache_check import cache_fault
-from linguamap.models.language_model import LanguageModel
+from linguamap.generation.local import generate
 from linguamap.probes import lens
-from linguamap.probes import token_set_probability as mass
-from linguamap.probes.curve_change import change_outside
+from linguamap.probes import token_set_probability as token_sets
 from linguamap.probes.curves import read_table
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
-from linguamap.probes.layer_reading import Consumer, read_texts
-from linguamap.probes.lens_text import LensText, encode_texts
+from linguamap.probes.layer_reading import read_texts
 from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head, state_bytes
 from linguamap.probes.similarity import compare_states, pooled_states
 from linguamap.probes.texts import (
     count_sources,
+    encode_texts,
     gold_texts,
     lens_prompts,
     lens_texts,
     parallel_items,
-    twins,
+    prompt_pairs,
     word_texts,
 )
 from linguamap.progress import Progress, silent
-from linguamap.records import Prompt
 from linguamap.run.files import replacing, write_json
 from linguamap.run.processes import ProcessGroup
-from linguamap.scoring.language_id import Identifier
 
-__all__ = ["change_outside", "run_probe"]
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.layer_reading import Consumer
+    from linguamap.probes.texts import LensText, OwnAnswers
+    from linguamap.records import Completion, Prompt
+    from linguamap.scoring.language_id import Identifier
 
 
 def run_probe(
@@ -66,7 +68,7 @@ def run_probe(
     Args:
         prompts: training prompts, monolingual and code-mixed, all languages.
         reuse: an earlier probe folder of the same prompts. Every state is computed again; where one
-            is bit for bit what it was, its arg-max tokens and masses are taken from there.
+            is bit for bit what it was, its arg-max tokens and probabilities are taken from there.
         processes: they divide the batches of texts; the first one merges them in the order of a
             single process, and alone writes.
     Returns:
@@ -127,13 +129,14 @@ class _Probe:
     facts: dict[str, Any]
 
     def read_layers(self, reuse: Path | None) -> None:
-        """Language lens and token-set mass, from one reading of the layers."""
-        lm, asked = self.lm, self.config.probe
-        chosen = lens_prompts(self.prompts, asked.items, self.config.seed)
-        texts = lens_texts(lm, chosen, self.config, self.progress, self.processes, self.folder)
-        encoded = encode_texts(lm, texts, asked.positions)
-        consumers: list[Consumer] = [lens.WordCounts(lm, self.identifier, asked.top_k)]
-        consumers += self._set_masses(chosen)
+        """Language lens and token sets, from one reading of the layers."""
+        lm, settings = self.lm, self.config.probe
+        chosen = lens_prompts(self.prompts, settings.items, self.config.seed)
+        answers = own_answers(lm, self.config, self.progress, self.processes)
+        texts = lens_texts(lm, chosen, settings.texts, answers)
+        encoded = encode_texts(lm, texts, settings.positions)
+        consumers: list[Consumer] = [lens.WordCounts(lm, self.identifier, settings.top_k)]
+        consumers += self._token_sets(chosen)
         known = _load_readings(reuse)
         n_known, started = len(known), time.monotonic()
         tables = read_texts(
@@ -157,42 +160,44 @@ class _Probe:
         self._write("lens_items", pa.Table.from_batches(merged[0], lens.ITEMS_SCHEMA))
         self._write("lens", lens.lens_curves(self._table("lens_items"), **self._bootstrap))
         if len(merged) > 1:
-            self._write("mass_items", pa.Table.from_batches(merged[1], mass.ITEMS_SCHEMA))
-            self._write("mass", mass.mass_curves(self._table("mass_items"), **self._bootstrap))
+            self._write("mass_items", pa.Table.from_batches(merged[1], token_sets.ITEMS_SCHEMA))
+            self._write(
+                "mass", token_sets.token_set_curves(self._table("mass_items"), **self._bootstrap)
+            )
         self.facts["noise"] = lens.identifier_noise(lm, self.identifier, self.config.seed)
         self.facts["ceilings"] = lens.identifier_ceiling(self.identifier, gold_texts(self.prompts))
-        n_positions = sum(one.stop - one.first for one in encoded)
-        sources = count_sources(chosen, texts, asked.texts)
+        n_positions = sum(text.stop - text.first for text in encoded)
+        sources = count_sources(chosen, texts, settings.texts)
         self.facts["lens"] = self._costs(texts, n_positions, elapsed) | {
             **sources,
             "batches_read": (len(known) - n_known) // len(consumers),
             "batches_known": n_known // len(consumers),
         }
 
-    def _set_masses(self, chosen: Sequence[Prompt]) -> list[mass.SetMasses]:
-        """The reader of token-set masses, or none and the reason."""
-        found = word_texts(self.prompts, chosen)
-        if len(found.texts) < 2:
+    def _token_sets(self, chosen: Sequence[Prompt]) -> list[token_sets.SetProbabilities]:
+        """The reader of token sets' probabilities, or none and the reason."""
+        source = word_texts(self.prompts, chosen)
+        if len(source.texts) < 2:
             self.facts["missing"]["mass"] = "it takes two languages to tell tokens apart"
             return []
-        sets = mass.exclusive_tokens(self.lm, found.texts, covered=found.covered)
+        sets = token_sets.exclusive_tokens(self.lm, source.texts, covered=source.covered)
         self.facts["mass"] = {
-            "source": found.source,
-            "min_count": mass.MIN_COUNT,
+            "source": source.source,
+            "min_count": token_sets.MIN_COUNT,
             "n_tokens": {code: len(tokens) for code, tokens in sets.tokens.items()},
             "coverage": dict(sets.coverage),
         }
-        return [mass.SetMasses(self.lm, sets.tokens)]
+        return [token_sets.SetProbabilities(self.lm, sets.tokens)]
 
     def _costs(self, texts: Sequence[LensText], n_positions: int, elapsed: float) -> dict[str, Any]:
         n_read = n_positions * (self.lm.n_layers + 1)
-        asked = self.config.probe
+        settings = self.config.probe
         return {
             "n_texts": len(texts),
             "n_positions": n_positions,
-            "texts": asked.texts,
-            "positions": asked.positions,
-            "top_k": asked.top_k,
+            "texts": settings.texts,
+            "positions": settings.positions,
+            "top_k": settings.top_k,
             "processes": self.processes.world_size,
             "layer_positions_per_second": n_read / elapsed,
             "head_floor_seconds": _head_seconds(self.lm) * n_read,
@@ -201,8 +206,8 @@ class _Probe:
 
     def compare_translations(self) -> None:
         """Similarity of translations with its controls."""
-        asked = self.config.probe
-        items = parallel_items(self.prompts, asked.similarity_items, self.config.seed)
+        settings = self.config.probe
+        items = parallel_items(self.prompts, settings.similarity_items, self.config.seed)
         languages = [c for c in self.config.languages if any(c in i.texts for i in items)]
         if len(languages) < 2 or len(items) < 4:
             self.facts["missing"]["similarity"] = "it takes two languages and four items"
@@ -211,7 +216,7 @@ class _Probe:
             self.lm,
             items,
             languages,
-            pooling=asked.pooling,
+            pooling=settings.pooling,
             share=self.processes.share,
             progress=self.progress,
         )
@@ -222,15 +227,15 @@ class _Probe:
         result = compare_states(whole, items, **self._bootstrap)
         self._write("similarity_items", result.items)
         self._write("similarity", result.curves)
-        self.facts["similarity"] = {"n_items": len(items), "pooling": asked.pooling}
+        self.facts["similarity"] = {"n_items": len(items), "pooling": settings.pooling}
 
     def hand_over(self) -> None:
         """Handover and block skipping."""
         wanted = self.config.probe.handover_items
-        pairs = twins(self.lm, self.prompts, self.config) if wanted else []
+        pairs = prompt_pairs(self.lm, self.prompts, self.config) if wanted else []
         if not pairs or not supports_handover(self.lm):
             self.facts["missing"]["handover"] = (
-                "no item has an English twin, or handover_items is 0"
+                "no item has an English prompt, too, or handover_items is 0"
                 if not pairs
                 else "the model keeps no key-value cache that could be used"
                 + (f": {fault}" if (fault := cache_fault(self.lm)) else "")
@@ -250,11 +255,11 @@ class _Probe:
 
     @property
     def _bootstrap(self) -> dict[str, Any]:
-        asked = self.config.probe
+        settings = self.config.probe
         return {
-            "bootstrap": asked.bootstrap,
+            "bootstrap": settings.bootstrap,
             "seed": self.config.seed,
-            "confidence": asked.confidence,
+            "confidence": settings.confidence,
         }
 
     def _merge(self, name: str, own: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -269,6 +274,43 @@ class _Probe:
 
     def _table(self, name: str) -> pa.Table:
         return read_table(self.folder / f"{name}.parquet")
+
+
+def own_answers(
+    lm: LanguageModel,
+    config: RunConfig,
+    progress: Progress = silent,
+    processes: ProcessGroup | None = None,
+) -> OwnAnswers:
+    """What writes the model's own greedy answers to prompts.
+
+    Args:
+        processes: they divide the generation, and each gets all answers.
+    """
+    several = processes or ProcessGroup()
+
+    def answer(prompts: Sequence[Prompt]) -> dict[str, str]:
+        answers: dict[str, str] = {}
+
+        def save(completions: list[Completion]) -> None:
+            answers.update((done.prompt_id, done.answer) for done in completions)
+
+        generate(
+            lm,
+            prompts,
+            config.evaluate.model_copy(update={"temperature": 0.0}),
+            model_config=config.model,
+            seed=config.seed,
+            share=several.share,
+            save=save,
+            progress=progress,
+            label="answers to probe",
+        )
+        for part in several.gather(answers, everyone=True):
+            answers.update(part)
+        return answers
+
+    return answer
 
 
 def _head_seconds(lm: LanguageModel) -> float:

@@ -3,14 +3,20 @@
 The raw cosine of mean-pooled states is close to 1 for any two sentences (see docs/methods.md), so each
 curve comes with its baseline of unrelated items, a cosine after each language's mean is taken off,
 retrieval of the translation among all candidates, and debiased linear CKA.
+
+Sources: Kornblith et al. 2019, "Similarity of neural network representations revisited"
+(arXiv:1905.00414), for linear CKA; Song et al. 2012, "Feature selection via dependence
+maximization", for the unbiased HSIC; Murphy, Zylberberg and Fyshe 2024, "Correcting biased centered
+kernel alignment measures in biological and artificial neural networks" (arXiv:2405.01012), for why
+the plain one must not be used with more dimensions than items: it tends to 1 whatever the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +24,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from linguamap.models.language_model import LanguageModel
-from linguamap.probes.cka import debiased_cka, gram, half_sample_cka
+from linguamap.models.batching import batches_by_length, right_padded
 from linguamap.probes.curves import Array, Band, bands, ratio_bands
-from linguamap.probes.lens_text import right_padded
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import ParallelItem
 
 Pooling = Literal["mean", "last"]
 Indices = npt.NDArray[np.intp]
@@ -32,6 +40,7 @@ MEASURES = ("cosine", "cosine_unrelated", "centred", "centred_unrelated", "retri
 """What is known of each item and pair; ``cka`` is known of sets of items only."""
 
 CKA_DRAWS = 200
+LEAST_ITEMS = 4
 
 CURVES_SCHEMA = pa.schema(
     [
@@ -58,21 +67,6 @@ ITEMS_SCHEMA = pa.schema(
         *((measure, pa.float64()) for measure in MEASURES),
     ]
 )
-
-
-@dataclass(frozen=True)
-class ParallelItem:
-    """One item as short text in every language.
-
-    Attributes:
-        group: items of one group share text (a passage, a template) and are no unrelated pair.
-        texts: language -> text; a pair of languages is compared over the items that have both.
-    """
-
-    item_id: str
-    group: str
-    kind: str
-    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def similarity(
     Raises:
         UserError: under two languages or four items.
     """
-    if len(languages) < 2 or len(items) < 4:
+    if len(languages) < 2 or len(items) < LEAST_ITEMS:
         raise UserError(
             f"probe: similarity compares languages over items; found {len(languages)} language(s) "
             f"and {len(items)} item(s), needs at least 2 and 4"
@@ -138,10 +132,9 @@ def pooled_states(
         if name in item.texts
     ]
     token_ids = lm.tokenizer([text for _, _, text in jobs])["input_ids"]
-    order = sorted(range(len(jobs)), key=lambda j: len(token_ids[j]), reverse=True)
     shape = (lm.n_layers + 1, len(items), lm.d_model)
     states = {name: np.zeros(shape, dtype=np.float32) for name in languages}
-    batches = list(_batched(order, token_ids, batch_tokens))[share[0] :: share[1]]
+    batches = batches_by_length(list(map(len, token_ids)), batch_tokens)[share[0] :: share[1]]
     total, done = sum(map(len, batches)), 0
     for batch in batches:
         ids, mask = right_padded([token_ids[j] for j in batch], lm.tokenizer.pad_token_id or 0)
@@ -159,18 +152,6 @@ def pooled_states(
         done += len(batch)
         progress("similarity", done, total, "texts")
     return {name: np.asarray(value) for name, value in states.items()}
-
-
-def _batched(
-    order: Sequence[int], token_ids: Sequence[Sequence[int]], batch_tokens: int
-) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for j in order:
-        if batch and (len(batch) + 1) * len(token_ids[batch[0]]) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(j)
-    yield batch
 
 
 def _pooling_weights(mask: Tensor, pooling: Pooling) -> Tensor:
@@ -198,7 +179,7 @@ def compare_states(
     tables: list[pa.Table] = []
     for a, b in combinations(states, 2):
         both = np.array([i for i, it in enumerate(items) if a in it.texts and b in it.texts], int)
-        if len(both) < 4:
+        if len(both) < LEAST_ITEMS:
             continue
         part = [items[i] for i in both]
         names, table = _compare_pair(
@@ -316,11 +297,64 @@ def _cka_bands(
     for half in halves:
         half[rng.choice(len(names), len(names) // 2, replace=False)] = True
     members = halves[:, inverse]
-    members = members[members.sum(1) >= 4]
+    members = members[members.sum(1) >= LEAST_ITEMS]
     values = debiased_cka(k, l)
     if not len(members):
         return [Band(float(v) if np.isfinite(v) else None, None, None) for v in values]
     return bands(values, half_sample_cka(k, l, members), confidence)
+
+
+def gram(states: Array) -> Array:
+    """(item, item) inner products of (item, d_model) states."""
+    return states @ states.T
+
+
+def unbiased_hsic(k: Array, l: Array) -> Array:  # noqa: E741
+    """Song et al.'s unbiased estimate of HSIC; at least four items.
+
+    ``[tr(KL) + 1'K1 1'L1 / ((n-1)(n-2)) - 2/(n-2) 1'KL1] / (n(n-3))`` with zero diagonals.
+
+    Args:
+        k, l: (..., item, item) Gram matrices of two views of the same items.
+    """
+    n = k.shape[-1]
+    off = 1.0 - np.eye(n)
+    k, l = k * off, l * off  # noqa: E741
+    trace = (k * l).sum((-1, -2))
+    sums = k.sum((-1, -2)) * l.sum((-1, -2)) / ((n - 1) * (n - 2))
+    cross = (k.sum(-1) * l.sum(-1)).sum(-1) * 2 / (n - 2)
+    return np.asarray((trace + sums - cross) / (n * (n - 3)))
+
+
+def debiased_cka(k: Array, l: Array) -> Array:  # noqa: E741
+    """Debiased linear CKA of Gram matrices (..., item, item), about 0 for unrelated views.
+
+    It may be slightly negative; NaN where a view has no variance or there are under four items.
+    """
+    if k.shape[-1] < LEAST_ITEMS:
+        return np.full(k.shape[:-2], np.nan)
+    scale = unbiased_hsic(k, k) * unbiased_hsic(l, l)
+    usable = scale > 0
+    root = np.sqrt(np.where(usable, scale, 1.0))
+    return np.asarray(np.where(usable, unbiased_hsic(k, l) / root, np.nan))
+
+
+def half_sample_cka(k: Array, l: Array, halves: Array) -> Array:  # noqa: E741
+    """Debiased CKA of random halves of the items, for its interval.
+
+    The ordinary bootstrap draws some items twice, and two equal items count as evidence for any
+    similarity. A half drawn without replacement has no doubles, and its estimate scatters around
+    the full one as the full one scatters around the truth (delete-half jackknife: (1 - 1/2) / (n/2)
+    = 1/n; Shao and Wu 1989, "A general theory for jackknife variance estimation").
+
+    Args:
+        k, l: (..., item, item).
+        halves: (draw, item) booleans.
+    Returns:
+        (draw, ...) values.
+    """
+    chosen = [np.flatnonzero(half) for half in halves]
+    return np.stack([debiased_cka(k[..., c[:, None], c], l[..., c[:, None], c]) for c in chosen])
 
 
 def _items_table(

@@ -3,24 +3,98 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from linguamap import seeding
-from linguamap.config import EvaluateConfig, RunConfig
 from linguamap.generation.encoding import encode
-from linguamap.generation.local import generate
-from linguamap.models.language_model import LanguageModel
-from linguamap.probes.handover import Twins
-from linguamap.probes.lens_text import LensText
-from linguamap.probes.similarity import ParallelItem
-from linguamap.progress import Progress
-from linguamap.records import Completion, Prompt, UserError
-from linguamap.run.processes import ProcessGroup
+from linguamap.records import Prompt, UserError
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
+    from linguamap.models.language_model import LanguageModel
 
 RIVAL = "en"
 STAND_IN_CHARACTERS = 400
+
+Positions = Literal["all", "last"]
+TextSource = Literal["auto", "reference", "generated"]
+OwnAnswers = Callable[[Sequence[Prompt]], Mapping[str, str]]
+"""Prompts -> the model's own answers, by prompt id."""
+
+
+@dataclass(frozen=True)
+class LensText:
+    """A prompt and the answer to read under it.
+
+    Attributes:
+        group: what is resampled as one in the bootstrap (the passage, the template).
+        language: the target language, in which the answer is written.
+        prompt_ids: the prompt's token ids, where they are not those of ``prompt_text`` (chat
+            templates); the answer is then tokenized on its own.
+    """
+
+    item_id: str
+    group: str
+    language: str
+    scenario: str
+    kind: str
+    prompt_text: str
+    answer_text: str
+    prompt_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A text's token ids and the range of positions whose next token belongs to the answer."""
+
+    text: LensText
+    token_ids: list[int]
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """One item's prompt in the target language and in English, as token ids."""
+
+    item_id: str
+    group: str
+    kind: str
+    language: str
+    prompt_ids: list[int]
+    english_ids: list[int]
+
+
+@dataclass(frozen=True)
+class ParallelItem:
+    """One item as short text in every language.
+
+    Attributes:
+        group: items of one group share text (a passage, a template) and are no unrelated pair.
+        texts: language -> text; a pair of languages is compared over the items that have both.
+    """
+
+    item_id: str
+    group: str
+    kind: str
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class WordTexts:
+    """Texts whose words make the token sets, and texts to see how much those cover.
+
+    Attributes:
+        texts: language -> questions, passages and worked answers.
+        covered: language -> worked answers (or questions) of the items that the lens reads.
+        source: where the texts come from, in words.
+    """
+
+    texts: dict[str, list[str]]
+    covered: dict[str, list[str]]
+    source: str
 
 
 def pick(prompts: Iterable[Prompt], n: int, seed: int, purpose: str) -> list[Prompt]:
@@ -34,8 +108,10 @@ def pick(prompts: Iterable[Prompt], n: int, seed: int, purpose: str) -> list[Pro
         group = (key[0], by_item[key][0].group or key[1])
         ranked.setdefault(key[0], []).append((taken[group], order, by_item[key]))
         taken[group] += 1
-    chosen = [one for found in ranked.values() for one in sorted(found, key=lambda r: r[:2])[:n]]
-    return [prompt for _, _, found in chosen for prompt in found]
+    chosen = [
+        item for items in ranked.values() for item in sorted(items, key=lambda rank: rank[:2])[:n]
+    ]
+    return [prompt for _, _, same_item in chosen for prompt in same_item]
 
 
 def lens_prompts(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
@@ -46,13 +122,13 @@ def lens_prompts(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
     for prompt in pick(prompts, n, seed, "lens"):
         scenarios = by_item.setdefault((prompt.benchmark, prompt.item_id), {})
         scenarios[prompt.language, prompt.scenario] = prompt
-    for (benchmark, _), found in by_item.items():
-        wanted = "code_mixed" if turn[benchmark] % 2 else "monolingual"
+    for (benchmark, _), versions in by_item.items():
+        scenario = "code_mixed" if turn[benchmark] % 2 else "monolingual"
         turn[benchmark] += 1
-        for language in dict.fromkeys(code for code, _ in found):
-            prompt = found.get((language, wanted)) or found[language, "monolingual"]
+        for language in dict.fromkeys(code for code, _ in versions):
+            prompt = versions.get((language, scenario)) or versions[language, "monolingual"]
             if prompt.coincides_with is not None:
-                prompt = found[language, "monolingual"]
+                prompt = versions[language, "monolingual"]
             chosen.append(prompt)
     return chosen
 
@@ -60,10 +136,8 @@ def lens_prompts(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
 def lens_texts(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
-    config: RunConfig,
-    progress: Progress,
-    processes: ProcessGroup | None = None,
-    folder: Path = Path(),
+    wanted: TextSource,
+    own_answers: OwnAnswers,
 ) -> list[LensText]:
     """The answers that the lens reads.
 
@@ -72,18 +146,21 @@ def lens_texts(
     after the text before it: known to be in the target language, which a model's own answer is not.
 
     Args:
-        processes: they divide the generation, and each gets all texts.
-        folder: where they exchange them.
+        own_answers: writes the model's own, where they are wanted.
     Raises:
-        UserError: no item has the answers that were asked for.
+        UserError: no item has the wanted answers.
     """
-    if config.probe.texts == "generated":
-        return _generated(lm, prompts, config, progress, processes or ProcessGroup(), folder)
+    if wanted == "generated":
+        answers = own_answers(prompts)
+        given = [prompt for prompt in prompts if answers[prompt.prompt_id].strip()]
+        if not given:
+            raise UserError("probe: the model answered nothing; use probe.texts=auto")
+        return [with_answer(lm, prompt, " " + answers[prompt.prompt_id]) for prompt in given]
     texts = []
     for prompt in prompts:
         if prompt.reference:
             texts.append(with_answer(lm, prompt, "".join(p.text for p in prompt.reference)))
-        elif config.probe.texts == "auto":
+        elif wanted == "auto":
             texts += _stand_in(prompt)
     if not texts:
         raise UserError(
@@ -114,17 +191,19 @@ def parallel_items(prompts: Sequence[Prompt], n: int, seed: int) -> list[Paralle
     """About ``n`` items over all benchmarks: the question without passage and options."""
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
     share = max(n // max(len({prompt.benchmark for prompt in monolingual}), 1), 4)
-    found: dict[tuple[str, str], list[Prompt]] = {}
+    by_item: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in pick(monolingual, share, seed, "similarity"):
-        found.setdefault((prompt.benchmark, prompt.item_id), []).append(prompt)
+        by_item.setdefault((prompt.benchmark, prompt.item_id), []).append(prompt)
     return [
         ParallelItem(item_id, same[0].group or item_id, same[0].kind, dict(map(_question, same)))
-        for (_, item_id), same in found.items()
+        for (_, item_id), same in by_item.items()
     ]
 
 
-def twins(lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig) -> list[Twins]:
-    """Monolingual prompts with their English twins, ``handover_items`` a language."""
+def prompt_pairs(
+    lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig
+) -> list[PromptPair]:
+    """Monolingual prompts with their English counterparts, ``handover_items`` a language."""
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
     benchmarks = len({prompt.benchmark for prompt in monolingual})
     n = -(-config.probe.handover_items // max(benchmarks, 1))
@@ -132,17 +211,19 @@ def twins(lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig) -> li
     encoded = encode(lm, chosen, config.model)
     ids = {(p.benchmark, p.item_id, p.language): e.token_ids for p, e in zip(chosen, encoded)}
     taken: Counter[str] = Counter()
-    found = []
+    pairs = []
     for prompt in chosen:
         english = ids.get((prompt.benchmark, prompt.item_id, RIVAL))
         if prompt.language == RIVAL or english is None:
             continue
         if taken[prompt.language] < config.probe.handover_items:
-            own = ids[prompt.benchmark, prompt.item_id, prompt.language]
+            target = ids[prompt.benchmark, prompt.item_id, prompt.language]
             group = prompt.group or prompt.item_id
-            found.append(Twins(prompt.item_id, group, prompt.kind, prompt.language, own, english))
+            pairs.append(
+                PromptPair(prompt.item_id, group, prompt.kind, prompt.language, target, english)
+            )
             taken[prompt.language] += 1
-    return found
+    return pairs
 
 
 def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:
@@ -153,21 +234,6 @@ def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:
             answer = "".join(part.text for part in prompt.reference) or _question(prompt)[1]
             gold.setdefault(prompt.language, []).append(answer)
     return gold
-
-
-@dataclass(frozen=True)
-class WordTexts:
-    """Texts whose words make the token sets, and texts to see how much those cover.
-
-    Attributes:
-        texts: language -> questions, passages and worked answers.
-        covered: language -> worked answers (or questions) of the items that the lens reads.
-        source: where the texts come from, in words.
-    """
-
-    texts: dict[str, list[str]]
-    covered: dict[str, list[str]]
-    source: str
 
 
 def word_texts(prompts: Sequence[Prompt], read: Sequence[Prompt]) -> WordTexts:
@@ -188,9 +254,9 @@ def word_texts(prompts: Sequence[Prompt], read: Sequence[Prompt]) -> WordTexts:
         others, source = monolingual, "questions, passages and worked answers of all training items"
     texts: dict[str, dict[str, None]] = {}
     for prompt in others:
-        own = [part.text.strip() for part in prompt.parts if part.role == "Q"]
-        own.append("".join(part.text for part in prompt.reference))
-        texts.setdefault(prompt.language, {}).update(dict.fromkeys(filter(str.strip, own)))
+        stretches = [part.text.strip() for part in prompt.parts if part.role == "Q"]
+        stretches.append("".join(part.text for part in prompt.reference))
+        texts.setdefault(prompt.language, {}).update(dict.fromkeys(filter(str.strip, stretches)))
     return WordTexts({code: list(t) for code, t in texts.items()}, gold_texts(inside), source)
 
 
@@ -227,41 +293,42 @@ def _stand_in(prompt: Prompt) -> list[LensText]:
     return []
 
 
-def _generated(
-    lm: LanguageModel,
-    prompts: Sequence[Prompt],
-    config: RunConfig,
-    progress: Progress,
-    processes: ProcessGroup,
-    folder: Path,
-) -> list[LensText]:
-    answers: dict[str, str] = {}
-
-    def save(completions: list[Completion]) -> None:
-        answers.update((done.prompt_id, done.answer) for done in completions)
-
-    settings: EvaluateConfig = config.evaluate.model_copy(update={"temperature": 0.0})
-    generate(
-        lm,
-        prompts,
-        settings,
-        model_config=config.model,
-        seed=config.seed,
-        share=processes.share,
-        save=save,
-        progress=progress,
-        label="answers to probe",
-    )
-    for part in processes.gather(answers, everyone=True):
-        answers.update(part)
-    given = [prompt for prompt in prompts if answers[prompt.prompt_id].strip()]
-    if not given:
-        raise UserError("probe: the model answered nothing; use probe.texts=auto")
-    return [with_answer(lm, prompt, " " + answers[prompt.prompt_id]) for prompt in given]
-
-
 def _question(prompt: Prompt) -> tuple[str, str]:
     """Language and question: the last Q stretch of a passage item, the first of any other."""
     stretches = [part.text.strip() for part in prompt.parts if part.role == "Q"]
     stretches = [text for text in stretches if text]
     return prompt.language, stretches[-1 if prompt.kind == "passage" else 0]
+
+
+def encode_texts(
+    lm: LanguageModel, texts: Sequence[LensText], positions: Positions = "all"
+) -> list[EncodedText]:
+    """Token ids of prompt + answer, and which positions predict the answer's tokens.
+
+    Raises:
+        UserError: there are no texts, or an answer has no tokens; names the item.
+    """
+    if not texts:
+        raise UserError("probe: there are no texts to read; give benchmarks with training items")
+    return [_encode(lm, text, positions) for text in texts]
+
+
+def _encode(lm: LanguageModel, text: LensText, positions: Positions) -> EncodedText:
+    ids, inside = _tokens(lm, text)
+    inside = [i for i in inside if i > 0]
+    if not inside:
+        raise UserError(f"probe: the answer to {text.item_id} ({text.language}) has no tokens")
+    stop = inside[-1] + 1 if positions == "all" else inside[0] + 1
+    return EncodedText(text, ids[:stop], inside[0] - 1, stop - 1)
+
+
+def _tokens(lm: LanguageModel, text: LensText) -> tuple[list[int], list[int]]:
+    """All token ids, and the places among them that hold the answer."""
+    if text.prompt_ids is None and getattr(lm.tokenizer, "is_fast", False):
+        whole, boundary = text.prompt_text + text.answer_text, len(text.prompt_text)
+        found = lm.tokenizer(whole, return_offsets_mapping=True)
+        offsets = enumerate(found["offset_mapping"])
+        return found["input_ids"], [i for i, (start, end) in offsets if end > max(boundary, start)]
+    before = text.prompt_ids or lm.tokenizer(text.prompt_text)["input_ids"]
+    after = lm.tokenizer(text.answer_text, add_special_tokens=False)["input_ids"]
+    return [*before, *after], list(range(len(before), len(before) + len(after)))

@@ -27,7 +27,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import regex
 import torch
@@ -35,15 +35,17 @@ from icu4py.breakers import WordBreaker
 from torch import Tensor
 
 from linguamap import seeding
-from linguamap.config import RunConfig
-from linguamap.models.language_model import LanguageModel
-from linguamap.probes.lens_text import EncodedText, LensText, encode_texts
 from linguamap.probes.logit_scan import Reader, TopProbability, TopTokens, scan_head
-from linguamap.probes.texts import RIVAL, lens_texts, with_answer
+from linguamap.probes.texts import RIVAL, LensText, encode_texts, lens_texts, with_answer
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import read_json, write_text
-from linguamap.scoring.language_id import Identifier
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import EncodedText, OwnAnswers
+    from linguamap.scoring.language_id import Identifier
 
 MAX_PROMPTS = 12
 ROUNDS = 2
@@ -109,12 +111,12 @@ def token_grid(
     cells = [
         [
             Cell(token, word, None if word is None else language[word], probability)
-            for (token, word), probability in zip(row, chances, strict=True)
+            for (token, word), probability in zip(row, probs, strict=True)
         ]
-        for row, chances in zip(spans, probabilities.tolist(), strict=True)
+        for row, probs in zip(spans, probabilities.tolist(), strict=True)
     ]
-    own = encoded.token_ids[encoded.first + 1 : encoded.stop + 1]
-    return TokenGrid([token for token, _ in _token_words(lm, own)], cells, n_left_out)
+    answer = encoded.token_ids[encoded.first + 1 : encoded.stop + 1]
+    return TokenGrid([token for token, _ in _token_words(lm, answer)], cells, n_left_out)
 
 
 def write_grids(
@@ -124,6 +126,7 @@ def write_grids(
     identifier: Identifier,
     path: Path,
     *,
+    own_answers: OwnAnswers,
     same_as: Path | None = None,
     progress: Progress = silent,
 ) -> None:
@@ -131,10 +134,11 @@ def write_grids(
 
     Args:
         prompts: those to choose from, monolingual and code-mixed, all languages.
+        own_answers: writes the model's own answers, where ``probe.texts`` wants them.
         same_as: an earlier ``grid.json`` whose prompts and answers are read again, so that two
             models can be laid side by side; None, or a file that is not there, chooses anew.
     """
-    texts = _texts(lm, prompts, config, same_as, progress)
+    texts = _texts(lm, prompts, config, own_answers, same_as)
     rows = []
     for number, (prompt, text) in enumerate(texts, 1):
         grid = token_grid(lm, text, identifier)
@@ -195,8 +199,8 @@ def _texts(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
     config: RunConfig,
+    own_answers: OwnAnswers,
     same_as: Path | None,
-    progress: Progress,
 ) -> list[tuple[Prompt, LensText]]:
     """The chosen prompts, each with what is read under it."""
     if same_as is not None and same_as.is_file():
@@ -209,7 +213,7 @@ def _texts(
     usable = [p for p in prompts if p.reference or config.probe.texts != "reference"]
     found: list[tuple[Prompt, LensText]] = []
     chosen = grid_prompts(usable, config.seed)
-    for text in lens_texts(lm, chosen, config, progress):
+    for text in lens_texts(lm, chosen, config.probe.texts, own_answers):
         names = (text.item_id, text.language, text.scenario, text.kind)
         prompt = next(p for p in chosen if (p.item_id, p.language, p.scenario, p.kind) == names)
         found.append((prompt, text))
@@ -236,8 +240,8 @@ def _cut(encoded: EncodedText, max_positions: int) -> tuple[EncodedText, int]:
 
 def _read(lm: LanguageModel, encoded: EncodedText) -> tuple[Tensor, Tensor]:
     """(layer, position) arg-max token ids and their probabilities; one layer's states at a time."""
-    tokens, chances = TopTokens(), TopProbability()
-    readers: list[Reader] = [tokens, chances]
+    tokens, probs = TopTokens(), TopProbability()
+    readers: list[Reader] = [tokens, probs]
 
     def see(layer: int, hidden: Tensor) -> None:
         scan_head(lm.structure, hidden[0, encoded.first : encoded.stop], readers)
@@ -245,7 +249,7 @@ def _read(lm: LanguageModel, encoded: EncodedText) -> tuple[Tensor, Tensor]:
     with lm.watch(range(lm.n_layers + 1), see):
         lm.run(torch.tensor([encoded.token_ids]), languages=[encoded.text.language])
     n_positions = encoded.stop - encoded.first
-    return tokens.result().view(-1, n_positions), chances.result().view(-1, n_positions)
+    return tokens.result().view(-1, n_positions), probs.result().view(-1, n_positions)
 
 
 def _token_words(lm: LanguageModel, ids: Sequence[int]) -> list[tuple[str, str | None]]:
@@ -260,10 +264,10 @@ def _token_words(lm: LanguageModel, ids: Sequence[int]) -> list[tuple[str, str |
     words = _word_spans(whole)
     found: list[tuple[str, str | None]] = []
     for token, start, end in zip(ids, [0, *ends[:-1]], ends, strict=True):
-        own = str(lm.tokenizer.decode([token]))
-        text = whole[start:end] or own
+        alone = str(lm.tokenizer.decode([token]))
+        text = whole[start:end] or alone
         if token in special or not _PART_OF_WORD.search(text):
-            found.append((text if token not in special else own, None))
+            found.append((text if token not in special else alone, None))
         else:
             inside = _overlapping(words, start, max(end, start + 1))
             found.append((text, inside and whole[slice(*inside)]))

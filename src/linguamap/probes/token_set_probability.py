@@ -1,4 +1,4 @@
-"""The language lens without an identifier: probability mass on tokens of one language only.
+"""The language lens without an identifier: probability of the tokens of one language only.
 
 A token belongs to a language if it occurs in texts of that language and in those of no other. What
 the softmax of a layer's logits gives to a language's tokens needs no arg-max, no word and no
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from linguamap.models.language_model import LanguageModel
 from linguamap.probes.curves import ratio_bands
 from linguamap.probes.layer_reading import (
     BATCH_TOKENS,
@@ -26,9 +26,13 @@ from linguamap.probes.layer_reading import (
     item_columns,
     read_texts,
 )
-from linguamap.probes.lens_text import EncodedText, LensText, Positions, encode_texts
-from linguamap.probes.logit_scan import BLOCK_ROWS, SetMass
+from linguamap.probes.logit_scan import BLOCK_ROWS, SetProbability
+from linguamap.probes.texts import encode_texts
 from linguamap.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.probes.texts import EncodedText, LensText, Positions
 
 MIN_COUNT = 2
 """Occurrences below which a token says too little about its language."""
@@ -124,7 +128,7 @@ def _token_counts(
     }
 
 
-def token_set_mass(
+def token_set_probability(
     lm: LanguageModel,
     texts: Sequence[LensText],
     token_sets: Mapping[str, Sequence[int]],
@@ -134,19 +138,19 @@ def token_set_mass(
     block_rows: int = BLOCK_ROWS,
     progress: Progress = silent,
 ) -> pa.Table:
-    """Probability mass per layer on tokens of one language only.
+    """Probability per layer of the tokens of one language only.
 
     Args:
         token_sets: disjoint token ids per language, see :func:`exclusive_tokens`.
     Returns:
-        Columns of :data:`ITEMS_SCHEMA`: mean mass over the item's positions, in [0, 1], of the
-        softmax of the model's logits, scale and soft-cap included. The masses do not add up to 1:
+        Columns of :data:`ITEMS_SCHEMA`: mean probability over the item's positions, in [0, 1],
+        by the softmax of the model's logits, scale and soft-cap included. They do not add up to 1:
         tokens that several languages share belong to no set.
     """
     (found,) = read_texts(
         lm,
         encode_texts(lm, texts, positions),
-        [SetMasses(lm, token_sets)],
+        [SetProbabilities(lm, token_sets)],
         batch_tokens=batch_tokens,
         block_rows=block_rows,
         progress=progress,
@@ -154,8 +158,8 @@ def token_set_mass(
     return pa.Table.from_batches(found, ITEMS_SCHEMA)
 
 
-class SetMasses:
-    """Makes the rows of :func:`token_set_mass` of a batch of texts.
+class SetProbabilities:
+    """Makes the rows of :func:`token_set_probability` of a batch of texts.
 
     Args:
         token_sets: disjoint token ids per language.
@@ -168,15 +172,15 @@ class SetMasses:
         membership = torch.full((lm.vocab_size,), -1)
         for index, name in enumerate(self._names):
             membership[torch.tensor(list(token_sets[name]), dtype=torch.long)] = index
-        self.reader = SetMass(membership, len(self._names))
+        self.reader = SetProbability(membership, len(self._names))
 
     def rows(self, batch: Sequence[EncodedText], by_layer: Mapping[int, Tensor]) -> list[Row]:
         """See :class:`linguamap.probes.layer_reading.Consumer`."""
         rows: list[Row] = []
-        for layer, mass in by_layer.items():
-            for text, own in by_text(batch, mass):
-                base = {**item_columns(text, layer), "n_positions": len(own)}
-                means = own.double().mean(0).tolist()
+        for layer, probs in by_layer.items():
+            for text, positions in by_text(batch, probs):
+                base = {**item_columns(text, layer), "n_positions": len(positions)}
+                means = positions.double().mean(0).tolist()
                 rows += [
                     {**base, "set_language": name, "mass": value}
                     for name, value in zip(self._names, means, strict=True)
@@ -184,10 +188,10 @@ class SetMasses:
         return rows
 
 
-def mass_curves(
+def token_set_curves(
     table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> pa.Table:
-    """Mean mass over all positions of a layer, with a bootstrap band over item groups.
+    """Mean probability over all positions of a layer, with a bootstrap band over item groups.
 
     Args:
         table: columns of :data:`ITEMS_SCHEMA`.

@@ -22,7 +22,7 @@ from linguamap.probes import layer_reading
 from linguamap.probes.curves import CURVES_SCHEMA as LENS_CURVES
 from linguamap.probes.curves import change_outside
 from linguamap.probes.locate import locate
-from linguamap.probes.run_probes import run_probe
+from linguamap.probes.run_probes import own_answers, run_probe
 from linguamap.probes.texts import (
     gold_texts,
     lens_prompts,

@@ -14,7 +14,6 @@ from linguamap.probes.curves import Array
 from linguamap.probes.similarity import (
     CURVES_SCHEMA,
     ITEMS_SCHEMA,
-    ParallelItem,
     SimilarityResult,
     compare_states,
     debiased_cka,
@@ -23,6 +22,7 @@ from linguamap.probes.similarity import (
     similarity,
     unbiased_hsic,
 )
+from linguamap.probes.texts import ParallelItem
 from linguamap.records import UserError
 
 N_ITEMS, N_LAYERS, WIDTH = 7, 3, 12

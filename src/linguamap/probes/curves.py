@@ -232,7 +232,7 @@ def _change(
 
     first, second = by_key(before), by_key(after)
     moved: dict[int, list[float]] = {}
-    for key in first.keys() | second.keys():
+    for key in dict.fromkeys([*first, *second]):
         # A language in which no word was read has no row: its share is 0 there.
         difference = abs(first.get(key, 0.0) - second.get(key, 0.0))
         moved.setdefault(int(key[0]), []).append(difference)

@@ -44,6 +44,21 @@ def any_word(code: str, *kinds: str) -> str:
     return any_of(tuple(word for kind in kinds for word in words(code, kind)), LANGUAGES[code])
 
 
+@cache
+def any_word_in(codes: tuple[str, ...], *kinds: str) -> str:
+    """The same in several languages; a later one's word that the first uses otherwise is left out.
+
+    German "also" is "so".
+    """
+    first = codes[0]
+    other = {word for kind in _table()[first] if kind not in kinds for word in words(first, kind)}
+    patterns = [any_word(first, *kinds)]
+    for code in codes[1:]:
+        listed = tuple(w for kind in kinds for w in words(code, kind) if w not in other)
+        patterns.append(any_of(listed, LANGUAGES[code]))
+    return "|".join(patterns)
+
+
 def any_of(listed: tuple[str, ...], language: Language) -> str:
     """A pattern for any of some words, the longest first, or one that never matches."""
     folded = sorted(dict.fromkeys(map(fold, listed)), key=len, reverse=True)

@@ -17,7 +17,8 @@ import regex
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
 from linguamap.scoring.extraction.answer_markers import Cue, find_cues, last_strong
-from linguamap.scoring.extraction.answer_words import fold
+from linguamap.scoring.extraction.answer_words import any_word_in, fold
+from linguamap.scoring.extraction.claims import Claim, Verdict, decide, find_claims, mark
 from linguamap.scoring.extraction.positions import by_position, ending, fillers, noun
 from linguamap.scoring.extraction.spans import contained_options, normalise, searchable
 
@@ -37,6 +38,14 @@ _NATIVE_START = (
 _TITLE = r"(?<=\p{Arabic})\.\s*\p{L}"
 """An Arabic letter with a full stop before a name is a title: "د. أحمد"."""
 _CLOSED = r"(?=\s*(?:[).,;:!?\]}\"'»”」』。।،؛؟]|$|\n))"
+_CLAIM_RULES: dict[Verdict, str] = {
+    "chosen": "cue_letter",
+    "right": "right_letter",
+    "pointed": "pointed_letter",
+}
+_GUESSES = frozenset({"letter", "lone_letter"})
+"""Rules that take a letter for the answer because it stands alone: not where another is denied."""
+_OTHER_SCRIPT = regex.compile(r"\s*(?!\p{Latin})\p{L}")
 _INFLECTING = frozenset({"de", "el", "pl", "ro", "ru", "te"})
 """Languages whose nouns change their endings, so that an option's text is also found by its stems."""
 
@@ -56,30 +65,80 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
     if not any(option.letter for option in prompt.options):
         return Extraction(None, "no_option")
     text = normalise_digits(text)
-    answer_cues = find_cues(text, prompt.language, "answer")
-    option_cues = find_cues(text, prompt.language, "option")
-    letter = _by_cue(text, prompt, answer_cues, option_cues)
-    if letter:
-        return _chosen(letter, "cue_letter", prompt)
-    strong = last_strong(answer_cues)
-    if strong is not None:
-        line = text[strong.end :].strip().splitlines() or [""]
-        letters = by_position(line[0], prompt, "start")
-        if len(letters) == 1:
-            return _chosen(letters[0], "cue_position", prompt)
-        letters = _by_text(line[0], prompt)
-        if len(letters) == 1:
-            return _chosen(letters[0], "cue_text", prompt)
-    reason = "no_option"
-    for rule, found in _without_cue(text, prompt, answer_cues):
-        letters = sorted(set(found))
+    said = decide(_claims(text, prompt))
+    if said.letter is not None and said.verdict is not None:
+        return _chosen(said.letter, _CLAIM_RULES[said.verdict], prompt)
+    if said.undecided:
+        return Extraction(None, "ambiguous")
+    reason = "ambiguous" if said.unsure else "no_option"
+    for rule, found in _other_rules(text, prompt):
+        if said.unsure and rule in _GUESSES:
+            continue
+        letters = sorted(set(found) - said.denied)
         if len(letters) == 1:
             return _chosen(letters[0], rule, prompt)
-        if len(letters) > 1:
+        if len(letters) > 1 and not rule.startswith("cue"):
             reason = "ambiguous"
             if rule != "option_text":
                 break
     return Extraction(None, reason)
+
+
+def _claims(text: str, prompt: Prompt) -> list[Claim]:
+    """Claims about letters by the words of the target language and English.
+
+    Other languages of the text's script only add what they deny: their words are too many to choose by.
+    """
+    letters = tuple(option.letter for option in prompt.options)
+    marked = mark(_mentions(text, prompt), text)
+    own = tuple(dict.fromkeys((prompt.language, "en")))
+    return find_claims(marked, letters, own)
+
+
+def _other_rules(text: str, prompt: Prompt) -> Iterator[tuple[str, list[str]]]:
+    answer_cues = find_cues(text, prompt.language, "answer")
+    letter = _by_cue(text, prompt, answer_cues, find_cues(text, prompt.language, "option"))
+    yield "cue_letter", [letter] if letter else []
+    strong = last_strong(answer_cues)
+    if strong is not None:
+        line = (text[strong.end :].strip().splitlines() or [""])[0]
+        yield "cue_position", by_position(line, prompt, "start")
+        yield "cue_text", _by_text(line, prompt)
+    yield from _without_cue(text, prompt, answer_cues)
+
+
+def _mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
+    """Where letters stand for options: (start, end, index of the option).
+
+    A letter that is a word, too ("A", Cyrillic "В"), counts in brackets, where nothing or no word
+    follows, or where the next word speaks of it ("A is", "A und C").
+    """
+    forms, places = _forms(prompt), []
+    index = {option.letter: place for place, option in enumerate(prompt.options)}
+    pattern = _mention_pattern(tuple(forms), _shown(forms))
+    says = _says_letter(prompt.language)
+    speaks = [_speaks_of(prompt.language, article) for article in (False, True)]
+    latin = "Latn" in LANGUAGES[prompt.language].scripts
+    articles = LANGUAGES[prompt.language].articles
+    for match in pattern.finditer(text):
+        sign = match["letter"]
+        if match["bare"] and sign in _WORDLIKE:
+            before, after = text[max(0, match.start() - 24) : match.start()], text[match.end() :]
+            named = says.search(fold(before)) and not regex.match(r"\s+\p{Ll}", after)
+            if not (sign.isupper() or regex.match(_CLOSED, after)):
+                continue
+            foreign = sign.isascii() and _OTHER_SCRIPT.match(after) and not latin
+            if not (named or foreign or speaks[sign.lower() in articles].match(fold(after[:24]))):
+                continue
+        option = prompt.options[index[forms[sign]]]
+        end = match.end()
+        own = regex.compile(
+            rf"[\s.):,\-–(]*{regex.escape(option.text.strip())}\)?", regex.IGNORECASE
+        )
+        if option.text.strip() and (repeated := own.match(text, end)):
+            end = repeated.end()
+        places.append((match.start(), end, index[forms[sign]]))
+    return places
 
 
 def _without_cue(text: str, prompt: Prompt, cues: list[Cue]) -> Iterator[tuple[str, list[str]]]:
@@ -223,6 +282,40 @@ def _shown(forms: dict[str, str]) -> str:
 
 def _any(signs: tuple[str, ...]) -> str:
     return "|".join(sorted(map(regex.escape, signs), key=len, reverse=True))
+
+
+@lru_cache(maxsize=64)
+def _mention_pattern(signs: tuple[str, ...], shown: str) -> regex.Pattern[str]:
+    native = _any(tuple(sign for sign in signs if not sign.isascii() and not sign.islower()))
+    latin = (
+        rf"(?<![\p{{Latin}}\p{{M}}\d'’.\-–])(?P<letter>[{shown}])(?![\p{{Latin}}\p{{M}}\d]"
+        r"|['’](?!y|d[ıiuü]r|t[ıiuü]r|n[ıiuü]n|[aeıiuü]\b)\p{L}|-\p{L})"
+    )
+    return regex.compile(
+        rf"[(\[]\s*(?P<letter>{_any(signs)})\s*[)\]]|(?P<bare>{latin}"
+        + (rf"|(?<![\p{{L}}\p{{M}}\d])(?P<letter>{native})(?![\p{{L}}\p{{M}}\d])" if native else "")
+        + ")"
+    )
+
+
+@lru_cache(maxsize=64)
+def _speaks_of(language: str, is_article: bool) -> regex.Pattern[str]:
+    """What may follow a letter that could be a word: no word at all, or "is", "and", "is wrong".
+
+    Behind an article an adjective proves nothing: "A wrong guess", Portuguese "A correta é a C".
+    """
+    kinds = ["is", "and", "or", "denied", "not", "also", "choose", "but", "both"]
+    kinds += [] if is_article else ["right", "wrong"]
+    words = any_word_in(tuple(dict.fromkeys((language, "en"))), *kinds)
+    return regex.compile(rf"\s*(?:$|[^\p{{L}}\p{{M}}\d\s]|\n|{words})")
+
+
+@lru_cache(maxsize=64)
+def _says_letter(language: str) -> regex.Pattern[str]:
+    """ "option", "is", "choose" right before a letter, in folded text."""
+    codes = tuple(dict.fromkeys((language, "en")))
+    nouns = "|".join(noun(code) for code in codes)
+    return regex.compile(rf"(?i:{nouns})\s*$")
 
 
 @lru_cache(maxsize=256)

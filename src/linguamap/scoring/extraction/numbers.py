@@ -13,7 +13,7 @@ import regex
 from linguamap.languages import normalise_digits
 from linguamap.records import Extraction, Prompt
 from linguamap.scoring.extraction.answer_markers import Cue, find_cues, is_empty, last_strong
-from linguamap.scoring.extraction.answer_words import any_word, fold
+from linguamap.scoring.extraction.answer_words import any_word, any_word_in, fold
 from linguamap.scoring.extraction.number_reading import Number, find_numbers
 from linguamap.scoring.extraction.spans import chosen_option_language
 
@@ -28,6 +28,7 @@ _CALCULATES = regex.compile(
     r"\s*(?:[\p{L}\p{M}\p{Sc}%]+\.?\s*){0,2}?(?:[-+−–*/×÷·:=≈]|x\b)\s*[\p{Sc}(]?\d"
 )
 _STEPS = regex.compile(r"[=≈]|\d\s*[+*×÷·]\s*\d|\d\s+[-−–/x]\s+\d")
+_ENDS_SENTENCE = regex.compile(r"\s*(?:[!。！।]|\.(?=\s))")
 _OPENS_REASONING = regex.compile(r"\s*:?\s*\n")
 """A cue with nothing behind it on its line: "The solution is:"."""
 _ASIDE = regex.compile(r"[,;:，、،(]")
@@ -149,7 +150,7 @@ def _is_answer(text: str, line: list[Number], start: int) -> bool:
     first, *rest = line
     if not _DIRECTLY.fullmatch(text, start, first.start):
         return False
-    if not rest:
+    if not rest or _ENDS_SENTENCE.match(text, first.end):
         return True
     aside = _ASIDE.search(text, first.end, rest[0].start)
     if aside is None or _SENTENCE_END.search(text, first.end, rest[-1].start):
@@ -239,34 +240,32 @@ def _at_the_end(
 
 @lru_cache(maxsize=256)
 def _kind_pattern(kind: str, codes: tuple[str, ...]) -> regex.Pattern[str]:
-    return regex.compile("|".join(any_word(code, kind) for code in _with_english(codes)))
+    return regex.compile(any_word_in(_with_english(codes), kind))
 
 
 @lru_cache(maxsize=256)
 def _kind_behind(kind: str, codes: tuple[str, ...]) -> regex.Pattern[str]:
-    words = "|".join(any_word(code, kind) for code in _with_english(codes))
+    words = any_word_in(_with_english(codes), kind)
     signs = r"|\p{Sc}" if kind == "money" else ""
     return regex.compile(rf"\s*(?:{words}{signs})")
 
 
 @lru_cache(maxsize=64)
 def _circumstance_before(codes: tuple[str, ...]) -> regex.Pattern[str]:
-    words = "|".join(any_word(code, "about") for code in _with_english(codes))
-    of = "|".join(any_word(code, "of") for code in _with_english(codes))
+    words = any_word_in(_with_english(codes), "about")
+    of = any_word_in(_with_english(codes), "of")
     return regex.compile(rf"(?:{words})\s*(?:{_WORD}?|{_WORD}{{1,3}}(?:{of})\s*)\p{{Sc}}?\s*$")
 
 
 @lru_cache(maxsize=64)
 def _circumstance_behind(codes: tuple[str, ...]) -> regex.Pattern[str]:
-    words = "|".join(any_word(code, "about_after") for code in _with_english(codes))
+    words = any_word_in(_with_english(codes), "about_after")
     return regex.compile(rf"\s*[\p{{L}}\p{{M}}]*\s*(?:{words})\s*\W*")
 
 
 @lru_cache(maxsize=64)
 def _conclusion(codes: tuple[str, ...]) -> regex.Pattern[str]:
-    return regex.compile(
-        rf"\W*(?:{'|'.join(any_word(code, 'so') for code in _with_english(codes))})"
-    )
+    return regex.compile(rf"\W*(?:{any_word_in(_with_english(codes), 'so')})")
 
 
 def _with_english(codes: tuple[str, ...]) -> tuple[str, ...]:

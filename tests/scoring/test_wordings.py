@@ -1,0 +1,92 @@
+"""How sure the reading of answers is: hand-made answers in 23 languages, precision and recall.
+
+``wordings_blind.toml`` was written before the rules were read, ``wordings_rules.toml`` with them in view.
+``python tests/scoring/test_wordings.py`` prints the figures that docs/methods.md gives.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from linguamap.languages import LANGUAGES
+from linguamap.records import Kind, Option, Part, Prompt
+from linguamap.scoring.extraction import extract
+
+DATA = Path(__file__).parents[1] / "data"
+FILES = ("wordings_blind.toml", "wordings_rules.toml")
+MIN_PRECISION = {"choice": 0.995, "sums": 0.99}
+MIN_RECALL = {"choice": 0.97, "sums": 0.97}
+MIN_ANSWERS = 20
+"""Answers about options in each language, over both files."""
+
+
+def load(name: str) -> dict[str, Any]:
+    return tomllib.loads((DATA / name).read_text(encoding="utf-8"))
+
+
+def count(name: str, kind: Kind) -> tuple[Counter[str], list[str]]:
+    """How many answers are right, wrong, missed (a reader finds one) and refused (nobody does)."""
+    options = {
+        language: table["choice"]["options"] for language, table in load("answers.toml").items()
+    }
+    counts: Counter[str] = Counter()
+    misread = []
+    for language, table in load(name).items():
+        offered = tuple(
+            Option(letter, text, language, letter == "A")
+            for letter, text in zip("ABCD", options[language] if kind == "choice" else ())
+        )
+        prompt = Prompt("1", "b", kind, language, "monolingual", (Part("Q", "?"),), ("1",), offered)
+        for answer, wanted in table.get(kind, {}).get("cases", []):
+            found = extract(answer, prompt)
+            if found.value is None:
+                outcome = "refused" if wanted.startswith("?") else "missed"
+            else:
+                outcome = "right" if found.value == wanted else "wrong"
+            counts[outcome] += 1
+            counts["ambiguous"] += found.reason == "ambiguous"
+            if outcome in ("missed", "wrong"):
+                misread.append(f"{language} {answer!r}: {found.value} instead of {wanted}")
+    return counts, misread
+
+
+def precision(counts: Counter[str]) -> float:
+    return counts["right"] / (counts["right"] + counts["wrong"])
+
+
+def recall(name: str, kind: Kind, counts: Counter[str]) -> float:
+    """Right ones among the answers in which a reader finds a letter or number."""
+    answers = [
+        case for table in load(name).values() for case in table.get(kind, {}).get("cases", [])
+    ]
+    return counts["right"] / sum(not wanted.startswith("?") for _, wanted in answers)
+
+
+def test_each_language_has_its_wordings() -> None:
+    for language in LANGUAGES:
+        answers = {
+            answer for name in FILES for answer, _ in load(name)[language]["choice"]["cases"]
+        }
+        assert len(answers) >= MIN_ANSWERS, language
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(FILES[0], "choice"), (FILES[1], "choice"), (FILES[0], "sums")]
+)
+def test_wordings(name: str, kind: Kind) -> None:
+    counts, misread = count(name, kind)
+    assert precision(counts) >= MIN_PRECISION[kind], misread
+    assert recall(name, kind, counts) >= MIN_RECALL[kind], misread
+
+
+if __name__ == "__main__":
+    for name, kind in ((FILES[0], "choice"), (FILES[1], "choice"), (FILES[0], "sums")):
+        counts, misread = count(name, kind)  # type: ignore[arg-type]
+        print(name, kind, dict(counts))
+        print(f"  precision {precision(counts):.4f}, recall {recall(name, kind, counts):.4f}")  # type: ignore[arg-type]
+        print(*(f"  {line}" for line in misread), sep="\n")

@@ -76,6 +76,10 @@ def _pipeline(
             if url:
                 check_url(url)
         check_names(asked)
+        if asked.model.name != "starter" and asked.evaluate.endpoint is None:
+            from linguamap.models.loading import weights_source  # here, since it loads torch
+
+            weights_source(asked.model)
         check_settings(asked.tune)
     quiet()
     if left_alone():

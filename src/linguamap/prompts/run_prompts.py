@@ -19,17 +19,12 @@ def check_names(config: RunConfig) -> None:
     """Refuse what can be known to be wrong before anything is loaded, written or deleted.
 
     Raises:
-        UserError: an unknown language or benchmark, or a model folder or file of training texts that does
-            not exist.
+        UserError: an unknown language or benchmark, or a file of training texts that does not exist.
     """
-    from linguamap.models.loading import weights_source  # here, since it loads torch
-
     for code in config.languages:
         get_language(code)
     for name in config.data.benchmarks:
         check_name(name)
-    if config.model.name != "starter" and config.evaluate.endpoint is None:
-        weights_source(config.model)
     tune = config.tune
     if tune.data is not None and tune.data.endswith(".jsonl") and not Path(tune.data).is_file():
         raise UserError(f"tune.data: the file {tune.data} does not exist")

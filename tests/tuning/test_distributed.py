@@ -13,13 +13,15 @@ import pytest
 from safetensors.torch import load_file
 from tiny import save_tiny
 from tune_program import train
-from tuning_cases import tiny_lm
+from tuning_cases import some_examples, tiny_lm
 from typer.testing import CliRunner
 
 from linguamap.cli.main import app
+from linguamap.records import UserError
 from linguamap.run.files import read_json, read_rows
-
-pytestmark = pytest.mark.slow
+from linguamap.run.processes import ProcessGroup
+from linguamap.tuning.data.batches import TrainingData
+from linguamap.tuning.distributed import split_work
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/tune_program.py"
@@ -81,6 +83,7 @@ def same(folder: Path, alone: str, two: str, kind: str = "llama") -> None:
     assert not (folder / two / "checkpoint").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"batch_tokens": 90, "accumulation": 2}])
 def test_data_parallel(settings: dict[str, Any], tmp_path: Path) -> None:
     train(tmp_path, "alone", {**BASE, **settings})
@@ -92,6 +95,7 @@ def test_data_parallel(settings: dict[str, Any], tmp_path: Path) -> None:
     assert 9 <= kept[1] <= 13  # each process keeps its own examples' states
 
 
+@pytest.mark.slow
 def test_stopped_processes_go_on(tmp_path: Path) -> None:
     train(tmp_path, "alone", dict(BASE))
     stopped = launch("data_parallel.yaml", tmp_path, "two", kill_at=2)
@@ -113,6 +117,7 @@ def test_stopped_processes_go_on(tmp_path: Path) -> None:
         ("llama", {"method": "lora"}),
     ],
 )
+@pytest.mark.slow
 def test_sharded(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
     train(tmp_path, "alone", {**BASE, "kind": kind, **settings})
     done = launch("fsdp.yaml", tmp_path, "two", kind=kind, **settings)
@@ -121,6 +126,7 @@ def test_sharded(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
     same(tmp_path, "alone", "two", kind)
 
 
+@pytest.mark.slow
 def test_sharded_in_half_precision(tmp_path: Path) -> None:
     """Products in bfloat16 round differently in slices; weights and sums stay in float32."""
     settings = {"method": "full", "dtype": "bfloat16"}
@@ -132,6 +138,7 @@ def test_sharded_in_half_precision(tmp_path: Path) -> None:
         assert second[key] == pytest.approx(first[key], rel=1e-3), key
 
 
+@pytest.mark.slow
 def test_sharded_and_stopped(tmp_path: Path) -> None:
     train(tmp_path, "alone", {**BASE, "method": "full"})
     stopped = launch("fsdp.yaml", tmp_path, "two", method="full", kill_at=2)
@@ -142,12 +149,14 @@ def test_sharded_and_stopped(tmp_path: Path) -> None:
     same(tmp_path, "alone", "two")
 
 
+@pytest.mark.slow
 def test_a_cache_that_does_not_fit_is_refused_when_sharded(tmp_path: Path) -> None:
     done = launch("fsdp.yaml", tmp_path, "two", cache_gb=1e-5)
     assert done.returncode != 0
     assert "set it higher, or to 0" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_probes_first_where_that_is_missing(tmp_path: Path) -> None:
     model = save_tiny(tmp_path / "tiny", "llama", max_position_embeddings=4096)
     settings = ["probe.items=2", "probe.similarity_items=8", "probe.handover_items=1"]
@@ -164,3 +173,20 @@ def test_the_command_probes_first_where_that_is_missing(tmp_path: Path) -> None:
     assert [tuning["processes"] for tuning in tunings] == [1, 2]
     assert tunings[1]["train_loss"] == pytest.approx(tunings[0]["train_loss"], rel=TOLERANCE)
     assert "Delta in" in done.stdout
+
+
+def test_each_process_runs_its_own_examples_and_all_are_run_once() -> None:
+    data = TrainingData(some_examples(7), [0, 2, 3, 5, 6], [1, 4])
+    shares = [split_work(ProcessGroup(rank, 3), data) for rank in range(3)]
+    # by place: training 0, 2, 3, 5, 6 -> ranks 0, 1, 2, 0, 1; validation 1, 4 -> 0, 1
+    assert [share.indices for share in shares] == [[0, 1, 5], [2, 4, 6], [3]]
+    step = [[6, 0, 3], [2, 5]]
+    assert [[one.indices for one in share.passes(step)] for share in shares] == [
+        [(0,), (5,)], [(6,), (2,)], [(3,)]
+    ]  # fmt: skip
+    in_step = split_work(ProcessGroup(2, 3), data, in_step=True)
+    assert [(one.indices, one.counts) for one in in_step.passes(step)] == [
+        ((3,), True), ((3,), False)
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="3 processes were launched for 2 examples, 1 of them"):
+        split_work(ProcessGroup(0, 3), TrainingData(data.examples, [0, 1], []))

@@ -27,7 +27,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from tuning_cases import some_examples, tiny_lm
-from test_tuning_resume import CONFIG
+from test_training_state import CONFIG
 from linguamap.tuning.run_tuning import tune
 
 folder, number, at = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

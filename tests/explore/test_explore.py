@@ -20,11 +20,9 @@ from typer.testing import CliRunner
 from linguamap.cli import explore_command as cli_explore
 from linguamap.cli.main import app
 from linguamap.config import load_config
-from linguamap.explore.explorer_charts import colours_css, draw_readings, shown
-from linguamap.explore.explorer_page import Explorer
-from linguamap.explore.items import Items
-from linguamap.explore.reading import Question, Reading, read_question, typed
-from linguamap.explore.variants import Variants
+from linguamap.explore.explorer import Explorer, Items
+from linguamap.explore.explorer_html import page_css, readings_html, settled, shown
+from linguamap.explore.reading import Question, Reading, Variants, read_question, typed
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens
 from linguamap.records import Part, Prompt, UserError
@@ -148,12 +146,14 @@ def test_what_cannot_be_read_is_refused(
 
 def test_without_an_english_twin_there_is_a_reason_instead(tmp_path: Path) -> None:
     explorer = make_explorer(tmp_path)
-    *_, last = explorer.results(Question(typed("El gato", "es")), 4, True)
-    assert "There is no English twin to hand over from" in last
-    *_, last = explorer.results(Question(typed("The cat", "en")), 4, True)
-    assert "The target language is English" in last
-    *_, last = explorer.results(Question(typed("El gato", "es")), 4, False)
-    assert "Handover" not in last
+
+    def last(text: str, language: str, with_handover: bool) -> str:
+        *_, readings = explorer.results(Question(typed(text, language)), 4, with_handover)
+        return readings_html(readings, explorer.config.languages, language, False, "")
+
+    assert "There is no English twin to hand over from" in last("El gato", "es", True)
+    assert "The target language is English" in last("The cat", "en", True)
+    assert "Handover" not in last("El gato", "es", False)
 
 
 class Tags(HTMLParser):
@@ -196,9 +196,14 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
     ]  # fmt: skip
     curve = NextTokens(HOSTILE, HOSTILE, [0.9, 0.1], [0.1, 0.9], (0.9, 0.1))
     hostile = Reading(
-        "before", row, {}, replace(reading.grid, cells=cells, tokens=[HOSTILE]), handed, curve
+        "before",
+        row,
+        {},
+        replace(reading.grid, cells=cells, tokens=[HOSTILE] * len(cells[0])),
+        handed,
+        curve,
     )
-    found = draw_readings([hostile], ["en", "es"], "es", True, HOSTILE)
+    found = readings_html([hostile], ["en", "es"], "es", True, HOSTILE)
     parsed = Tags(found)
     assert not parsed.tags & {"script", "img", "iframe", "object", "a"}
     assert not {name for name in parsed.attributes if name.startswith("on")}
@@ -218,19 +223,17 @@ def test_the_handover_curve_by_hand() -> None:
     ]  # fmt: skip
     curve = NextTokens("Hola", "Hello", [1.0, 0.5, 0.0], [0.0, 0.25, 1.0], (1.0, 0.0))
     reading = Reading("before", row, {}, None, handed, curve)
-    found = draw_readings([reading], ["en", "es"], "es", False, "")
-    # 44 to 448 across, 10 (100 %) to 156 (0 %) down
-    assert 'data-l="es" points="44.0,10.0 246.0,83.0 448.0,156.0"' in found
-    assert 'data-l="en" points="44.0,156.0 246.0,119.5 448.0,10.0"' in found
+    found = readings_html([reading], ["en", "es"], "es", False, "")
+    # 32 to 426 across, 18 (100 %) to 191 (0 %) down
+    assert 'd="M32 18l197 86.5l197 86.5"' in found
+    assert 'd="M32 191l197 -43.2l197 -129.8"' in found
     assert "After layer 1: 50% and 25%" in Tags(found).text
-    alike = draw_readings([replace(reading, next_tokens=None)], ["en", "es"], "es", False, "")
+    alike = readings_html([replace(reading, next_tokens=None)], ["en", "es"], "es", False, "")
     assert "begin their answer with the same token" in alike
     assert "<svg" not in alike
 
 
 def test_the_sentence_on_handover_by_hand() -> None:
-    from linguamap.explore.explorer_charts import _settled as settled
-
     def rows(*languages: str | None) -> list[dict[str, Any]]:
         return [
             {"layer": layer, "intervention": "to_english", "word_language": code}
@@ -245,9 +248,9 @@ def test_the_sentence_on_handover_by_hand() -> None:
 
 
 def test_every_language_has_its_colour_in_both_themes() -> None:
-    css = colours_css(["en", "hi", "de"])
-    assert css.count("--lm-hi:") == 2
-    assert ".lm [data-l=de]{--c:var(--lm-de)}" in css
+    css = page_css(["en", "hi", "de"])
+    assert css.count("--lang-1:") == 2
+    assert '.lm [data-l="de"],.lang-2{--c:var(--lang-2)}' in css
 
 
 @pytest.mark.parametrize(
@@ -328,9 +331,9 @@ def look(browser: Any) -> None:
 def test_type_run_and_see_the_grid(browser: Any) -> None:
     enter(browser, "prompt", HOSTILE)
     look(browser)
-    wait_for(browser, "document.querySelectorAll('#result .lm-grid').length === 2")
+    wait_for(browser, "document.querySelectorAll('#result svg.token-grid').length === 2")
     rows = browser.execute_script(
-        "return [...document.querySelectorAll('#result .lm-grid')[0].querySelectorAll('tbody th')]"
+        "return [...document.querySelector('#result svg.token-grid').querySelectorAll('.layer')]"
         ".map(one => one.textContent)"
     )
     assert rows == ["4", "3", "2", "1", "0"]
@@ -369,7 +372,7 @@ def test_a_picked_item_fills_in_the_prompt_and_shows_its_outcome(browser: Any) -
     wait_for(browser, "document.querySelectorAll('#result .lm-handover').length === 2")
     said = browser.execute_script("return document.querySelector('#result').textContent")
     assert "right is 7" in said
-    curves = "return document.querySelectorAll('#result .lm-curve svg').length"
+    curves = "return document.querySelectorAll('#result .lm-curve svg.curves').length"
     alike = said.count("with the same token")
     assert browser.execute_script(curves) + alike == 2
     assert "wanted: Spanish" in said or "as wanted" in said

@@ -11,6 +11,7 @@ import difflib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -251,12 +252,17 @@ class Chart:
             tools = Markup('<div class="tools">{}</div>').format(tools)
         return Markup(
             '<div class="chart" data-chart="{}" data-labels="{}">{}{}'
-            '<div class="panels {}">{}</div></div>'
-        ).format(self.name, "|".join(self.labels), tools, key, size, panels)
+            '<div class="panels {} across-{}">{}</div></div>'
+        ).format(self.name, "|".join(self.labels), tools, key, size, self.across, panels)
 
     def with_(self, **changes: Any) -> Chart:
         """The same chart with some attributes changed."""
         return replace(self, **changes)
+
+
+def page_asset(name: str) -> str:
+    """``chart.css`` or ``chart.js``, which a page needs for what :meth:`Chart.html` gives."""
+    return (resources.files("linguamap.charts") / "assets" / name).read_text(encoding="utf-8")
 
 
 _FLUID = '<svg style="width:100%;height:auto" role="img" '
@@ -280,6 +286,10 @@ def _heading(panel: Panel, width: float) -> Node:
 
 def key_mark(key: Key) -> list[Node]:
     """What an entry of the key looks like, in a box of 16 by 10 pixels."""
+    if key.colour.name == "outcome:unscored":
+        return [
+            el("path", d="M3.2 0v10M6 0v10M8.7 0v10M11.4 0v10", stroke=key.colour, stroke_width=1.2)
+        ]
     if key.mark == "box":
         return [el("rect", x=2, y=0, width=10, height=10, fill=key.colour)]
     if key.mark in ("point", "ring"):

@@ -172,7 +172,7 @@ RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur", "ps", "sd", "ug", "yi", "dv",
 
 def token_grid(
     frame: Frame, *, language: str, languages: Sequence[str] = (), marks: LayerMarks | None = None,
-    title: str = "",
+    title: str = "", hints: bool = False,
 ) -> Chart:  # fmt: skip
     """One text token by token: what each layer would write next, coloured by its word's language.
 
@@ -181,6 +181,7 @@ def token_grid(
             ``word`` (that the layer's token belongs to), ``language`` (of the word, or ``None``),
             ``probability``; optional ``token`` and ``phase``.
         language: the language asked for; it decides from which side the tokens run.
+        hints: what a cell says stands in the drawing, for pages without ``chart.js``.
     """
     rows = rows_of("token_grid", frame, "layer", "position", "text_there", "word", "language",
                    "probability")  # fmt: skip
@@ -189,7 +190,7 @@ def token_grid(
     panels = []
     for phase, part in by_phase.items():
         name = PHASE_TITLES[phase] if len(by_phase) > 1 else ""
-        panel = _grid_panel(", ".join(filter(None, (title, name))), part, language, model)
+        panel = _grid_panel(", ".join(filter(None, (title, name))), part, language, model, hints)
         panel.when["phase"] = f"{phase} both"
         panels.append(panel)
     codes = ordered((str(row["language"]) for row in rows if row["language"]), languages)
@@ -201,7 +202,9 @@ def token_grid(
                  controls, across=1, note=note)  # fmt: skip
 
 
-def _grid_panel(title: str, rows: Sequence[Row], language: str, marks: LayerMarks) -> Panel:
+def _grid_panel(
+    title: str, rows: Sequence[Row], language: str, marks: LayerMarks, hints: bool
+) -> Panel:
     layers = sorted({int(row["layer"]) for row in rows}, reverse=True)
     tokens = {int(row["position"]): str(row["text_there"]) for row in rows}
     positions = sorted(tokens)
@@ -225,6 +228,11 @@ def _grid_panel(title: str, rows: Sequence[Row], language: str, marks: LayerMark
             y = top + place * CELL_HEIGHT
             drawn += _grid_row(layer, by_layer[layer], marks, x, y, step, shown,
                                width - left if mirrored else 0)  # fmt: skip
+            for row in by_layer[layer] if hints else ():
+                if row["position"] in shown:
+                    said = el("title", f"layer {layer}: {_cell_reading(row)}")
+                    drawn.append(el("rect", said, x=x(int(row["position"])), y=y, width=step,
+                                    height=CELL_HEIGHT, fill="transparent"))  # fmt: skip
         late = marks.late_start
         if late is not None and round(late) in layers:
             y = top + (layers.index(round(late)) + 1) * CELL_HEIGHT

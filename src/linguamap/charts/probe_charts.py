@@ -72,7 +72,9 @@ def lens(
     keys = PHASE_KEYS if _both(rows) else []
     keys = keys + ([Key("identifier’s ceiling", INK, "tick")] if ceilings else [])
     keys = keys + ([Key("English among random tokens", FAINT, "dots")] if noise is not None else [])
-    return _chart("lens", "Language lens", panels, rows, languages or codes, keys, marks)
+    n_runs = len({row.get("run") for row in rows})
+    return _chart("lens", "Language lens", panels, rows, languages or codes, keys, marks,
+                  across=n_runs if n_runs in (2, 4) else 3)  # fmt: skip
 
 
 def _titled(code: str, run: object) -> str:

@@ -30,9 +30,10 @@ PAPER = {
     "page": "#ffffff", "unplaced": "#c9c6bf",
 }  # fmt: skip
 
-_CONTROL = regex.compile(
+CONTROL = regex.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
+"""Characters that are obeyed and not shown, tabs left out."""
 _NAMES = {
     0x00: "NUL", 0x07: "BEL", 0x0A: "LF", 0x0D: "CR", 0x1B: "ESC", 0x200B: "ZWSP", 0x200E: "LRM",
     0x200F: "RLM", 0x202A: "LRE", 0x202B: "RLE", 0x202C: "PDF", 0x202D: "LRO", 0x202E: "RLO",
@@ -158,7 +159,7 @@ def number(value: float) -> str:
 
 def inert(text: str) -> str:
     """Text whose control characters are named instead of obeyed, as ``[RLO]``."""
-    return str(_CONTROL.sub(lambda found: f"[{control_name(found.group())}]", text))
+    return str(CONTROL.sub(lambda found: f"[{control_name(found.group())}]", text))
 
 
 def control_name(character: str) -> str:

@@ -48,7 +48,7 @@ def explore(
             f"linguamap: anyone who reaches {host} on the network can use this page", markup=False
         )
     from linguamap.explore.explorer_page import build, serve
-    from linguamap.explore.opening import open_explorer
+    from linguamap.explore.explorer import open_explorer
 
     with screen.status("Loading the model ..."):
         explorer = open_explorer(model, run, languages)

@@ -1,7 +1,7 @@
 """The explorer's page: a form, a button and a result, served to this machine by Gradio.
 
 Nothing typed is kept: no flagging, no history, no cache. The page asks no other machine for anything:
-system fonts, no analytics, no share link. All text is shown by :mod:`linguamap.explore.explorer_charts`.
+system fonts, no analytics, no share link. All text is shown by :mod:`linguamap.explore.explorer_html`.
 """
 
 from __future__ import annotations
@@ -10,94 +10,15 @@ import html
 import inspect
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from linguamap.charts.naming import benchmark_name, language_name, model_title, scenario_name
-from linguamap.config import RunConfig
-from linguamap.explore.explorer_charts import colours_css, draw_readings
-from linguamap.explore.items import ENGLISH, Items
-from linguamap.explore.reading import Question, context_limit, read_question, typed
-from linguamap.explore.variants import Variants
-from linguamap.records import Prompt, UserError
-from linguamap.scoring.language_id import Identifier
+from linguamap.explore.explorer import Explorer
+from linguamap.explore.explorer_html import page_css, readings_html
+from linguamap.explore.reading import ENGLISH, context_limit
+from linguamap.records import UserError
 
 LONGEST_ANSWER = 96
-Picked = tuple[str | None, str | None, str | None]
-"""Benchmark, scenario and item id, each None if nothing is picked."""
-
-
-@dataclass
-class Explorer:
-    """What the page works with.
-
-    Attributes:
-        note: a remark for the head of the page, e.g. why no item can be picked; may be empty.
-    """
-
-    variants: Variants
-    config: RunConfig
-    identifier: Identifier
-    items: Items
-    note: str = ""
-
-    def question(self, picked: Picked, text: str, english: str, language: str) -> Question:
-        """The question on the page: the item as long as its text is as it was, else what is typed.
-
-        Args:
-            picked: what the lists say.
-        """
-        prompt = self.items.find(*picked, language)
-        twin = self.items.twin(prompt) if prompt else None
-        asked = typed(text, language)
-        english_asked = typed(english, ENGLISH) if english.strip() else None
-        if prompt is not None and not text.strip():  # picked, and looked at before it was filled in
-            return Question(prompt, twin, picked=True)
-        if prompt is None or prompt.text.strip() != text.strip():
-            return Question(asked, english_asked)
-        if twin is None or twin.text.strip() != english.strip():
-            return Question(prompt, english_asked, picked=True)
-        return Question(prompt, twin, picked=True)
-
-    def texts(self, picked: Picked, language: str) -> tuple[str, str] | None:
-        """The picked prompt's text and its English twin's (empty without one); None if not there."""
-        prompt: Prompt | None = self.items.find(*picked, language)
-        if prompt is None:
-            return None
-        twin = self.items.twin(prompt)
-        return prompt.text, twin.text if twin else ""
-
-    def results(
-        self,
-        question: Question,
-        max_new_tokens: int,
-        with_handover: bool,
-        say: Any = lambda share, what: None,
-    ) -> Iterator[str]:
-        """HTML of more and more of the result.
-
-        Raises:
-            UserError: the prompt is empty or too long.
-        """
-        found = read_question(
-            self.variants,
-            self.config,
-            self.identifier,
-            question,
-            max_new_tokens=max_new_tokens,
-            with_handover=with_handover,
-            say=say,
-        )
-        language = question.prompt.language
-        for readings in found:
-            yield draw_readings(
-                readings,
-                self.config.languages,
-                language,
-                question.picked,
-                self.variants.note or "",
-            )
 
 
 def load_gradio() -> Any:
@@ -146,9 +67,13 @@ def build(explorer: Explorer) -> Any:
         ) -> Iterator[str]:  # fmt: skip
             question = explorer.question((benchmark, scenario, item), text or "", twin or "", code)
             try:
-                yield from explorer.results(
+                for readings in explorer.results(
                     question, int(n), hand, lambda share, what: progress(share, desc=what)
-                )
+                ):
+                    yield readings_html(
+                        readings, explorer.config.languages, question.prompt.language,
+                        question.picked, explorer.variants.note or "",
+                    )  # fmt: skip
             except UserError as error:
                 raise gr.Error(html.escape(str(error)), print_exception=False) from None
 
@@ -163,11 +88,10 @@ def build(explorer: Explorer) -> Any:
 def serve(page: Any, explorer: Explorer, host: str, port: int) -> None:
     """Start serving in the background; ``page.close()`` ends it."""
     gr = load_gradio()
-    css = resources.files("linguamap.explore").joinpath("page.css").read_text(encoding="utf-8")
     fonts = ["system-ui", "sans-serif"]
     options: dict[str, Any] = {
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
-        "css": colours_css(explorer.config.languages) + css,
+        "css": page_css(explorer.config.languages),
         "footer_links": [],
         "run_history": False,
     }

@@ -1,16 +1,20 @@
-"""What the explorer does with one prompt: answer, judge, read every layer, hand over."""
+"""What the explorer does with one prompt: answer, score, read every layer, hand over.
+
+The model as it is and the tuned one take turns in the memory of one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from linguamap.config import RunConfig
-from linguamap.explore.items import ENGLISH
-from linguamap.explore.variants import Variants, When
 from linguamap.generation.encoding import encode
 from linguamap.generation.local import generate
 from linguamap.models.language_model import LanguageModel
@@ -20,6 +24,76 @@ from linguamap.probes.token_grid import TokenGrid, token_grid
 from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.score import judge
+from linguamap.tuning.delta import check_base, new_weights, read_delta
+from linguamap.tuning.layers import is_tied, untie_head
+from linguamap.tuning.methods import method_of
+
+ENGLISH = "en"
+Phase = Literal["before", "after"]
+
+
+class Variants:
+    """One loaded model whose weights and a delta's change places; steering goes on and off.
+
+    Attributes:
+        names: ``before``, and ``after`` if there is a delta that can be shown.
+        note: why there is no ``after`` although a delta was given, or None.
+    """
+
+    def __init__(self, lm: LanguageModel, delta: Path | None = None) -> None:
+        """Take the model over.
+
+        Raises:
+            UserError: the delta is broken, or belongs to another model.
+        """
+        self.lm = lm
+        self.names: list[Phase] = ["before"]
+        self.note: str | None = None
+        self._aside: dict[str, Tensor] = {}
+        self._steered: LanguageModel | None = None
+        if delta is not None:
+            self._take(delta)
+
+    def _take(self, path: Path) -> None:
+        delta = read_delta(path)
+        check_base(self.lm.identity, delta, path)
+        applies = method_of(delta.method).applies
+        if applies == "examples":
+            self.note = (
+                "The run's method, few-shot prompting, changes the prompt and not the model."
+            )
+            return
+        if applies == "vectors":
+            self._steered = self.lm.steered(delta.vectors, delta.strength or 0.0)
+        else:
+            if delta.untied and is_tied(self.lm):
+                untie_head(
+                    self.lm
+                )  # its weights stay those of the embedding until they are swapped
+            parameters = dict(self.lm.model.named_parameters())
+            with torch.no_grad():
+                weights = new_weights(delta, parameters)
+            self._aside = {n: value.to(parameters[n].device) for n, value in weights.items()}
+        self.names.append("after")
+
+    @contextmanager
+    def use(self, phase: Phase) -> Iterator[LanguageModel]:
+        """The model in this state; afterwards it is as it was."""
+        if phase == "before":
+            yield self.lm
+            return
+        self._swap()
+        try:
+            yield self._steered or self.lm
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        """Exchange the weights in the model for those aside; nothing is copied."""
+        parameters = dict(self.lm.model.named_parameters())
+        for name, value in self._aside.items():
+            self._aside[name], parameters[name].data = parameters[name].data, value
+
 
 MAX_CHARACTERS = 40_000
 MAX_TOKENS = 4096
@@ -55,7 +129,7 @@ class Reading:
         missing: part -> why it will not come.
     """
 
-    when: When
+    phase: Phase
     row: dict[str, Any]
     missing: dict[str, str]
     grid: TokenGrid | None = None
@@ -132,25 +206,25 @@ def read_question(
     done: list[Reading] = []
     step = 0
 
-    def saying(what: str, when: When) -> None:
-        title = {"before": "", "after": ", tuned model"}[when]
+    def saying(what: str, phase: Phase) -> None:
+        title = {"before": "", "after": ", tuned model"}[phase]
         say(step / total, f"{what}{title}")
 
-    for when in variants.names:
-        with variants.use(when) as lm:
-            saying("Writing the answer", when)
-            done.append(_answer(lm, config, identifier, question.prompt, max_new_tokens, when))
+    for phase in variants.names:
+        with variants.use(phase) as lm:
+            saying("Writing the answer", phase)
+            done.append(_answer(lm, config, identifier, question.prompt, max_new_tokens, phase))
         step += 1
         yield list(done)
-    for place, when in enumerate(variants.names):
-        with variants.use(when) as lm:
-            saying(f"Reading {lm.n_layers + 1} layers", when)
+    for place, phase in enumerate(variants.names):
+        with variants.use(phase) as lm:
+            saying(f"Reading {lm.n_layers + 1} layers", phase)
             done[place] = _with_grid(lm, identifier, question.prompt, done[place])
         step += 1
         yield list(done)
-    for place, when in enumerate(variants.names if with_handover else []):
-        with variants.use(when) as lm:
-            saying(f"Handover: {3 * (lm.n_layers + 2)} short continuations", when)
+    for place, phase in enumerate(variants.names if with_handover else []):
+        with variants.use(phase) as lm:
+            saying(f"Handover: {3 * (lm.n_layers + 2)} short continuations", phase)
             done[place] = _with_handover(lm, config, identifier, question, done[place])
         step += 1
         yield list(done)
@@ -171,14 +245,14 @@ def _answer(
     identifier: Identifier,
     prompt: Prompt,
     max_new_tokens: int,
-    when: When,
+    phase: Phase,
 ) -> Reading:
     found: list[Completion] = []
     settings = config.evaluate.model_copy(
         update={"temperature": 0.0, "max_new_tokens": max_new_tokens}
     )
     generate(lm, [prompt], settings, model_config=config.model, seed=config.seed, save=found.extend)
-    return Reading(when, judge(found[0], prompt, identifier, config.score), {})
+    return Reading(phase, judge(found[0], prompt, identifier, config.score), {})
 
 
 def _with_grid(

@@ -38,7 +38,7 @@ def outcome_maps(runs: Sequence[RunView], languages: Sequence[str]) -> Chart | N
     return charts.outcome_map(
         rows, languages=languages, links=links, scenarios=_joined(runs, "scenarios"),
         benchmarks=_joined(runs, "benchmarks"),
-    )  # fmt: skip
+    ).with_(keys=[])  # fmt: skip
 
 
 def rates(runs: Sequence[RunView], languages: Sequence[str], phase: str) -> Chart | None:

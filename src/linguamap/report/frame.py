@@ -9,14 +9,16 @@ from importlib import resources
 
 import jinja2
 
+from linguamap.charts.chart import page_asset
 from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.records import OUTCOMES
 
 
 def asset(name: str) -> str:
     """The text of a file of ``assets``, of the charts or of the pages around them."""
-    package = "linguamap.charts" if name.startswith("chart.") else "linguamap.report"
-    return (resources.files(package) / "assets" / name).read_text(encoding="utf-8")
+    if name.startswith("chart."):
+        return page_asset(name)
+    return (resources.files("linguamap.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def environment() -> jinja2.Environment:

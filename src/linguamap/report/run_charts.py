@@ -288,9 +288,11 @@ def grids_chart(data: RunData) -> tuple[Chart | None, int]:
         options.append((str(place), _prompt_name(about)))
         text = ("The prompt, and the text read after it",
                 f"{about.get('prompt') or ''}\n→ {about.get('answer') or ''}"[:MAX_TEXT].split("\n"))  # fmt: skip
-        for panel in grid_chart(data, prompt).panels:
+        for later, panel in enumerate(grid_chart(data, prompt).panels):
             when = {**panel.when, "prompt": str(place)}
-            panels.append(replace(panel, when=when, more=[text, *panel.more]))
+            panels.append(
+                replace(panel, when=when, more=panel.more if later else [text, *panel.more])
+            )
     chart = grid_chart(
         data, {"about": kept[0]["about"], "rows": [r for p in kept for r in p["rows"]]}
     )

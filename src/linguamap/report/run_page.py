@@ -129,7 +129,8 @@ def _charts(data: RunData) -> dict[str, Any]:
     named = _named(data)
     drawn = {name: chart_of(data) for name, chart_of in FIGURES.items()}
     drawn["hero"] = map_chart(data, compact=True, after=_two_maps(data))
-    drawn["outcome_map"] = outcome_map_chart(data, {"": ""})
+    cells = outcome_map_chart(data, {"": ""})
+    drawn["outcome_map"] = cells.with_(keys=[]) if cells else None  # the legend says more
     grids, left_out = grids_chart(data)
     drawn["token_grid"] = grids
     markup = {

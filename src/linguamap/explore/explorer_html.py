@@ -1,0 +1,259 @@
+"""HTML of a reading. Everything that a model or a person wrote goes through :func:`shown`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from linguamap.charts import Chart, next_token_handover, token_grid
+from linguamap.charts.chart import page_asset
+from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
+from linguamap.charts.naming import OUTCOME_NAMES, language_name, percent
+from linguamap.charts.svg import CONTROL, control_name
+
+if TYPE_CHECKING:
+    from linguamap.explore.reading import Reading
+
+TITLES = {"before": "Model as it is", "after": "Tuned model"}
+INTERVENTIONS = {
+    "to_english": "{language} prompt, last state from the English twin",
+    "from_english": "English prompt, last state from the {language} twin",
+    "skip": "{language} prompt, this one block left out",
+}
+
+_MARKUP = {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"}
+"""Characters that the page's own template language knows, beside those of HTML."""
+
+
+def shown(text: str) -> str:
+    """Text as HTML that is read and never obeyed: controls named, markup and templates inert."""
+    parts, start = [], 0
+    for found in CONTROL.finditer(text):
+        if found.group() == "\n":
+            continue
+        parts.append(_escaped(text[start : found.start()]))
+        parts.append(f'<span class="lm-control">{control_name(found.group())}</span>')
+        start = found.end()
+    return "".join([*parts, _escaped(text[start:])])
+
+
+def _escaped(text: str) -> str:
+    return "".join(_MARKUP.get(c, c) for c in html.escape(text))
+
+
+def page_css(languages: Sequence[str]) -> str:
+    """The page's style with the colour of each language and outcome, light and dark."""
+    inks = list(language_inks(languages).values())
+    light = "".join(f"--lang-{i}:{ink.light};" for i, ink in enumerate(inks))
+    dark = "".join(f"--lang-{i}:{ink.dark};" for i, ink in enumerate(inks))
+    for name, (on_light, on_dark) in OUTCOME_COLOURS.items():
+        light += f"--outcome-{name}:{on_light};"
+        dark += f"--outcome-{name}:{on_dark};"
+    rules = "".join(
+        f'.lm [data-l="{code}"],.lang-{i}{{--c:var(--lang-{i})}}'
+        for i, code in enumerate(languages)
+    )
+    own = resources.files("linguamap.explore").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        f".lm{{{light}--page:{PAGE_LIGHT};--ink:#22262c;--soft:#5b626b;--faint:#868d94;--rule:#d9d6cf;"
+        f"--wash:#f4f2ec;--unplaced:#c9c6bf;--sans:system-ui,sans-serif}}.dark .lm{{{dark}--page:{PAGE_DARK};--ink:#e8e9ec;"
+        f"--soft:#a3a9b2;--faint:#7e848b;--rule:#3a3e45;--wash:#1e2126;--unplaced:#4b5057}}{rules}"
+        f"{page_asset('chart.css')}{own}"
+    )
+
+
+def _embedded(chart: Chart, languages: Sequence[str], name: str) -> str:
+    """A chart as inert HTML: nothing on this page brings languages forward, so its key is plain."""
+    plain = chart.with_(keys=[replace(key, code=None) for key in chart.keys], controls=[])
+    written = str(plain.html(languages, name))
+    return "".join(_MARKUP.get(c, c) for c in written)
+
+
+def readings_html(
+    readings: Sequence[Reading], languages: Sequence[str], language: str, picked: bool, note: str
+) -> str:
+    """The whole result: answers side by side, then grids, then handover.
+
+    Args:
+        languages: the identifier's candidates, in the order of the legend.
+        language: the target language.
+        picked: whether the answer's outcome is known (else only its language).
+        note: a remark for the top, plain text.
+    """
+    parts = [f'<p class="lm-note">{_escaped(note)}</p>'] if note else []
+    parts.append(_beside([_answer(one, language, picked) for one in readings]))
+    grids = [one for one in readings if one.grid is not None or "grid" in one.missing]
+    if grids:
+        parts.append("<h3>Layer by layer: what would be written next, and in which language</h3>")
+        parts.append(f'<p class="lm-soft">{GRID_HELP}</p>')
+        parts.append(_beside([_grid(one, languages, language) for one in grids]))
+    handovers = [one for one in readings if one.handover or "handover" in one.missing]
+    if handovers:
+        parts.append("<h3>Handover: from which layer on is the language settled?</h3>")
+        parts.append(_beside([_handover(one, languages, language) for one in handovers]))
+    return f'<div class="lm" aria-live="polite">{"".join(parts)}</div>'
+
+
+def _beside(sections: Sequence[str]) -> str:
+    inner = "".join(f'<section class="lm-half">{section}</section>' for section in sections)
+    return f'<div class="lm-pair">{inner}</div>'
+
+
+def _answer(reading: Reading, language: str, picked: bool) -> str:
+    row = reading.row
+    found, wanted = row["answer_language"], language_name(language)
+    if found is None:
+        reason = str(row["language_reason"] or "unknown").replace("_", " ")
+        spoken = f"language not told ({_escaped(reason)}); wanted: {wanted}"
+    elif row["language_correct"]:
+        spoken = f"in {_named(found)}, as wanted"
+    else:
+        spoken = f"in {_named(found)}; wanted: {wanted}"
+    facts = [spoken]
+    if picked:
+        name = _escaped(OUTCOME_NAMES[row["outcome"]])
+        mark = f'<i class="lm-dot" style="background:var(--outcome-{row["outcome"]})"></i>'
+        facts.insert(0, f"{mark}<b>{name}</b>")
+        gold = " or ".join(row["gold"])
+        taken = "nothing found" if row["extracted"] is None else row["extracted"]
+        facts.append(f"taken as <bdi>{shown(taken)}</bdi>, right is <bdi>{shown(gold)}</bdi>")
+    if row["finish"] == "length":
+        facts.append("stopped at the token limit")
+    text = row["answer"] or "(nothing)"
+    return (
+        f"<h3>{TITLES[reading.phase]}</h3>"
+        f'<div class="lm-answer" dir="auto"{_lang(found)}>{shown(text)}</div>'
+        f'<p class="lm-facts">{" · ".join(facts)}</p>'
+    )
+
+
+GRID_HELP = (
+    "Columns: the answer, token by token. Rows: layers, the last on top. A cell is the word that the "
+    "layer would write there, coloured by its language; the fuller the colour, the surer the layer. "
+    "Point at a cell for the probability."
+)
+
+
+def _grid(reading: Reading, languages: Sequence[str], language: str) -> str:
+    if reading.grid is None:
+        return f'<p class="lm-soft">{_escaped(reading.missing["grid"])}</p>'
+    grid = reading.grid
+    rows = [
+        {
+            "layer": layer, "position": position, "text_there": token,
+            "word": cell.word if cell.word is not None else cell.text, "token": cell.text,
+            "language": cell.language, "probability": cell.probability,
+        }
+        for layer, cells in enumerate(grid.cells)
+        for position, (token, cell) in enumerate(zip(grid.tokens, cells, strict=True), 1)
+    ]  # fmt: skip
+    chart = token_grid(rows, language=language, languages=languages, title=TITLES[reading.phase],
+                       hints=True)  # fmt: skip
+    rest = f" Its last {grid.n_left_out} tokens are left out." if grid.n_left_out else ""
+    drawn = _embedded(chart, languages, f"{reading.phase}-")
+    return drawn + (f'<p class="lm-soft">{rest}</p>' if rest else "")
+
+
+def _handover(reading: Reading, languages: Sequence[str], language: str) -> str:
+    if reading.handover is None:
+        return f'<p class="lm-soft">{_escaped(reading.missing["handover"])}</p>'
+    rows = reading.handover
+    layers = sorted({row["layer"] for row in rows if row["layer"] >= 0})
+    heads = "".join(f'<th scope="col">{layer}</th>' for layer in layers)
+    body = ""
+    for name, title in INTERVENTIONS.items():
+        found = {row["layer"]: row for row in rows if row["intervention"] == name}
+        cells = "".join(_handed(found.get(layer)) for layer in [-1, *layers])
+        label = title.format(language=language_name(language))
+        body += f'<tr><th scope="row">{label}</th>{cells}</tr>'
+    return (
+        f'<p class="lm-facts">{settled(rows, language)}</p>'
+        f"{_curve(reading, languages, language)}"
+        f'<div class="lm-scroll" role="region" tabindex="0" '
+        f'aria-label="{TITLES[reading.phase]}: handover by layer; scrolls sideways">'
+        f'<table class="lm-grid lm-handover"><caption><span>{TITLES[reading.phase]}: the first word '
+        "after the state of the last position was exchanged after this layer. One prompt gives one "
+        "word a layer, not a rate.</span></caption>"
+        f'<thead><tr><th scope="col">layer</th><th scope="col">untouched</th>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _curve(reading: Reading, languages: Sequence[str], language: str) -> str:
+    """Probabilities of the two next tokens by the layer after which the state was exchanged."""
+    found = reading.next_tokens
+    if found is None:
+        return (
+            '<p class="lm-soft">Both prompts begin their answer with the same token, so there is no '
+            "curve of which one is written.</p>"
+        )
+    rows = [
+        {"layer": layer, "language": code, "probability": share}
+        for code, shares in ((language, found.own), ("en", found.english))
+        for layer, share in enumerate(shares)
+    ]
+    drawn = _embedded(next_token_handover(rows, own=language), languages, f"{reading.phase}-")
+    own, english = (
+        f"“<bdi>{_blank(t.strip() or t)}</bdi>”" for t in (found.own_token, found.english_token)
+    )
+    untouched = " and ".join(percent(share) for share in found.untouched)
+    lines = "".join(
+        f"<li>After layer {layer}: {percent(one)} and {percent(other)}</li>"
+        for layer, (one, other) in enumerate(zip(found.own, found.english, strict=True))
+    )
+    return (
+        f'<figure class="lm-curve">{drawn}<figcaption>Probability of the next token once the last '
+        f"position has the English twin&#x27;s state: {_named(language)} {own}, solid; {_named('en')} "
+        f"{english}, dashed. Untouched: {untouched}.</figcaption><details><summary>The same in numbers"
+        f"</summary><ul>{lines}</ul></details></figure>"
+    )
+
+
+def _handed(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return '<td aria-label="not done"></td>'
+    text = f"<bdi>{_blank(row['text'][:24])}</bdi>"
+    code = row["word_language"]
+    if code is None:
+        kind = ' class="lm-unplaced"' if row["has_word"] else ""
+        return f"<td{kind}>{text}</td>"
+    return (
+        f'<td data-l="{code}" style="--t:35%" title="{language_name(code)}">{text}'
+        f'<small aria-label="{language_name(code)}">{code}</small></td>'
+    )
+
+
+def settled(rows: Sequence[Mapping[str, Any]], language: str) -> str:
+    """From which layer on the English twin's state makes the next word English, to the end."""
+    given = {r["layer"]: r["word_language"] for r in rows if r["intervention"] == "to_english"}
+    last = max(given)
+    if given[-1] == "en":
+        return "The first word is English already when nothing is exchanged."
+    if given[-1] is None:
+        return "Untouched, the answer does not begin with a word whose language can be told."
+    first = last + 1
+    while first > 0 and given[first - 1] == "en":
+        first -= 1
+    name = language_name(language)
+    if first > last:
+        return f"The English state did not make the next word English; it was {name} or unplaced."
+    return f"With the English twin's state the next word is English from layer {first} on."
+
+
+def _named(code: str) -> str:
+    name = _escaped(language_name(code))
+    return f'<span data-l="{_escaped(code)}"><i class="lm-dot"></i>{name} ({_escaped(code)})</span>'
+
+
+def _blank(token: str) -> str:
+    """A token's text, with blanks and pieces of letters made visible."""
+    if token.strip() == "":
+        return "↵" if "\n" in token else "␣"
+    return shown(token.replace("\ufffd", "\N{DOTTED CIRCLE}"))
+
+
+def _lang(code: str | None) -> str:
+    return f' lang="{_escaped(code)}"' if code else ""

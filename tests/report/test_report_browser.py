@@ -39,7 +39,7 @@ def test_it_opens_without_an_error_or_a_request(opened: Any, page: Path) -> None
 def test_every_figure_is_drawn_and_named_for_screen_readers(opened: Any) -> None:
     for figure in find(opened, "figure[data-figure]"):
         name = figure.get_attribute("data-figure")
-        drawn = figure.find_elements("css selector", "svg, .outcome-map, .token-grid")
+        drawn = figure.find_elements("css selector", "svg")
         assert drawn, name
         for drawing in figure.find_elements("css selector", "svg[role=img]"):
             assert len(drawing.get_attribute("aria-label") or "") > 10, name
@@ -136,13 +136,13 @@ def test_a_search_marks_what_it_found(opened: Any) -> None:
 def test_a_cell_of_the_outcome_map_leads_to_its_answers(opened: Any) -> None:
     cell = next(
         one
-        for one in find(opened, ".cell-button")
+        for one in find(opened, "a.cell")
         if (one.get_attribute("aria-label") or "").startswith("Choice, Bilingual answer, Arabic")
     )
-    opened.execute_script("arguments[0].click()", cell)
+    opened.execute_script("location.hash = arguments[0].getAttribute('href')", cell)
+    wait_for(opened, "document.activeElement.textContent === 'Every answer'")
     assert shown(opened) == 8
     assert {one.text for one in find(opened, "#browser .card .who")} == {"Arabic"}
-    assert opened.execute_script("return document.activeElement.textContent") == "Every answer"
     opened.back()
     wait_for(opened, "location.hash === ''")
     assert shown(opened) == 576
@@ -151,11 +151,11 @@ def test_a_cell_of_the_outcome_map_leads_to_its_answers(opened: Any) -> None:
 def test_arrow_keys_move_in_the_map_and_read_the_layers(opened: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    first = find(opened, ".cell-button[tabindex='0']")[0]
+    first = find(opened, "a.cell[tabindex='0']")[0]
     first.send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
     label = opened.execute_script("return document.activeElement.getAttribute('aria-label')")
     assert label.startswith("Sums, Code-mixed, French")
-    drawing = find(opened, "[data-figure=lens] svg")[1]
+    drawing = find(opened, "[data-figure=lens] svg.curves")[1]
     opened.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", drawing)
     drawing.send_keys(Keys.END)
     wait_for(opened, "document.getElementById('live').textContent.includes('After block 18')")
@@ -221,34 +221,47 @@ def in_grid(browser: Any, selector: str) -> list[Any]:
 def choose_prompt(browser: Any, place: int) -> None:
     browser.execute_script(
         "const list = document.querySelector('[data-figure=grid] select');"
-        "list.value = arguments[0]; list.dispatchEvent(new Event('change'));",
+        "list.value = arguments[0]; list.dispatchEvent(new Event('change', {bubbles: true}));",
         str(place),
     )
 
 
+def grid_shown(browser: Any) -> list[Any]:
+    return [one for one in in_grid(browser, "svg.token-grid") if one.is_displayed()]
+
+
+def words(row: dict[str, Any]) -> str:
+    """What a cell's reading begins with: its word, with blanks made visible."""
+    return (row["w"] or row["t"]).replace("\n", "↵").strip() or "·"
+
+
+def readings(grid: Any, row: int) -> list[str]:
+    line = grid.find_elements("css selector", ".token-row")[row]
+    return str(line.get_attribute("data-r")).split("\t")
+
+
 def test_one_prompt_in_depth_has_each_layer_before_and_after(opened: Any, page: Path) -> None:
     stored = json.loads((page.parent / "probe/grid.json").read_text())["prompts"][1]
-    before = in_grid(opened, ".token-grid")[0]
-    assert [one.text for one in before.find_elements("css selector", "tbody th")] == [
-        str(layer) for layer in range(18, -1, -1)
-    ]
-    assert [one.text for one in before.find_elements("css selector", ".tuned-block")] == [
-        "18",
-        "17",
-    ]
-    last = before.find_elements("css selector", "tbody tr:first-child td")
+    before, _ = grid_shown(opened)
+    rows = before.find_elements("css selector", ".token-row")
+    names = [str(one.get_attribute("data-name")) for one in rows]
+    assert names[:2] == ["After block 18, tuned", "After block 17, tuned"]
+    assert names[2:] == [*(f"After block {n}" for n in range(16, 0, -1)), "Embedding (layer 0)"]
+    boxed = before.find_elements("css selector", ".tuned-block")
+    assert [one.get_attribute("textContent") for one in boxed] == ["18", "17"]
     own = stored["cells"][18]
-    assert [one.text for one in last] == [cell["w"] or "·" for cell in own]
-    assert [one.get_attribute("data-code") for one in last] == [cell["l"] or "" for cell in own]
+    told = {"en": "English", "fr": "French", None: "no language told"}
+    for found, cell in zip(readings(before, 0), own, strict=True):
+        assert found.startswith(words(cell))
+        assert told.get(cell["l"], "") in found
     click(opened, "[data-figure=grid] input[value=after]")
-    (only,) = in_grid(opened, ".token-grid")
+    (only,) = grid_shown(opened)
     stored_after = json.loads((page.parent / "probe_after/grid.json").read_text())["prompts"][1]
-    row = only.find_elements("css selector", "tbody tr:nth-child(10) td")
-    assert [one.text for one in row] == [cell["w"] or "·" for cell in stored_after["cells"][9]]
-    click(opened, "[data-figure=grid] .in-words summary")
-    words = in_grid(opened, ".in-words li")[-1].text
-    assert words.startswith("Layer")
-    assert "French leads, at " in words
+    for found, cell in zip(readings(only, 9), stored_after["cells"][9], strict=True):
+        assert found.startswith(words(cell))
+    details = [one for one in in_grid(opened, "details") if one.is_displayed()][-1]
+    opened.execute_script("arguments[0].open = true", details)
+    assert "Layer 18: French at " in details.text
     assert opened.get_log("browser") == []
 
 
@@ -256,31 +269,62 @@ def test_the_grid_of_a_right_to_left_prompt_runs_from_the_right(opened: Any) -> 
     from selenium.webdriver.common.keys import Keys
 
     choose_prompt(opened, 3)
-    table = in_grid(opened, ".token-grid")[0]
-    first, second = table.find_elements("css selector", "thead th:not(.layer)")[:2]
+    grid = grid_shown(opened)[0]
+    first, second = grid.find_elements("css selector", "g > g:first-child > text")[:2]
     assert first.location["x"] > second.location["x"]
-    cell = table.find_elements("css selector", "td[tabindex='0']")[0]
-    cell.send_keys(Keys.ARROW_LEFT, Keys.ARROW_DOWN)
-    place = "return [document.activeElement.dataset.row, document.activeElement.dataset.column]"
-    assert opened.execute_script(place) == ["17", "1"]
-    wait_for(
-        opened, "/block 17, tuned, position 2/.test(document.getElementById('live').textContent)"
-    )
+    grid.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_DOWN)
+    said = "document.getElementById('live').textContent.includes('After block 17, tuned, position 2: ')"
+    wait_for(opened, said)
 
 
 def test_hostile_words_in_the_grid_are_shown_and_do_nothing(opened: Any) -> None:
     choose_prompt(opened, 0)
-    cells = [one.text for one in in_grid(opened, ".token-grid tbody tr:first-child td")]
+    shown_words = "\n".join(readings(grid_shown(opened)[0], 0))
     for text in HOSTILE[:3]:
-        assert any(one.startswith(text[:20]) for one in cells), text
-    controls = in_grid(opened, ".token-grid .control")
-    named = {one.get_attribute("textContent") for one in controls}
-    assert {"NUL", "RLO", "U+D800", "U+DFFF"} <= named
+        assert text[:20] in shown_words, text
+    for name in ("[NUL]", "[RLO]", "[U+D800]", "[U+DFFF]"):
+        assert name in shown_words
+    opened.execute_script("arguments[0].focus()", grid_shown(opened)[0])
     assert opened.execute_script("return window.pwned") is None
     assert find(opened, "img, iframe, object") == []
     wide = "return document.documentElement.scrollWidth - innerWidth"
     assert opened.execute_script(wide) <= 0
     assert opened.get_log("browser") == []
+
+
+def test_another_language_to_compare_with_recolours_the_curves(opened: Any) -> None:
+    def curves() -> dict[str, str]:
+        shown = [
+            one for one in find(opened, "[data-figure=similarity] .panel:first-child .curve")
+            if one.get_attribute("display") is None
+        ]  # fmt: skip
+        return {
+            str(one.get_attribute("data-name")): str(one.get_attribute("color")) for one in shown
+        }
+
+    assert {"French", "Hindi", "French, unrelated"} <= set(curves())
+    opened.execute_script(
+        "const list = document.querySelector('[data-figure=similarity] select');"
+        "list.value = [...list.options].find(one => one.text.startsWith('French')).value;"
+        "list.dispatchEvent(new Event('change', {bubbles: true}));"
+    )
+    after = curves()
+    assert "French" not in after
+    assert after["English"] == "var(--lang-0)"
+    assert after["Hindi"] == "var(--lang-4)"
+    assert len(after) == 10  # five pairs, each with its unrelated texts
+
+
+def test_a_chip_brings_a_language_forward_and_the_numbers_open(opened: Any) -> None:
+    click(opened, "[data-figure=handover] .chip[data-code=hi]")
+    dimmed = {one.get_attribute("data-code") for one in find(opened, "[data-figure=handover] .dim")}
+    assert "hi" not in dimmed
+    assert {"fr", "ar"} <= dimmed
+    click(opened, "[data-figure=lens] .behind summary")
+    wait_for(opened, "document.querySelector('[data-figure=lens] .behind table')")
+    heads = [one.text for one in find(opened, "[data-figure=lens] .behind thead th")]
+    assert heads[:3] == ["Layer", "English asked, English, before", "English asked, English, after"]
+    assert len(find(opened, "[data-figure=lens] .behind tbody tr")) == 19
 
 
 def test_the_parts_of_a_prompt_are_named(opened: Any) -> None:

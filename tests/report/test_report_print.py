@@ -107,17 +107,24 @@ def test_a_long_name_in_the_list_of_prompts_fits_a_phone(
 def test_paper_shows_a_long_text_in_strips_and_names_its_prompt(
     browser: Any, run: Path, tmp_path: Path
 ) -> None:
+    def drawn(selector: str) -> list[Any]:
+        return [
+            one for one in find(browser, f"[data-figure=grid] {selector}") if one.is_displayed()
+        ]
+
     visit(browser, longer_grid(run, tmp_path, 29))
     with paper(browser):
-        tables = find(browser, "[data-figure=grid] .token-grid")
-        heads = [len(one.find_elements("css selector", "thead th")) - 1 for one in tables]
-        assert heads == [15, 14, 15, 14]  # before and after
-        assert max(one.rect["x"] + one.rect["width"] for one in tables) <= PAGE_PIXELS
-        assert tables[1].find_elements("css selector", "thead th")[1].text == "token15"
+        strips = drawn(".strip")
+        assert len(strips) == 4  # 15 and 14 tokens, before and after
+        assert max(one.rect["x"] + one.rect["width"] for one in strips) <= PAGE_PIXELS
+        parts = strips[1].find_elements("css selector", "svg")
+        assert parts[1].get_attribute("viewBox").split()[0] == str(26 + 15 * 62)
+        assert drawn("svg.token-grid") == []
         (prompt,) = find(browser, "[data-figure=grid] select")
         assert prompt.is_displayed()
         assert prompt.value_of_css_property("border-top-width") == "0px"
-    assert len(find(browser, "[data-figure=grid] .token-grid")) == 2
+    assert len(drawn("svg.token-grid")) == 2
+    assert find(browser, ".strip") == []
 
 
 def test_paper_has_a_key_of_languages_and_the_choices_made(browser: Any, run: Path) -> None:
@@ -146,13 +153,14 @@ def test_the_first_printed_page_holds_the_finding(browser: Any, run: Path, tmp_p
 
 def test_few_judged_answers_are_a_fraction_with_n_in_the_tooltip(browser: Any, run: Path) -> None:
     visit(browser, write_report(run))
-    rates = [one.text for one in find(browser, ".cell-button:not(.same) .rate")]
+    cells = find(browser, "a.cell:not(.same)")
+    rates = [cell.find_element("css selector", ".rate").text for cell in cells]
     assert rates
-    assert all("/" in one or "–" in one for one in rates)  # four answers a cell
-    (cell, *_) = find(browser, ".cell-button:not(.same)")
+    assert all("/" in one or "–" in one for one in rates)  # four answers per cell
     browser.execute_script(
-        "arguments[0].dispatchEvent(new PointerEvent('pointermove', {clientX: 9, clientY: 9}))",
-        cell,
+        "arguments[0].dispatchEvent(new PointerEvent('pointermove',"
+        " {clientX: 9, clientY: 9, bubbles: true}))",
+        cells[0],
     )
     assert ", n = " in browser.execute_script("return document.getElementById('tip').textContent")
 
@@ -171,11 +179,11 @@ def test_the_first_screen_draws_two_maps_only_where_they_differ(
     browser: Any, run: Path, tmp_path: Path
 ) -> None:
     visit(browser, write_report(run))
-    assert len(find(browser, "[data-figure=hero] svg")) == 2
+    assert len(find(browser, "[data-figure=hero] svg.map")) == 2
     folder = shutil.copytree(run, tmp_path / "same")
     shutil.copy(folder / "probe/lens.parquet", folder / "probe_after/lens.parquet")
     visit(browser, write_report(folder))
-    assert len(find(browser, "[data-figure=hero] svg")) == 1
+    assert len(find(browser, "[data-figure=hero] svg.map")) == 1
     text = find(browser, "[data-figure=hero] figcaption")[0].text
     assert "moved no share of the language asked for by more than 0 points" in text
     assert "not on the model’s own answers" in text

@@ -47,8 +47,8 @@ def explore(
         screen.print(
             f"linguamap: anyone who reaches {host} on the network can use this page", markup=False
         )
-    from linguamap.explore.explorer_page import build, serve
     from linguamap.explore.explorer import open_explorer
+    from linguamap.explore.explorer_page import build, serve
 
     with screen.status("Loading the model ..."):
         explorer = open_explorer(model, run, languages)

@@ -40,6 +40,12 @@ EXCEEDED = re.compile(
 INSTEAD = re.compile(r"[Uu]se ['\"`]?([a-z_]+)['\"`]? instead")
 
 
+SHORTEST_LIMIT, LONGEST_LIMIT = 20_000, 100_000
+LONGEST_TOKEN = 16
+"""Characters a token in an answer's limit, where a server ignores ``max_tokens``: four times what text takes.
+Models that repeat one word write megabytes there, which nothing after this point is made for."""
+
+
 class ServerNotes(BaseModel):
     """``endpoint.json``: what was learned of a server while it was asked, so that a resumed run asks alike.
 
@@ -113,16 +119,18 @@ class CompletionClient:
         if self.notes.chat is None:
             self.notes.chat = self.is_chat
             self.tell(self.notes)
-        cut = cut_at_stop(reply.text, stops)
-        text = reply.text if cut is None else cut
+        limit = min(max(SHORTEST_LIMIT, LONGEST_TOKEN * self.config.max_new_tokens), LONGEST_LIMIT)
+        cut = cut_at_stop(reply.text[:limit], stops)
+        text = reply.text[:limit] if cut is None else cut
         thinking, answer = (
             split_thinking(text) if reply.reasoning is None else (reply.reasoning, text.strip())
         )
+        ended = "length" if len(reply.text) > limit else reply.finish
         return Completion(
             prompt_id=prompt.prompt_id,
             answer=answer,
-            thinking=thinking,
-            finish="error" if reply.fault else "stop" if cut is not None else reply.finish,
+            thinking=None if thinking is None else thinking[:limit],
+            finish="error" if reply.fault else "stop" if cut is not None else ended,
             n_tokens=reply.n_tokens,
             error=reply.fault,
         )

@@ -41,6 +41,8 @@ SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as EMPTY, and words that an answer may well hold."""
 LONGEST_NUMBER = 15
 """Digits of a whole number; a longer one counts something that does not exist."""
+TRIES_SO_FAR = "linguamap.tries"
+"""Where a request notes which try it is; the package says so in a header."""
 SENT_HEADERS = {
     "host", "content-type", "content-length", "accept", "accept-encoding", "connection",
     "user-agent", "authorization",
@@ -101,6 +103,9 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             TimeoutError: it was not whole in time, whatever it was that came so far.
             Unusable: it has no end, or is packed.
         """
+        request.extensions[TRIES_SO_FAR] = (
+            int(request.headers.get("x-stainless-retry-count", 0)) + 1
+        )
         for name in set(request.headers) - SENT_HEADERS:
             del request.headers[name]
         request.headers.pop("authorization", None)
@@ -245,9 +250,9 @@ class Server:
             options: openai.RequestOptions = {"headers": {"Content-Type": "application/json"}}
             return await client.post(path, cast_to=str, content=content, options=options)
         except openai.APIStatusError as error:
-            raise self._status(path, error, retries + 1) from None
+            raise self._status(path, error) from None
         except openai.APIConnectionError as error:
-            raise self._unconnected(error, retries + 1) from None
+            raise self._unconnected(error) from None
 
     def _parsed(self, path: str, text: str) -> Any:
         """A reply's JSON, or the events of a server that streams unasked; every string is scrubbed."""
@@ -285,7 +290,7 @@ class Server:
 
     # What went wrong ---------------------------------------------------------------------------
 
-    def _status(self, path: str, error: openai.APIStatusError, tries: int) -> Exception:
+    def _status(self, path: str, error: openai.APIStatusError) -> Exception:
         """What an HTTP status other than success means."""
         status = error.status_code
         detail, parameter, code = _reason(error.response.text[:20_000])
@@ -295,10 +300,10 @@ class Server:
         if status in PASSING or status >= 500:
             busy = status in (429, 503)
             wait = self.clean(error.response.headers.get("retry-after", ""), 40)
-            times = f" {tries} times in a row"
+            times = _times(error.request.extensions.get(TRIES_SO_FAR, 1))
             what = f"answered {status}" + (f": {detail}" if detail else "") + times
-            if busy and wait:
-                what = f"answered {status} and asks to be left alone for {wait} s"
+            if wait and not times:  # longer than the package waits for
+                what += f" and asks to be left alone (Retry-After: {wait})"
             advice = "wait, or lower evaluate.concurrency" if busy else ""
             return Broken(self.url + path, "busy" if busy else "status", what, advice)
         return Refused(self.url + path, status, detail, parameter, code)
@@ -314,9 +319,9 @@ class Server:
             f"endpoint: {self.url} does not accept the key in {self._key_variable} ({status})"
         )
 
-    def _unconnected(self, error: openai.APIConnectionError, tries: int) -> Broken:
+    def _unconnected(self, error: openai.APIConnectionError) -> Broken:
         cause = error.__cause__
-        times = f" {tries} times in a row" if tries > 1 else ""
+        times = _times(error.request.extensions.get(TRIES_SO_FAR, 1))
         said = self.clean(str(cause)) or type(cause).__name__
         start = "start the server, or give the address where it runs"
         if isinstance(error, openai.APITimeoutError):
@@ -327,19 +332,21 @@ class Server:
         return Broken(self.url, "connect", f"broke off ({said}){times}")
 
     def _too_slow(self, tries: int) -> Broken:
-        times = f" {tries} times in a row" if tries > 1 else ""
         return Broken(
             self.url,
             "timeout",
-            f"gave no whole answer within {self.timeout:g} s{times}",
+            f"gave no whole answer within {self.timeout:g} s{_times(tries)}",
             "raise evaluate.timeout, or lower evaluate.concurrency or evaluate.max_new_tokens",
         )
 
     def _garbled(self, why: str, text: str, tries: int) -> Broken:
         shown = f": {self.clean(text[:400], 80)!r}" if text else ""
-        times = f" {tries} times in a row" if tries > 1 else ""
-        what = f"sent a reply that cannot be read{times} ({self.clean(why)}){shown}"
+        what = f"sent a reply that cannot be read{_times(tries)} ({self.clean(why)}){shown}"
         return Broken(self.url, "garbled", what)
+
+
+def _times(tries: int) -> str:
+    return f" {tries} times in a row" if tries > 1 else ""
 
 
 def _json(text: str) -> Any:

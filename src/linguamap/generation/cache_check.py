@@ -13,8 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from linguamap.config import EvaluateConfig
-from linguamap.generation.decoder import Decoder
+from linguamap.generation.decoder import RowReader
 from linguamap.generation.encoding import Encoded
 from linguamap.generation.kv_cache import SharedPrefixStates
 from linguamap.generation.shared_prefix import SharedPrefix
@@ -74,8 +73,8 @@ def _worst_deviation(lm: LanguageModel) -> float:
     ids = trial_ids(lm.model)[0].tolist()
     prompt = Prompt("check", "check", "open", "en", "monolingual", (), ())
     texts = [Encoded(prompt, ids, SharedPrefix(tuple(ids[:4]))), Encoded(prompt, ids[:1:-2])]
-    decoder = Decoder(lm, EvaluateConfig(), (), 0, SharedPrefixStates(lm))
-    rows, logits = decoder.read(texts, 0)
+    reader = RowReader(lm, SharedPrefixStates(lm))
+    rows, logits = reader.read(texts, 0)
     written: list[list[int]] = [list(text.token_ids) for text in texts]
     steps: list[list[Tensor]] = [[] for _ in texts]
     for keep in ([0, 1], [1], []):
@@ -85,7 +84,7 @@ def _worst_deviation(lm: LanguageModel) -> float:
             steps[place].append(row)
         if keep:
             rows.keep([rows.places.index(place) for place in keep])
-            logits = decoder.step(rows, texts)
+            logits = reader.step(rows, texts)
     worst = 0.0
     for whole, seen in zip(written, steps, strict=True):
         alone = torch.tensor([whole[:-1]], device=lm.device)

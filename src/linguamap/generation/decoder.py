@@ -45,71 +45,16 @@ TAIL_SHARE = 1 / 8
 """Rows of a batch, at most this share of it, that wait for those of the chunk's other batches."""
 
 
-class Decoder:
-    """Writes the answers of one chunk.
+class RowReader:
+    """Forward passes over rows of prompts, whose states a cache keeps."""
 
-    Attributes:
-        answers: completions so far, by prompt id; still there after a failure.
-    """
-
-    def __init__(
-        self,
-        lm: LanguageModel,
-        config: EvaluateConfig,
-        stops: tuple[str, ...],
-        seed: int,
-        prefixes: SharedPrefixStates | None = None,
-        ended: Callable[[Completion], None] = lambda completion: None,
-        use_cache: bool = True,
-    ) -> None:
-        """Set up for one chunk.
-
-        Args:
-            stops: strings that end an answer.
-            prefixes: states of shared prefixes; None reads every prompt whole.
-            ended: called with each answer as it ends.
-            use_cache: False writes each answer alone, see
-                :func:`linguamap.generation.cache_check.cache_fault`.
-        """
-        self.lm, self.config, self.stops = lm, config, stops
-        self.prefixes, self.ended, self.use_cache = prefixes, ended, use_cache
-        self.ends = end_token_ids(lm)
-        self.marked = MarkedText(lm.tokenizer)
-        self.random = torch.Generator(device=lm.device).manual_seed(seed)
+    def __init__(self, lm: LanguageModel, prefixes: SharedPrefixStates | None = None) -> None:
+        """Take a model, and the states of shared prefixes; None reads every prompt whole."""
+        self.lm, self.prefixes = lm, prefixes
         accepted = inspect.signature(lm.model.forward).parameters
         self.takes_positions = "position_ids" in accepted
         self.takes_cache = "use_cache" in accepted
         self.takes_keep = "logits_to_keep" in accepted
-        self.answers: dict[str, Completion] = {}
-
-    @torch.inference_mode()
-    def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
-        """Answers in the order of the batches' prompts."""
-        prompts = [prompt for batch in batches for prompt in batch]
-        if not self.use_cache:
-            for encoded in prompts:
-                self._write_alone(encoded)
-            return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
-        written: list[list[int]] = [[] for _ in prompts]
-        waiting: list[Rows] = []
-        start = 0
-        for batch in batches:
-            rows, logits = self.read(batch, start)
-            rows.newest = self._choose(logits)
-            start += len(batch)
-            joinable = len(batches) > 1 and has_plain_rows(rows.cache)
-            self._take(rows, prompts, written)
-            self._write(rows, prompts, written, self._tail_rows if joinable else 0)
-            if rows.places:
-                rows.trim()
-                waiting.append(rows)
-        if waiting:
-            self._write(join(waiting), prompts, written, 0)
-        return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
-
-    @property
-    def _tail_rows(self) -> int:
-        return int(self.config.batch_size * TAIL_SHARE)
 
     def read(self, batch: Sequence[Encoded], start: int) -> tuple[Rows, Tensor]:
         """One forward pass over what no prefix has covered.
@@ -141,7 +86,7 @@ class Decoder:
         places = list(range(start, start + len(batch)))
         mask = mask.to(self.lm.device)
         languages = [encoded.prompt.language for encoded in batch]
-        logits = self._logits(ids.to(self.lm.device), mask, cache, languages)
+        logits = self.logits(ids.to(self.lm.device), mask, cache, languages)
         return Rows(places, cache, _with_column(mask), mask.new_zeros(len(batch))), logits
 
     def _n_known(self, encoded: Encoded) -> int:
@@ -150,40 +95,14 @@ class Decoder:
             return 0
         return self.prefixes.n_tokens(encoded.prefix)
 
-    def _write(
-        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
-    ) -> None:
-        """Go on until at most ``until`` rows are left."""
-        while len(rows.places) > until:
-            rows.newest = self._choose(self.step(rows, prompts))
-            self._take(rows, prompts, written)
-
     def step(self, rows: Rows, prompts: Sequence[Encoded]) -> Tensor:
         """Read each row's newest token; the logits (row, vocabulary) of the next one."""
         languages = [prompts[place].prompt.language for place in rows.places]
-        logits = self._logits(rows.newest[:, None], rows.mask, rows.cache, languages)
+        logits = self.logits(rows.newest[:, None], rows.mask, rows.cache, languages)
         rows.mask = _with_column(rows.mask)
         return logits
 
-    def _write_alone(self, encoded: Encoded) -> None:
-        """Answer one prompt without a cache and without padding."""
-        written: list[int] = []
-        while not written or not self._ended(encoded, written):
-            ids = torch.tensor([[*encoded.token_ids, *written]], device=self.lm.device)
-            logits = self._logits(ids, torch.ones_like(ids), None, [encoded.prompt.language])
-            written.append(int(self._choose(logits)))
-
-    def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
-        """Write each row's newest token down; rows whose answers end with it leave."""
-        keep: list[int] = []
-        for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
-            written[place].append(token)
-            if not self._ended(prompts[place], written[place]):
-                keep.append(row)
-        if len(keep) < len(rows.places):
-            rows.keep(keep)
-
-    def _logits(
+    def logits(
         self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str]
     ) -> Tensor:
         """One forward pass; the logits (row, vocabulary) after the last token of each row."""
@@ -200,6 +119,96 @@ class Decoder:
             output = self.lm.model(input_ids=ids, attention_mask=mask, **options)
         logits: Tensor = output.logits[:, -1]
         return logits
+
+
+class Decoder(RowReader):
+    """Writes the answers of one chunk.
+
+    Attributes:
+        answers: completions so far, by prompt id; still there after a failure.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        config: EvaluateConfig,
+        stops: tuple[str, ...],
+        seed: int,
+        prefixes: SharedPrefixStates | None = None,
+        ended: Callable[[Completion], None] = lambda completion: None,
+        use_cache: bool = True,
+    ) -> None:
+        """Set up for one chunk.
+
+        Args:
+            stops: strings that end an answer.
+            prefixes: states of shared prefixes; None reads every prompt whole.
+            ended: called with each answer as it ends.
+            use_cache: False writes each answer alone, see
+                :func:`linguamap.generation.cache_check.cache_fault`.
+        """
+        super().__init__(lm, prefixes)
+        self.config, self.stops = config, stops
+        self.ended, self.use_cache = ended, use_cache
+        self.ends = end_token_ids(lm)
+        self.marked = MarkedText(lm.tokenizer)
+        self.random = torch.Generator(device=lm.device).manual_seed(seed)
+        self.answers: dict[str, Completion] = {}
+
+    @torch.inference_mode()
+    def run(self, batches: Sequence[Sequence[Encoded]]) -> list[Completion]:
+        """Answers in the order of the batches' prompts."""
+        prompts = [prompt for batch in batches for prompt in batch]
+        if not self.use_cache:
+            for encoded in prompts:
+                self._write_alone(encoded)
+            return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
+        written: list[list[int]] = [[] for _ in prompts]
+        waiting: list[Rows] = []
+        start = 0
+        for batch in batches:
+            rows, logits = self.read(batch, start)
+            rows.newest = self._choose(logits)
+            start += len(batch)
+            joinable = len(batches) > 1 and has_plain_rows(rows.cache)
+            self._take(rows, prompts, written)
+            self._write(rows, prompts, written, self._tail_rows if joinable else 0)
+            if rows.places:
+                rows.trim()
+                waiting.append(rows)
+        if waiting:
+            self._write(join(waiting), prompts, written, 0)
+        return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
+
+    @property
+    def _tail_rows(self) -> int:
+        return int(self.config.batch_size * TAIL_SHARE)
+
+    def _write(
+        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
+    ) -> None:
+        """Go on until at most ``until`` rows are left."""
+        while len(rows.places) > until:
+            rows.newest = self._choose(self.step(rows, prompts))
+            self._take(rows, prompts, written)
+
+    def _write_alone(self, encoded: Encoded) -> None:
+        """Answer one prompt without a cache and without padding."""
+        written: list[int] = []
+        while not written or not self._ended(encoded, written):
+            ids = torch.tensor([[*encoded.token_ids, *written]], device=self.lm.device)
+            logits = self.logits(ids, torch.ones_like(ids), None, [encoded.prompt.language])
+            written.append(int(self._choose(logits)))
+
+    def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
+        """Write each row's newest token down; rows whose answers end with it leave."""
+        keep: list[int] = []
+        for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
+            written[place].append(token)
+            if not self._ended(prompts[place], written[place]):
+                keep.append(row)
+        if len(keep) < len(rows.places):
+            rows.keep(keep)
 
     def _choose(self, logits: Tensor) -> Tensor:
         """The next token of each row (row,)."""

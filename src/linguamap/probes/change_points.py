@@ -6,9 +6,12 @@ thousands of draws is one call and intervals are not tied to whole layers. NaN m
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from linguamap.probes.curves import Array
+if TYPE_CHECKING:
+    from linguamap.probes.curves import Array
 
 PLATEAU = 3
 """Layers whose mean is a curve's level; one layer alone would make the level a noisy maximum."""

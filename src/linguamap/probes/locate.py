@@ -10,12 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from linguamap.config import LocateConfig
 from linguamap.probes.change_points import (
     half_fall,
     half_rise,
@@ -27,6 +26,9 @@ from linguamap.probes.curves import Array, draws, lens_counts, ratio, read_table
 from linguamap.records import UserError
 from linguamap.run.files import read_json
 from linguamap.scoring.stats import expanded_tail
+
+if TYPE_CHECKING:
+    from linguamap.config import LocateConfig
 
 RIVAL = "en"
 WEIGHTS = {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}

@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linguamap.benchmarks import check_name, load_benchmark
-from linguamap.config import RunConfig
 from linguamap.languages import get_language
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Benchmark, Prompt, Split, UserError
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
 
 
 def check_names(config: RunConfig) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from linguamap import seeding
-from linguamap.records import Prompt
+
+if TYPE_CHECKING:
+    from linguamap.records import Prompt
 
 
 class Halves(NamedTuple):

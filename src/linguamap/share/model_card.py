@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from linguamap.charts.naming import percent, percent_exact, scenario_name, size, spans
-from linguamap.config import RunConfig
 from linguamap.records import UserError
 from linguamap.report.rates import rate_of
 from linguamap.run.files import read_json
 from linguamap.share.citation import PAPER
 from linguamap.tuning.methods import method_of
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
 
 STARTER_BASE = "google/gemma-3-270m"
 GEMMA = (

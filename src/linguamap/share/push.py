@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
 from linguamap.run.files import read_json, write_json, write_text
-from linguamap.run.folder import Run
 from linguamap.share.model_card import base_model, write_card
 
 if TYPE_CHECKING:
+    from linguamap.run.folder import Run
     from linguamap.tuning.delta import Delta
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,24 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.generation.encoding import render_chat
 from linguamap.generation.thinking import answer_ends
 from linguamap.prompts.answer_options import near_misses
+from linguamap.prompts.sampling import pick_items
 from linguamap.prompts.scenarios import (
-    pick_items,
     render,
     render_all,
     split_items,
     training_examples,
 )
-from linguamap.records import SCENARIOS, Benchmark, Item, Kind, Option, Part, Prompt, UserError
+from linguamap.records import (
+    SCENARIOS,
+    Benchmark,
+    Item,
+    Kind,
+    Option,
+    Part,
+    Prompt,
+    Scenario,
+    UserError,
+)
 
 
 def item(kind: Kind, language: str, number: int = 1, **values: object) -> Item:
@@ -116,12 +127,17 @@ def one(found: Benchmark, scenario: str, language: str, **options: object) -> Pr
     return render(found, scenario, language, chosen, **options)  # type: ignore[arg-type]
 
 
+def _shown(prompt: Prompt) -> list[str]:
+    return [option.text for option in prompt.options]
+
+
 def test_monolingual() -> None:
     assert one(SUMS, "monolingual", "fr").text == FRENCH_SUM
     english = ENGLISH_SUM.format(language="English", question="What is two plus two?")
     assert one(SUMS, "monolingual", "en").text == english
-    options = ("Le chat", "Le chien", "La poule", "Le poisson")
-    assert one(CHOICE, "monolingual", "fr").text == FRENCH_CHOICE.format(*options)
+    prompt = one(CHOICE, "monolingual", "fr")
+    assert prompt.text == FRENCH_CHOICE.format(*_shown(prompt))
+    assert sorted(_shown(prompt)) == ["La poule", "Le chat", "Le chien", "Le poisson"]
     assert one(PASSAGE, "monolingual", "fr").text == FRENCH_PASSAGE
     assert one(PASSAGE, "monolingual", "en").text == ENGLISH_PASSAGE.format(
         "English", "There the duck eats.", "Who eats?"
@@ -132,10 +148,8 @@ def test_code_mixed() -> None:
     question = "Combien font deux plus deux ?"
     expected = ENGLISH_SUM.format(language="French", question=question)
     assert one(SUMS, "code_mixed", "fr").text == expected
-    options = ("Le chat", "Le chien", "La poule", "Le poisson")
-    assert one(CHOICE, "code_mixed", "fr").text == ENGLISH_CHOICE.format(
-        "French", "Quel animal aboie ?", *options
-    )
+    prompt = one(CHOICE, "code_mixed", "fr")
+    assert prompt.text == ENGLISH_CHOICE.format("French", "Quel animal aboie ?", *_shown(prompt))
     assert one(PASSAGE, "code_mixed", "fr").text == ENGLISH_PASSAGE.format(
         "French", "Là, le canard mange.", "Qui mange ?"
     )
@@ -152,10 +166,53 @@ def test_japanese() -> None:
 
 
 def test_english_distractor_keeps_the_order_of_the_options() -> None:
-    prompt = one(CHOICE, "english_distractor", "fr")
-    assert prompt.text == FRENCH_CHOICE.format("The cat", "Le chien", "The hen", "The fish")
-    assert prompt.gold == ("B",)
-    assert [option.language for option in prompt.options] == ["en", "fr", "en", "en"]
+    """Only the language differs from monolingual, and only the right option keeps it."""
+    plain, prompt = one(CHOICE, "monolingual", "fr"), one(CHOICE, "english_distractor", "fr")
+    english = {"Le chat": "The cat", "La poule": "The hen", "Le poisson": "The fish"}
+    assert _shown(prompt) == [english.get(text, text) for text in _shown(plain)]
+    assert prompt.text == FRENCH_CHOICE.format(*_shown(prompt))
+    assert [option.language for option in prompt.options if option.correct] == ["fr"]
+    assert prompt.gold == plain.gold == (chr(ord("A") + _shown(plain).index("Le chien")),)
+
+
+def _many(kind: Benchmark, n: int) -> Benchmark:
+    """The item ``n`` times over, each in a group of its own."""
+    items = {
+        code: tuple(dataclasses.replace(one, item_id=f"{one.item_id}-{k}") for k in range(n))
+        for code, (one,) in kind.items.items()
+    }
+    english = tuple(
+        dataclasses.replace(kind.english[0], item_id=f"{kind.english[0].item_id}-{k}")
+        for k in range(n)
+    )
+    return dataclasses.replace(kind, items=items, english=english)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("n_items", [8, 24])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_each_letter_is_right_equally_often(scenario: Scenario, n_items: int, seed: int) -> None:
+    """A model that always says A is right in a quarter; in file order it was in 1 of 8 or 5 of 8."""
+    prompts = render_all(_many(CHOICE, 24), ["fr"], [scenario], n_items=n_items, seed=seed)
+    own = Counter(
+        option.letter
+        for prompt in prompts
+        for option in prompt.options
+        if option.correct and option.language == "fr"
+    )
+    assert own == dict.fromkeys("ABCD", n_items // 4)
+    if scenario == "bilingual_answer" and n_items == 24:
+        right = Counter(
+            (prompt.gold[0], prompt.gold[1]) for prompt in prompts
+        )  # twelve pairs of places of the two right ones, unordered six, equally often
+        assert set(right.values()) == {4}
+
+
+@pytest.mark.parametrize("found", [SUMS, PASSAGE], ids=["sums", "passage"])
+def test_each_place_holds_the_right_candidate_equally_often(found: Benchmark) -> None:
+    prompts = render_all(_many(found, 24), ["fr"], ["english_distractor"], n_items=8)
+    places = Counter([option.correct for option in p.options].index(True) for p in prompts)
+    assert places == dict.fromkeys(range(4), 2)
 
 
 CANDIDATES = " Choisis parmi les réponses proposées ci-dessous."
@@ -251,7 +308,8 @@ def test_reference_is_in_the_target_language() -> None:
     expected = (Part("R", " Deux et deux font 4."), Part("A", " La réponse est : 4."))
     assert one(SUMS, "code_mixed", "fr").reference == expected
     assert one(SUMS, "english_distractor", "fr").reference == expected
-    assert one(CHOICE, "code_mixed", "fr").reference[1].text == " La réponse est : B."
+    choice = one(CHOICE, "code_mixed", "fr")
+    assert choice.reference[1].text == f" La réponse est : {choice.gold[0]}."
     assert one(PASSAGE, "code_mixed", "fr").reference[1].text == " La réponse est : le canard."
     bare = dataclasses.replace(SUMS.items["fr"][0], explanation=None)
     assert render(SUMS, "monolingual", "fr", bare).reference == ()

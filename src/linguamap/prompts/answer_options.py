@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 from linguamap import seeding
 from linguamap.languages import get_language
+from linguamap.prompts.sampling import pick_order
 from linguamap.records import Benchmark, Item, Option, Scenario, UserError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 N_OFFERED = 4
 """Answers offered where the benchmark itself has no options: the right one and wrong ones."""
+
+T = TypeVar("T")
 
 Texts = Mapping[str, str]
 """One answer, language -> text."""
@@ -22,8 +26,11 @@ Texts = Mapping[str, str]
 class AnswerOptions:
     """The offered answers of one benchmark's items.
 
-    Which wrong answers are offered, and where the right one stands, is drawn by seed, item id and
-    scenario and so is the same in every language; the texts are each language's own.
+    Which wrong answers are offered is drawn by seed and item id. Where the right one stands goes by
+    turns over the items in the order in which they are picked (a Latin square): of any n items
+    asked, each place has the right answer in the target language n / 4 times, give or take one, so that a
+    model that always says "A" is told from one that knows, or speaks, anything. Both are the same
+    in every language and scenario; the texts are each language's own.
     """
 
     def __init__(self, benchmark: Benchmark, seed: int) -> None:
@@ -36,6 +43,9 @@ class AnswerOptions:
             code: {item.item_id: item for item in items} for code, items in tables.items()
         }
         self._reference = next(iter(self.items.values()), {})
+        first = seeding.number("turn", seed)
+        order = pick_order(list(self._reference.values()), seed)
+        self._turns = {item_id: first + number for number, item_id in enumerate(order)}
         self._near: dict[tuple[str, str | None], list[str]] = defaultdict(list)
         for item in self._reference.values():
             for key in (("group", item.group), ("subject", item.subject), ("all", "")):
@@ -45,9 +55,9 @@ class AnswerOptions:
     def options(self, scenario: Scenario, language: str, item: Item) -> tuple[Option, ...]:
         """The answers that are offered, in the order shown; none if the item is asked freely.
 
-        * monolingual, code_mixed: a choice item's options in the target language, in file order;
+        * monolingual, code_mixed: a choice item's options in the target language;
         * english_distractor: the right answer in the target language among English wrong ones; a
-          choice item's in file order, so that only the language differs from monolingual;
+          choice item's in the same order, so that only the language differs from monolingual;
         * bilingual_answer: the right answer in both languages and a wrong one in each. Of two with
           the same text one gives way to another English wrong one. With English as the target
           this is the english_distractor.
@@ -61,8 +71,8 @@ class AnswerOptions:
             return ()
         if plain or (language == "en" and item.kind == "choice"):
             return _lettered(
-                Option("", text, language, LETTERS[index] in item.gold)
-                for index, text in enumerate(item.options)
+                Option("", item.options[index], language, LETTERS[index] in item.gold)
+                for index in self._order(item)
             )
         if item.kind != "sums" and "en" not in self.items:
             raise UserError(
@@ -77,16 +87,14 @@ class AnswerOptions:
         if item.kind == "choice":
             english = self.items["en"][item.item_id]
             return _lettered(
-                Option("", text, language, True)
+                Option("", item.options[index], language, True)
                 if LETTERS[index] in item.gold
                 else Option("", english.options[index], "en", False)
-                for index, text in enumerate(item.options)
+                for index in self._order(item)
             )
-        slots: list[Option | None] = [Option("", self._right(item)[language], language, True)]
-        slots += [
-            Option("", texts["en"], "en", False) for texts in self._wrong(item)[: N_OFFERED - 1]
-        ]
-        return tuple(self._shuffled(slots, item, "english_distractor"))
+        right = Option("", self._right(item)[language], language, True)
+        wrong = [Option("", texts["en"], "en", False) for texts in self._wrong(item)]
+        return tuple(self._placed([right, *wrong[: N_OFFERED - 1]], item))
 
     def _bilingual_answer(self, language: str, item: Item) -> tuple[Option, ...]:
         right, wrong = self._right(item), self._wrong(item)
@@ -97,7 +105,7 @@ class AnswerOptions:
             Option("", wrong[min(1, len(wrong) - 1)]["en"], "en", False),
         ]
         spare = (Option("", texts["en"], "en", False) for texts in wrong[2:])
-        slots: list[Option | None] = []
+        offered: list[Option] = []
         shown: set[str] = set()
         for option in wanted:
             slot: Option | None = option
@@ -105,16 +113,24 @@ class AnswerOptions:
                 slot = next(spare, None)
             if slot is not None:
                 shown.add(slot.text.casefold())
-            slots.append(slot)
-        shuffled = self._shuffled(slots, item, "bilingual_answer")
-        return _lettered(shuffled) if item.kind == "choice" else tuple(shuffled)
+                offered.append(slot)
+        places = self._placed(offered, item)
+        return _lettered(places) if item.kind == "choice" else tuple(places)
 
-    def _shuffled(
-        self, slots: Sequence[Option | None], item: Item, scenario: Scenario
-    ) -> list[Option]:
-        """The slots in the item's order, empty ones left out."""
-        order = seeding.shuffled(range(len(slots)), self.seed, item.item_id, scenario)
-        return [slot for index in order if (slot := slots[index]) is not None]
+    def _order(self, item: Item) -> list[int]:
+        """A choice item's own options in the order shown."""
+        right = LETTERS.index(item.gold[0])
+        others = [index for index in range(len(item.options)) if index != right]
+        return self._placed([right, *others], item)
+
+    def _placed(self, values: Sequence[T], item: Item) -> list[T]:
+        """The first value where it is the item's turn, the second by turns among the rest."""
+        turn, n = self._turns[item.item_id], len(values)
+        order = seeding.shuffled(range(2, n), self.seed, item.item_id, "order")
+        if n > 1:
+            order.insert(turn // n % (n - 1), 1)
+        order.insert(turn % n, 0)
+        return [values[index] for index in order]
 
     def _right(self, item: Item) -> Texts:
         if item.kind == "sums":

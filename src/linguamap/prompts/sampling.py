@@ -1,4 +1,4 @@
-"""Drawing and dividing training prompts, by item before languages are looked at."""
+"""Drawing and dividing items and prompts, by item group before languages are looked at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from linguamap import seeding
 
 if TYPE_CHECKING:
-    from linguamap.records import Prompt
+    from linguamap.records import Item, Prompt
 
 
 class Halves(NamedTuple):
@@ -17,6 +17,30 @@ class Halves(NamedTuple):
 
     train: list[Prompt]
     validation: list[Prompt]
+
+
+def pick_items(items: Sequence[Item], n: int | None, seed: int) -> list[Item]:
+    """``n`` items in file order, from as many different groups as possible.
+
+    Depends on ids and groups only, so that it is the same in every language; a smaller pick is
+    part of a larger one.
+    """
+    chosen = set(pick_order(items, seed)[:n])
+    return [item for item in items if item.item_id in chosen]
+
+
+def pick_order(items: Sequence[Item], seed: int) -> list[str]:
+    """Ids in the order in which :func:`pick_items` takes them: the first of each group, the second ..."""
+    table = {item.item_id: item for item in items}
+    taken: Counter[str] = Counter()
+    ranks: dict[str, int] = {}
+    order = seeding.shuffled(table, "items", seed)
+    for item_id in order:
+        item = table[item_id]
+        group = item.group or (item.subject if item.kind == "open" else None) or item_id
+        ranks[item_id] = taken[group]
+        taken[group] += 1
+    return sorted(order, key=lambda item_id: ranks[item_id])
 
 
 def spread_examples(prompts: Sequence[Prompt], n: int | None, seed: int) -> list[Prompt]:

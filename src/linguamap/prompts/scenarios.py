@@ -18,13 +18,11 @@ benchmark asks base models, ``Q: request``, line end, ``A:``.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from linguamap import seeding
 from linguamap.languages import Language, get_language
 from linguamap.prompts.answer_options import AnswerOptions
-from linguamap.prompts.sampling import Halves, split_items, spread_examples
+from linguamap.prompts.sampling import Halves, pick_items, split_items, spread_examples
 from linguamap.records import (
     SCENARIOS,
     Benchmark,
@@ -155,27 +153,6 @@ def applies(scenario: Scenario, item: Item, bare: bool) -> bool:
         task = (item.subject or "").partition("/")[0]
         return scenario == {"monolingual": "monolingual", "crosslingual": "code_mixed"}.get(task)
     return scenario in ("monolingual", "code_mixed")
-
-
-def pick_items(items: Sequence[Item], n: int | None, seed: int) -> list[Item]:
-    """``n`` items in file order, from as many different groups as possible.
-
-    Depends on ids and groups only, so that it is the same in every language; a smaller pick is
-    part of a larger one.
-    """
-    if n is None or n >= len(items):
-        return list(items)
-    table = {item.item_id: item for item in items}
-    taken: Counter[str] = Counter()
-    ranks: dict[str, int] = {}
-    order = seeding.shuffled(table, "items", seed)
-    for item_id in order:
-        item = table[item_id]
-        group = item.group or (item.subject if item.kind == "open" else None) or item_id
-        ranks[item_id] = taken[group]
-        taken[group] += 1
-    chosen = set(sorted(order, key=lambda item_id: ranks[item_id])[:n])
-    return [item for item in items if item.item_id in chosen]
 
 
 def _render(

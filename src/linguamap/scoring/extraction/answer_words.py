@@ -22,7 +22,8 @@ FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != 0
 """Full-width forms to ASCII; not the comma, which also parts clauses and then is no number mark."""
 _LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
 _DROPPED_MARKS = regex.compile(r"[\u0300-\u036f\u064b-\u0652\u0670\u0640]")
-_ALEF = str.maketrans("أإآٱى", "ااااي")
+_SPELLINGS = str.maketrans("أإآٱىı", "اااايi")
+"""Alef's spellings; and the dotless i, whose capital is that of i."""
 
 
 @cache
@@ -60,9 +61,17 @@ def any_word_in(codes: tuple[str, ...], *kinds: str) -> str:
 
 
 def any_of(listed: tuple[str, ...], language: Language) -> str:
-    """A pattern for any of some words, the longest first, or one that never matches."""
+    """A pattern for any of some words, the longest first, or one that never matches.
+
+    Words with the same boundaries share them: patterns of hundreds of words compile fast that way.
+    """
     folded = sorted(dict.fromkeys(map(fold, listed)), key=len, reverse=True)
-    return f"(?:{'|'.join(expression(word, language) for word in folded) or NOTHING})"
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for word in folded:
+        before, body, after = _bounded(word, language)
+        grouped.setdefault((before, after), []).append(body)
+    groups = [f"{before}(?:{'|'.join(ws)}){after}" for (before, after), ws in grouped.items()]
+    return f"(?:{'|'.join(groups) or NOTHING})"
 
 
 @cache
@@ -77,22 +86,27 @@ def expression(word: str, language: Language) -> str:
 
     "stem-" stands for every word that begins so.
     """
+    return "".join(_bounded(word, language))
+
+
+def _bounded(word: str, language: Language) -> tuple[str, str, str]:
+    """A word's pattern in three: what must not stand before it, the word, what may follow."""
+    if word == "-":
+        return "", str(regex.escape("-")), ""
     is_stem, word = word.endswith("-"), word.removesuffix("-")
-    if not word:
-        return str(regex.escape("-"))
     body = r"\s+".join(regex.escape(part) for part in word.split())
     body = body.replace(r"\s+:", ":")
     if len(word) > 1 and body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon
         body = body[:-1] + r"\s*(?::|(?<=\s)[-–—](?=\s)|(?<=\s)(?=\d))"
     if not written_apart(language):
-        return rf"(?<!\d){body}" if word[0].isdigit() else body
+        return (r"(?<!\d)" if word[0].isdigit() else ""), body, ""
     starts, ends = (bool(_LETTER_OR_MARK.match(word[place])) for place in (0, -1))
     before = r"(?<![\p{L}\p{M}\d])" if starts or word[0].isdigit() else ""
     if "Arab" in language.scripts:  # "and" and "so" are written together with the next word
         before = r"(?:(?<![\p{L}\p{M}])|(?<=(?<![\p{L}\p{M}])[وف]))"
     if is_stem:
-        return before + body + r"[\p{L}\p{M}]*+"
-    return before + body + (r"(?![\p{L}\p{M}])" if ends else "")
+        return before, body, r"[\p{L}\p{M}]*+"
+    return before, body, (r"(?![\p{L}\p{M}])" if ends else "")
 
 
 def written_apart(language: Language) -> bool:
@@ -119,5 +133,5 @@ def fold_with_places(text: str) -> tuple[str, list[int]]:
 
 @lru_cache(maxsize=1 << 14)
 def _fold_character(character: str) -> str:
-    plain = unicodedata.normalize("NFD", character.translate(FULL_WIDTH).translate(_ALEF))
+    plain = unicodedata.normalize("NFD", character.translate(FULL_WIDTH).translate(_SPELLINGS))
     return unicodedata.normalize("NFC", _DROPPED_MARKS.sub("", plain)).casefold()

@@ -14,11 +14,11 @@ from functools import lru_cache
 
 import regex
 
-from linguamap.languages import LANGUAGES, normalise_digits
+from linguamap.languages import LANGUAGES, normalise_digits, script_counts
 from linguamap.records import Extraction, Option, Prompt
 from linguamap.scoring.extraction.answer_markers import Cue, find_cues, last_strong
-from linguamap.scoring.extraction.answer_words import any_word_in, fold
-from linguamap.scoring.extraction.claims import Claim, Verdict, decide, find_claims, mark
+from linguamap.scoring.extraction.answer_words import any_of, any_word_in, fold
+from linguamap.scoring.extraction.claims import Claim, Verdict, decide, find_claims, mark, says_more
 from linguamap.scoring.extraction.positions import by_position, ending, fillers, noun
 from linguamap.scoring.extraction.spans import contained_options, normalise, searchable
 
@@ -45,6 +45,15 @@ _CLAIM_RULES: dict[Verdict, str] = {
 }
 _GUESSES = frozenset({"letter", "lone_letter"})
 """Rules that take a letter for the answer because it stands alone: not where another is denied."""
+_UNSAFE = "unsafe_letter"
+_OWN_SCRIPT = {
+    code: language.scripts[0]
+    for code, language in LANGUAGES.items()
+    if language.scripts[0] not in ("Latn", "Hani")
+}
+"""Languages that one script shows: kana Japanese, Cyrillic Russian; Chinese is Han without kana."""
+MIN_TEXT_LETTERS = 3
+"""Shorter option texts are not looked for in sentences."""
 _OTHER_SCRIPT = regex.compile(r"\s*(?!\p{Latin})\p{L}")
 _INFLECTING = frozenset({"de", "el", "pl", "ro", "ru", "te"})
 """Languages whose nouns change their endings, so that an option's text is also found by its stems."""
@@ -75,9 +84,11 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
         if said.unsure and rule in _GUESSES:
             continue
         letters = sorted(set(found) - said.denied)
-        if len(letters) == 1:
+        if rule == _UNSAFE:
+            reason = "ambiguous" if letters else reason
+        elif len(letters) == 1:
             return _chosen(letters[0], rule, prompt)
-        if len(letters) > 1 and not rule.startswith("cue"):
+        elif len(letters) > 1 and not rule.startswith("cue"):
             reason = "ambiguous"
             if rule != "option_text":
                 break
@@ -85,14 +96,51 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
 
 
 def _claims(text: str, prompt: Prompt) -> list[Claim]:
-    """Claims about letters by the words of the target language and English.
+    """Claims about letters, else about option texts of which one is denied ("not Mars, but Venus").
 
-    Other languages of the text's script only add what they deny: their words are too many to choose by.
+    They are made with the words of the target language, English and what the script shows.
+    Where those say nothing, other languages of the text's scripts tell what it denies or joins: to
+    choose by their words as well would be to guess.
     """
     letters = tuple(option.letter for option in prompt.options)
-    marked = mark(_mentions(text, prompt), text)
-    own = tuple(dict.fromkeys((prompt.language, "en")))
-    return find_claims(marked, letters, own)
+    own = _languages_of(text, prompt.language)
+    mentions = _mentions(text, prompt)
+    if not mentions:
+        claims = find_claims(mark(_text_mentions(text, prompt), text), letters, own)
+        return claims if any(claim.verdict == "denied" for claim in claims) else []
+    marked = mark(mentions, text)
+    claims = find_claims(marked, letters, own)
+    if claims or not says_more(marked):
+        return claims
+    scripts = set(script_counts(text))
+    for code in LANGUAGES:
+        if code not in own and scripts.intersection(LANGUAGES[code].scripts):
+            found = find_claims(marked, letters, (code,))
+            claims += [c for c in found if c.verdict == "denied" or len(c.letters) != 1]
+    return claims
+
+
+def _languages_of(text: str, target: str) -> tuple[str, ...]:
+    """The target language, English, and those that a text's script leaves no doubt of."""
+    scripts = set(script_counts(text))
+    shown = [code for code, script in _OWN_SCRIPT.items() if script in scripts]
+    if "Hani" in scripts and not scripts & {"Hira", "Kana", "Hang"}:
+        shown.append("zh")
+    return tuple(dict.fromkeys((target, "en", *shown)))
+
+
+def _text_mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
+    """Where the options' texts stand, those inside a longer one left out; no numbers and short texts."""
+    found: list[tuple[int, int, int]] = []
+    texts = [(option.text.strip(), place) for place, option in enumerate(prompt.options)]
+    for wanted, place in sorted(texts, key=lambda pair: -len(pair[0])):
+        if sum(map(str.isalpha, wanted)) < MIN_TEXT_LETTERS:
+            continue
+        pattern = regex.compile(rf"(?<!\p{{Latin}}){regex.escape(wanted)}(?!\p{{Latin}})", regex.I)
+        for match in pattern.finditer(text):
+            if not any(match.start() < end and start < match.end() for start, end, _ in found):
+                found.append((*match.span(), place))
+    return sorted(found)
 
 
 def _other_rules(text: str, prompt: Prompt) -> Iterator[tuple[str, list[str]]]:
@@ -118,7 +166,6 @@ def _mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
     pattern = _mention_pattern(tuple(forms), _shown(forms))
     says = _says_letter(prompt.language)
     speaks = [_speaks_of(prompt.language, article) for article in (False, True)]
-    latin = "Latn" in LANGUAGES[prompt.language].scripts
     articles = LANGUAGES[prompt.language].articles
     for match in pattern.finditer(text):
         sign = match["letter"]
@@ -127,7 +174,7 @@ def _mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
             named = says.search(fold(before)) and not regex.match(r"\s+\p{Ll}", after)
             if not (sign.isupper() or regex.match(_CLOSED, after)):
                 continue
-            foreign = sign.isascii() and _OTHER_SCRIPT.match(after) and not latin
+            foreign = sign.isascii() and _OTHER_SCRIPT.match(after)
             if not (named or foreign or speaks[sign.lower() in articles].match(fold(after[:24]))):
                 continue
         option = prompt.options[index[forms[sign]]]
@@ -145,7 +192,8 @@ def _without_cue(text: str, prompt: Prompt, cues: list[Cue]) -> Iterator[tuple[s
     yield "letter", _formal_letters(text, prompt)
     yield "position", by_position(text, prompt, "whole")
     yield "option_text", _by_text(text, prompt)
-    yield "lone_letter", _lone_letters(text, prompt)
+    yield "lone_letter", _lone_letters(text, prompt, safe=True)
+    yield _UNSAFE, _lone_letters(text, prompt, safe=False)
     for cue in cues:  # "the last answer" may announce one
         if cue.rank >= len(LANGUAGES[cue.language].answer_cues):
             continue
@@ -234,18 +282,35 @@ def _by_text(text: str, prompt: Prompt) -> list[str]:
     return [option.letter for option in best]
 
 
-def _lone_letters(text: str, prompt: Prompt) -> list[str]:
+def _lone_letters(text: str, prompt: Prompt, safe: bool) -> list[str]:
+    """Letters that stand alone: safe ones at the edge of a clause or behind an article or noun only.
+
+    A letter in the middle of other words is as likely a vitamin or a plan ("vitamin C").
+    """
     letters = []
     forms = _forms(prompt)
     own = {sign for row in LANGUAGES[prompt.language].option_letters for sign in row}
-    safe = tuple(sign for sign in forms if sign in own.union(*_CIRCLED) and sign not in _WORDLIKE)
-    for match in _lone_pattern(_shown(forms), safe).finditer(text):
-        word = regex.match(r"\s+\p{Latin}", text, pos=match.end())
-        copula = regex.match(r"\s+(?:is|ist|est|es|è|é|este|adalah|là|ni)\b", text, pos=match.end())
-        if match["letter"] in _WORDLIKE and word and not copula:
+    native = tuple(sign for sign in forms if sign in own.union(*_CIRCLED) and sign not in _WORDLIKE)
+    edge_before, edge_after = _clause_edges(prompt.language)
+    for match in _lone_pattern(_shown(forms), native).finditer(text):
+        if match["letter"] in _WORDLIKE and regex.match(r"\s+\p{Latin}", text, pos=match.end()):
             continue
-        letters.append(forms[match["letter"]])
+        at_edge = edge_before.search(text[: match.start()]) and edge_after.match(text, match.end())
+        if at_edge or not safe:
+            letters.append(forms[match["letter"]])
     return letters
+
+
+@lru_cache(maxsize=64)
+def _clause_edges(language: str) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
+    codes = tuple(dict.fromkeys((language, "en")))
+    beside = "|".join(
+        any_of(LANGUAGES[code].articles + LANGUAGES[code].option_nouns, LANGUAGES[code])
+        for code in codes
+    )
+    before = regex.compile(rf"(?i)(?:^|[^\p{{L}}\p{{M}}\d\s]|\n)\s*(?:(?:{beside})\s*)*$")
+    endings = "|".join(ending(code) for code in codes)
+    return before, regex.compile(rf"\s*(?:$|[^\p{{L}}\p{{M}}\d\s]|\n|{endings}|が)")
 
 
 def _has_stems(text: str, option: Option) -> bool:

@@ -31,6 +31,7 @@ _NEAR = 5
 _NEAR_UNSEGMENTED = 16
 """The same in characters, where words are not written apart."""
 _OPENS = regex.compile(rf":\s*\n\s*(?={_LETTER}|\s)")
+_CLOSES = regex.compile(r"\s*(?:[.。!]?\s*$|[.。!]?\s*\n)")
 _LINK = regex.compile(r"[:：=—–→\-]\s*\W*$")
 
 Verdict = Literal["chosen", "right", "pointed", "denied"]
@@ -57,6 +58,11 @@ def mark(places: Iterable[tuple[int, int, int]], text: str) -> str:
     return "".join((*parts, fold(text[end:])))
 
 
+def says_more(marked: str) -> bool:
+    """Whether there is a word beside the letters."""
+    return any(character.isalpha() for character in marked)
+
+
 def find_claims(marked: str, letters: tuple[str, ...], codes: tuple[str, ...]) -> list[Claim]:
     """All claims of a marked text about these letters, in order, by the words of some languages."""
     words = _words(codes)
@@ -74,9 +80,10 @@ def find_claims(marked: str, letters: tuple[str, ...], codes: tuple[str, ...]) -
 
 
 def _join(match: regex.Match[str]) -> str:
-    """Letters in a row as one group; two with only a comma between are left as they are."""
+    """Letters in a row as one group; two with only a comma between only if nothing follows."""
     signs = regex.findall(_LETTER, match.group())
-    if len(signs) < 3 and not match.captures("conjunction"):
+    closes = _CLOSES.match(match.string, match.end())
+    if len(signs) < 3 and not match.captures("conjunction") and not closes:
         return str(match.group())
     return _JOINED.join(signs)
 

@@ -24,7 +24,7 @@ from functools import lru_cache
 import regex
 
 from linguamap.languages import LANGUAGES, Language, normalise_digits
-from linguamap.scoring.extraction.answer_words import any_word, fold, multipliers
+from linguamap.scoring.extraction.answer_words import any_of, any_word, fold, multipliers
 
 _BLANKS = " \u00a0\u202f\u2009"
 _TOKEN = regex.compile(rf"\d+(?:(?:[.,،，٬٫'’]|[{_BLANKS}](?=\d{{3}}(?!\d)))\d+)*")
@@ -278,11 +278,12 @@ def _parts_pattern(codes: tuple[str, ...]) -> regex.Pattern[str]:
         joint = rf"\s*(?:[,，、]|{any_word(code, 'and')})?\s*"
         number = r"\d[\d.,]*"
         hours, minutes = any_word(code, "hours"), any_word(code, "minutes")
+        sizes = any_of(tuple(multipliers(code)), LANGUAGES[code])
         money, coins = any_word(code, "money"), any_word(code, "coins")
         parts += [
             rf"{number}\s*{hours}{joint}{number}\s*{minutes}",
             rf"(?:\p{{Sc}}\s?{number}|{number}\s*(?:{money}|\p{{Sc}})){joint}{number}\s*{coins}",
-            rf"{number}\s*(?:{hours}\s*)?{any_word(code, 'half')}",
+            rf"{number}\s*(?:(?:{hours}|{sizes})\s*)?{any_word(code, 'half')}",
             rf"{number}\s*{any_word(code, 'to')}\s*\p{{Sc}}?\s?{number}",
         ]
     return regex.compile(rf"(?<!\d|\d[.,])(?:{'|'.join(parts)})")

@@ -7,7 +7,6 @@ from tuning_cases import some_examples, tiny_lm
 
 from linguamap.models.language_model import LanguageModel
 from linguamap.tuning.data.batches import (
-    batches_by_length,
     epoch_order,
     forward_passes,
     split_groups,
@@ -36,11 +35,6 @@ def test_epochs_differ_and_repeat(lm: LanguageModel) -> None:
     assert order != epoch_order(lengths, 8, seed=1, epoch=1)
     assert order != epoch_order(lengths, 8, seed=2, epoch=0)
     assert sorted(index for batch in order for index in batch) == list(range(50))
-
-
-def test_batches_by_length_stay_within_their_tokens() -> None:
-    batches = batches_by_length([5, 9, 2, 9, 30, 1], max_tokens=20)
-    assert batches == [[4], [1, 3], [0, 2, 5]]
 
 
 def test_groups_are_not_divided() -> None:

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from linguamap import __version__
 from linguamap.records import UserError
+from linguamap.run.memory import is_out_of_memory
 
 errors = Console(stderr=True)
 
@@ -124,7 +125,7 @@ def main() -> None:
         what = str(error.strerror).lower()
         _fail(f"{error.filename}: {what}; check the path and its rights, or name another", 2)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail(
             "out of memory; set a smaller evaluate.batch_size or tune.batch_size, or "
@@ -137,12 +138,6 @@ def main() -> None:
 
 def _same_command() -> str:
     return "the same command" + (" without --fresh" if "--fresh" in sys.argv else "")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, a GPU (``torch.OutOfMemoryError``) or PyTorch's CPU allocator ran out."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
 
 
 class Stopped(BaseException):

@@ -19,9 +19,10 @@ from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.decoder import Decoder
 from linguamap.generation.encoding import check_length, encode, stop_strings
 from linguamap.generation.kv_cache import SharedPrefixStates
-from linguamap.models.batching import batches_by_length, is_out_of_memory
+from linguamap.models.batching import batches_by_length
 from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
+from linguamap.run.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from linguamap.config import EvaluateConfig, ModelConfig

@@ -1,4 +1,4 @@
-"""The one place for batches by length, for padding, and for telling that memory ran out."""
+"""The one place for batches by length and for padding."""
 
 from __future__ import annotations
 
@@ -68,10 +68,3 @@ def left_padded(
         ids[row, longest - len(tokens) :] = torch.tensor(tokens)
         mask[row, kept + longest - len(tokens) - before[row] :] = 1
     return ids, mask
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, a GPU or PyTorch's CPU allocator ran out of memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

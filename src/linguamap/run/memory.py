@@ -1,4 +1,4 @@
-"""How much memory was used at most, and freed memory that goes back to the system.
+"""Memory: how much was used at most, whether it ran out, and freed blocks that go back to the system.
 
 The C library keeps freed blocks in its heap, and tensors of ever new sizes leave holes there: training
 the starter model grew to 6 GB of which a fraction was in use. Handing the holes back now and then
@@ -48,3 +48,10 @@ def peak_memory_bytes() -> int:
     """The process's largest resident size so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, a GPU (``torch.OutOfMemoryError``) or PyTorch's CPU allocator ran out."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    text = str(error)
+    return named or "can't allocate memory" in text or "not enough memory" in text

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from linguamap.models.batching import batches_by_length
 from linguamap.progress import Progress, silent
 from linguamap.run.files import write_json
-from linguamap.tuning.data.batches import TrainingExample, batches_by_length, collate
+from linguamap.tuning.data.batches import TrainingExample, collate
 
 if TYPE_CHECKING:
     from linguamap.tuning.split_model import SplitModel

@@ -24,12 +24,13 @@ from torch import Tensor
 
 from linguamap.config import RunConfig, TuneConfig
 from linguamap.generation.encoding import check_length, encode
+from linguamap.models.batching import batches_by_length
 from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_text
 from linguamap.run.memory import peak_memory_bytes
-from linguamap.tuning.data.batches import TrainingData, TrainingExample, batches_by_length, collate
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, collate
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import check_layers, count_parameters
 from linguamap.tuning.methods import FEW_SHOT, STEER

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from linguamap.models.batching import batches_by_length
+
 SORT_WINDOW = 16
 """Batches among which examples are sorted by length: little padding, still well mixed."""
 
@@ -97,17 +99,6 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
         near = sorted(order[start : start + window], key=lambda index: lengths[index])
         batches += [near[at : at + batch_size] for at in range(0, len(near), batch_size)]
     shuffle.shuffle(batches)
-    return batches
-
-
-def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """All examples, longest first, in batches of at most ``max_tokens`` padded tokens."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        longest = lengths[batches[-1][0]] if batches else 0
-        if not batches or (len(batches[-1]) + 1) * longest > max_tokens:
-            batches.append([])
-        batches[-1].append(index)
     return batches
 
 

@@ -95,6 +95,9 @@ REFUSALS = [
     error("your input was flagged; how to 'stop' a seed is not allowed", 403),
     Answer({"detail": [{"loc": ["body", "messages"], "msg": "Value error"}]}, 422),
     error("model runner has unexpectedly stopped", 500),
+    error("Context size has been exceeded.", 500, type="server_error"),
+    Answer(b"", cut=True),  # it broke down and was started again
+    error("inputs tokens + max_new_tokens must be <= 4096. Given: 4090 and 72", 422),
     Answer({"choices": [], "promptFeedback": {"blockReason": "OTHER"}}),
     Answer({"error": {"message": "Provider returned error", "code": 400}}),
 ]  # fmt: skip
@@ -190,6 +193,10 @@ SETTINGS = [
     ("seed", "random_seed", error("seed is not supported. Use random_seed instead.")),
     ("seed", None, error('Invalid JSON payload received. Unknown name "seed": Cannot find field.')),
     ("stop", None, error("property 'stop' is unsupported")),
+    ("seed", None, Answer([{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown "
+                                      'name "seed": Cannot find field.'}}], 400)),
+    ("temperature", None, error("ValidationException: `temperature` is deprecated for this model.")),
+    ("seed", None, error("Unsupported param: seed", 500, type="server_error")),
     ("chat_template_kwargs", None, error("chat_template_kwargs: extra fields are not permitted")),
 ]  # fmt: skip
 
@@ -359,6 +366,69 @@ def test_a_number_of_5000_digits_is_read_over(server: FakeServer) -> None:
     body = b'{"choices": [{"text": "42"}], "usage": {"completion_tokens": ' + digits + b"}}"
     server.behave = lambda request: Answer(body)
     assert Call().ask(server.url, prompts(1))[0].answer == "42"
+
+
+def test_signs_of_life_before_a_reply_are_read_over(server: FakeServer) -> None:
+    reply = json.dumps({"choices": [{"text": "42"}]})
+    server.behave = lambda request: Answer(f": PROCESSING\n\n: PROCESSING\n\n{reply}".encode())
+    assert Call().ask(server.url, prompts(1))[0].answer == "42"
+
+
+def test_an_overload_told_in_a_reply_of_status_200_ends_the_call(server: FakeServer) -> None:
+    """It passes, so no prompt may be written off for it; the reason of the server behind is told."""
+    busy = {
+        "choices": [{"message": {"content": None}, "finish_reason": "stop"}],
+        "error": {
+            "message": "Provider returned error",
+            "code": 429,
+            "metadata": {"raw": "slow down"},
+        },
+    }
+    server.behave = lambda request: (
+        Answer(busy) if len(server.requests) > 2 else chat({"content": "1"})
+    )
+    call = Call()
+    with pytest.raises(UserError, match=r"returned error: slow down.*lower evaluate.concurrency"):
+        call.ask(server.url, prompts(5), CHAT)
+    assert [one.answer for one in call.saved] == ["1", "1"]
+
+
+@pytest.mark.parametrize(("finish", "saved"), [("end_turn", True), ("network_error", False)])
+def test_an_answer_that_broke_off_is_asked_again(
+    server: FakeServer, finish: str, saved: bool
+) -> None:
+    halves = iter([chat({"content": "half"}, finish)])
+    server.behave = lambda request: next(halves, chat({"content": "whole"}))
+    assert Call().ask(server.url, prompts(1), CHAT)[0].answer == ("half" if saved else "whole")
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_template_that_knows_no_system_role_may_say_so_with_any_status(
+    server: FakeServer, status: int
+) -> None:
+    """llama.cpp fails with 500 where a template raises an exception."""
+    said = "Jinja Exception: Only user and assistant roles are supported!"
+
+    def behave(request: Request) -> Answer:
+        turns = [turn["role"] for turn in request.body["messages"]]
+        return error(said, status) if "system" in turns else chat({"content": "1"})
+
+    server.behave = behave
+    asked = [
+        Prompt("0", "sums", "sums", "en", "monolingual",
+               (Part("P", "Be brief.\n"), Part("Q", "Q?\n"), Part("I", "A:")), ("1",))
+    ]  # fmt: skip
+    assert Call().ask(server.url, asked, CHAT)[0].answer == "1"
+    assert len(server.requests) == 2
+
+
+def test_a_server_without_a_template_may_say_that_it_was_not_found(server: FakeServer) -> None:
+    missing = Answer({"error": "Template error: template not found"}, 422)
+    server.behave = lambda r: missing if "messages" in r.body else completion("1")
+    call = Call()
+    call.ask(server.url, prompts(2), ModelConfig(name="tiny"))
+    assert [one.answer for one in call.saved] == ["1", "1"]
+    assert len(call.told) == 1
 
 
 def test_an_answer_of_megabytes_is_cut(server: FakeServer) -> None:

@@ -19,9 +19,9 @@ from linguamap.records import Completion, Part, Prompt, UserError
 CONTROL = Prompt("control", "control", "open", "en", "monolingual", (Part("Q", "1 + 1 ="),), ())
 """A question that no server has a reason to refuse: whether it answers at all."""
 
-NO_TEMPLATE = re.compile(r"chat[ _.]template(?!_kwargs)", re.IGNORECASE)
+NO_TEMPLATE = re.compile(r"chat[ _.]template(?!_kwargs)|template not found", re.IGNORECASE)
 """In a refusal: vLLM's "default chat template is no longer allowed", Transformers' "chat_template is not
-set", SGLang's and others' "does not have a chat template"."""
+set", SGLang's and others' "does not have a chat template", TGI's "template not found"."""
 
 NOT_CHAT = (
     "The server has no chat template for the model: it is asked for completions of plain text, as a "
@@ -35,7 +35,7 @@ UNFIT = re.compile(
 )
 """Words of a server that does not take a setting, as against one whose limits a prompt exceeds."""
 EXCEEDED = re.compile(
-    r"too (?:large|long|many)|context|exceed|at most|maximum|limit", re.IGNORECASE
+    r"too (?:large|long|many)|context|exceed|at most|maximum|limit|<=", re.IGNORECASE
 )
 INSTEAD = re.compile(r"[Uu]se ['\"`]?([a-z_]+)['\"`]? instead")
 
@@ -242,7 +242,7 @@ def refused_setting(refused: Refused, sent: dict[str, Any]) -> str | None:
 
     A limit that this prompt exceeds may name ``max_tokens``, too: that is no refusal of the setting.
     """
-    if refused.status not in (400, 404, 422):
+    if refused.status not in (400, 404, 422, 500):
         return None
     parameter = refused.parameter.rpartition(".")[2]
     named = [
@@ -260,7 +260,7 @@ def refused_setting(refused: Refused, sent: dict[str, Any]) -> str | None:
 def _names(refused: Refused, setting: str) -> bool:
     """Whether a refusal's words name a setting, rather than hold a word of the prompt."""
     quoted = rf"['\"`\[]{setting}['\"`\]]"
-    introduced = rf"(?:parameters?|arguments?|fields?|options?|keys?|supplied)\W+{setting}\b"
+    introduced = rf"(?:param(?:eter)?s?|arguments?|fields?|options?|keys?|supplied)\W+{setting}\b"
     judged = rf"(?:^|\W){setting}(?:\W+(?:is|are|must|does|extra|parameter|value)\b)"
     return re.search(f"{quoted}|{introduced}|{judged}", refused.detail, re.IGNORECASE) is not None
 
@@ -271,7 +271,7 @@ def _lacks_template(refused: Refused) -> bool:
     Words about roles mean that there is one, and that it takes other turns.
     """
     says_so = NO_TEMPLATE.search(refused.detail) and "role" not in refused.detail.lower()
-    return bool(says_so) and refused.status in (400, 404, 422)
+    return bool(says_so) and refused.status in (400, 404, 422, 500)
 
 
 def _stopped_before_it_began(reply: Reply) -> bool:

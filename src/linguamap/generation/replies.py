@@ -9,11 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-LENGTH = ("length", "max_tokens", "model_length", "max_output_tokens")
-"""What ended an answer at a limit, in the words of OpenAI, Anthropic, Mistral and Google."""
+LENGTH = (
+    "length",
+    "max_tokens",
+    "model_length",
+    "max_output_tokens",
+    "model_context_window_exceeded",
+)
+"""What ended an answer at a limit, in the words of OpenAI, Anthropic, Mistral, Google and Z.AI."""
 FILTERED = ("content_filter", "content_filtered", "safety", "recitation", "blocklist",
-            "prohibited_content", "spii", "refusal")  # fmt: skip
-FAILED = ("abort", "error")
+            "prohibited_content", "spii", "refusal", "sensitive")  # fmt: skip
+FAILED = ("abort", "error", "network_error", "insufficient_system_resource")
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 """Beside the content: vLLM and DeepSeek, newer vLLM and Ollama, others, OpenRouter."""
 REASONING_BLOCKS = (
@@ -150,7 +156,7 @@ def _reply(
 ) -> Reply:
     ended = choice.get("finish_reason")
     finish = ended.lower() if isinstance(ended, str) else "stop"
-    if finish in FAILED or choice.get("error"):
+    if finish in FAILED or (choice.get("error") and not text.strip()):
         raise ValueError(f"the server ended the answer with {choice.get('error') or ended!r}")
     if finish in FILTERED and not text.strip():
         fault = "the server filtered the answer"

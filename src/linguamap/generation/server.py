@@ -39,8 +39,14 @@ CONNECT_SECONDS = 10.0
 LONGEST_REPLY_BYTES = 32 * 2**20
 SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as EMPTY, and words that an answer may well hold."""
+LONGEST_REASON = 20_000
+"""Characters of an error that are looked at."""
 LONGEST_NUMBER = 15
 """Digits of a whole number; a longer one counts something that does not exist."""
+BUSY = (429, 503)
+WAIT = "wait, or lower evaluate.concurrency"
+SAYS_WHY = re.compile(r"unsupported param|jinja|chat[ _.]template|\broles?\b", re.IGNORECASE)
+"""A server error that is a refusal: llama.cpp fails with 500 where a template raises an exception."""
 TRIES_SO_FAR = "linguamap.tries"
 """Where a request notes which try it is; the package says so in a header."""
 SENT_HEADERS = {
@@ -86,6 +92,14 @@ class Unusable(openai.OpenAIError):
     """A reply that is too long or packed in a way that could unpack to any length."""
 
 
+class ErrorInside(ValueError):
+    """A reply of status 200 that is an error, as gateways send it whose own server fails."""
+
+    def __init__(self, what: str, busy: bool) -> None:
+        super().__init__(what)
+        self.busy = busy
+
+
 class BoundedClient(openai.DefaultAsyncHttpxClient):
     """The HTTP client under the package: each exchange ends in time, with a bounded reply."""
 
@@ -125,9 +139,11 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             self.under_way.discard(task)
         if self.giving_up and not response.is_success:
             raise asyncio.CancelledError
-        headers = {
-            name: response.headers[name] for name in ("retry-after",) if name in response.headers
-        }
+        kept = response.headers.get("retry-after")
+        headers = {} if kept is None else {"retry-after": kept}
+        reason = data[:LONGEST_REASON].decode("utf-8", "replace")
+        if response.status_code >= 500 and SAYS_WHY.search(reason):
+            headers["x-should-retry"] = "false"  # which the package obeys
         return type(response)(response.status_code, headers=headers, content=data, request=request)
 
     async def _read(self, response: Any) -> bytes:
@@ -232,9 +248,7 @@ class Server:
             except TimeoutError:
                 fault = self._too_slow(attempt)
             except (Unusable, ValueError, RecursionError) as error:
-                fault = self._garbled(
-                    str(error), "" if isinstance(error, Unusable) else text, attempt
-                )
+                fault = self._garbled(error, "" if isinstance(error, Unusable) else text, attempt)
                 await asyncio.sleep(attempt * GARBLED_SECONDS if attempt < tries else 0)
         raise fault
 
@@ -256,17 +270,19 @@ class Server:
 
     def _parsed(self, path: str, text: str) -> Any:
         """A reply's JSON, or the events of a server that streams unasked; every string is scrubbed."""
-        if text.lstrip("\ufeff \r\n").startswith(("data:", "event:", ":")):
-            lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-            value: Any = [_json(line) for line in lines if line != "[DONE]"]
-        else:
-            value = _json(text.removeprefix("\ufeff"))
+        text = text.removeprefix("\ufeff").lstrip()
+        lines = [line for line in text.split("\n") if not line.startswith(":")]  # signs of life
+        events = [line[5:].strip() for line in lines if line.startswith("data:")]
+        value: Any = [_json(event) for event in events if event != "[DONE]"]
+        if not events:
+            value = _json("\n".join(lines))
         reply = self._scrubbed(value)
-        if isinstance(reply, dict) and reply.get("error") and not reply.get("choices"):
+        if isinstance(reply, dict) and reply.get("error") and not _holds_text(reply):
             detail, parameter, code = _reason(reply)
-            if code.isdigit() and 400 <= int(code) < 500 and int(code) not in PASSING:
-                raise Refused(self.url + path, int(code), self.clean(detail), parameter, code)
-            raise ValueError(f"it holds an error: {detail}")
+            status = int(code) if code.isdigit() else 0
+            if 400 <= status < 500 and status not in PASSING:
+                raise Refused(self.url + path, status, self.clean(detail), parameter, code)
+            raise ErrorInside(f"it holds an error: {detail}", busy=status in BUSY)
         return reply
 
     def _scrubbed(self, value: Any) -> Any:
@@ -293,19 +309,18 @@ class Server:
     def _status(self, path: str, error: openai.APIStatusError) -> Exception:
         """What an HTTP status other than success means."""
         status = error.status_code
-        detail, parameter, code = _reason(error.response.text[:20_000])
+        detail, parameter, code = _reason(error.response.text[:LONGEST_REASON])
         detail = self.clean(detail)
         if status == 401:
             return self.key_fault(status)
-        if status in PASSING or status >= 500:
-            busy = status in (429, 503)
+        if status in PASSING or (status >= 500 and not SAYS_WHY.search(detail)):
+            busy = status in BUSY
             wait = self.clean(error.response.headers.get("retry-after", ""), 40)
             times = _times(error.request.extensions.get(TRIES_SO_FAR, 1))
             what = f"answered {status}" + (f": {detail}" if detail else "") + times
             if wait and not times:  # longer than the package waits for
                 what += f" and asks to be left alone (Retry-After: {wait})"
-            advice = "wait, or lower evaluate.concurrency" if busy else ""
-            return Broken(self.url + path, "busy" if busy else "status", what, advice)
+            return Broken(self.url + path, "busy" if busy else "status", what, WAIT if busy else "")
         return Refused(self.url + path, status, detail, parameter, code)
 
     def key_fault(self, status: int) -> UserError:
@@ -329,7 +344,8 @@ class Server:
             return Broken(self.url, "connect", what, start)
         if type(cause).__name__ == "ConnectError":
             return Broken(self.url, "connect", f"cannot be reached ({said}){times}", start)
-        return Broken(self.url, "connect", f"broke off ({said}){times}")
+        # Some servers end on a prompt that is too long for them, and are started again.
+        return Broken(self.url, "status", f"broke off ({said}){times}")
 
     def _too_slow(self, tries: int) -> Broken:
         return Broken(
@@ -339,10 +355,20 @@ class Server:
             "raise evaluate.timeout, or lower evaluate.concurrency or evaluate.max_new_tokens",
         )
 
-    def _garbled(self, why: str, text: str, tries: int) -> Broken:
+    def _garbled(self, error: Exception, text: str, tries: int) -> Broken:
         shown = f": {self.clean(text[:400], 80)!r}" if text else ""
-        what = f"sent a reply that cannot be read{_times(tries)} ({self.clean(why)}){shown}"
-        return Broken(self.url, "garbled", what)
+        what = f"sent a reply that cannot be read{_times(tries)} ({self.clean(str(error))}){shown}"
+        busy = isinstance(error, ErrorInside) and error.busy
+        return Broken(self.url, "busy" if busy else "garbled", what, WAIT if busy else "")
+
+
+def _holds_text(reply: dict[str, Any]) -> bool:
+    """Whether a reply has an answer beside its error."""
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    message = choice.get("message") if isinstance(choice, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    return bool(content or (isinstance(choice, dict) and choice.get("text")))
 
 
 def _times(tries: int) -> str:
@@ -372,6 +398,8 @@ def _reason(said: Any) -> tuple[str, str, str]:
             reply = _json(said)
         except (ValueError, RecursionError):
             return "" if said.lstrip().startswith("<") else said, "", ""
+    if isinstance(reply, list) and reply and isinstance(reply[0], dict):
+        reply = reply[0]  # Google's form
     if not isinstance(reply, dict):
         return json.dumps(reply), "", ""
     named = (reply[name] for name in ("error", "detail", "message") if reply.get(name))
@@ -384,6 +412,9 @@ def _reason(said: Any) -> tuple[str, str, str]:
     if not isinstance(error, dict):
         return error if isinstance(error, str) else json.dumps(error), "", ""
     fields = [error.get(name) for name in ("message", "param", "code")]
+    about = error.get("metadata")
+    if isinstance(about, dict) and isinstance(about.get("raw"), str):
+        fields[0] = f"{fields[0]}: {about['raw']}"  # OpenRouter: what the server behind it said
     message, parameter, code = (
         str(field) if isinstance(field, (str, int)) else "" for field in fields
     )

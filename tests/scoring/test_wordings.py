@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,35 @@ def test_each_language_has_its_wordings() -> None:
         assert len(answers) >= MIN_ANSWERS, language
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [(FILES[0], "choice"), (FILES[1], "choice"), (FILES[0], "sums")]
-)
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["choice", "sums"])
 def test_wordings(name: str, kind: Kind) -> None:
     counts, misread = count(name, kind)
     assert precision(counts) >= MIN_PRECISION[kind], misread
     assert recall(name, kind, counts) >= MIN_RECALL[kind], misread
 
 
+BODIES = ("Mercury", "Venus", "Earth", "Mars", "Jupiter", "Saturn", "Uranus", "Neptune", "Pluto",
+          "Ceres")  # fmt: skip
+KINDS: tuple[Kind, ...] = ("choice", "sums")
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "answer", "wanted"),
+    [(kind, *case) for kind in KINDS for case in load("reported_answers.toml")[kind]],
+)
+def test_answers_of_public_reports(kind: Kind, language: str, answer: str, wanted: str) -> None:
+    offered = tuple(
+        Option(letter, text, language, letter == "A") for letter, text in zip("ABCDEFGHIJ", BODIES)
+    )
+    prompt = Prompt("1", "b", kind, language, "monolingual", (Part("Q", "?"),), ("1",), offered)
+    found = extract(answer, prompt)
+    assert found.value == (None if wanted == "?" else wanted), found
+
+
 if __name__ == "__main__":
-    for name, kind in ((FILES[0], "choice"), (FILES[1], "choice"), (FILES[0], "sums")):
-        counts, misread = count(name, kind)  # type: ignore[arg-type]
+    for name, kind in product(FILES, KINDS):
+        counts, misread = count(name, kind)
         print(name, kind, dict(counts))
-        print(f"  precision {precision(counts):.4f}, recall {recall(name, kind, counts):.4f}")  # type: ignore[arg-type]
+        print(f"  precision {precision(counts):.4f}, recall {recall(name, kind, counts):.4f}")
         print(*(f"  {line}" for line in misread), sep="\n")

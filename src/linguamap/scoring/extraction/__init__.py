@@ -9,7 +9,7 @@ from __future__ import annotations
 from linguamap.records import Extraction, Prompt
 from linguamap.scoring.extraction.answer_markers import clean, is_empty, next_questions
 from linguamap.scoring.extraction.choices import extract_choice
-from linguamap.scoring.extraction.numbers import extract_number
+from linguamap.scoring.extraction.numbers import extract_number, is_conclusion
 from linguamap.scoring.extraction.prose import answer_language, prose
 from linguamap.scoring.extraction.spans import extract_span
 
@@ -21,7 +21,8 @@ def extract(answer: str, prompt: Prompt) -> Extraction:
 
     The rules stand in :mod:`~linguamap.scoring.extraction.numbers`, :mod:`~linguamap.scoring.extraction.choices` and
     :mod:`~linguamap.scoring.extraction.spans`. Prompts of kind ``open`` ask for nothing that could be extracted.
-    A model that runs on into a next question has answered before it.
+    A model that runs on into a next question has answered before it, if what stands there can be an
+    answer: not where a reasoning only puts its question again.
 
     Returns:
         The value, or None with the reason ``empty`` (no letter and no digit), ``no_number``,
@@ -30,7 +31,8 @@ def extract(answer: str, prompt: Prompt) -> Extraction:
     text = clean(answer)
     for end in next_questions(text, prompt.language):
         found = _extract(text[:end], prompt)
-        if found.value is not None or found.reason == "ambiguous":
+        settled = found.rule != "last_number" or is_conclusion(text[:end], prompt.language)
+        if settled and (found.value is not None or found.reason == "ambiguous"):
             return found
     return _extract(text, prompt)
 

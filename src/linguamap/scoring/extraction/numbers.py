@@ -36,6 +36,8 @@ _LIST_MARK = regex.compile(r"(?m)^\s*\d{1,2}[.)](?=\s+\p{L})")
 _BRACKETS = regex.compile(r"[(\[（［【][^()\[\]（）［］【】\n]*[)\]）］】]")
 MIN_EXPLAINING = 2
 """A bracket with fewer numbers says the same in another unit: "4 machines (or 20 %)"."""
+MAX_BARE_WORDS = 6
+"""So many words ("It is 18 dollars a day.") can be an answer by themselves."""
 _ATTRIBUTE = regex.compile(r"[-‐‑]\p{L}")
 """Behind the number of "the 400-meter run"."""
 _WORD = r"(?:[\p{L}\p{M}'’\-]+\.?\s+)"
@@ -74,6 +76,16 @@ def extract_number(text: str, prompt: Prompt) -> Extraction:
     if chosen is None or chosen.part:
         return Extraction(None, "no_number")
     return Extraction(chosen.value, rule=rule, option_language=chosen_option_language(text, prompt))
+
+
+def is_conclusion(text: str, language: str) -> bool:
+    """Whether a text without an answer cue may end in an answer: it is short, calculates or concludes."""
+    folded = fold(text.strip())
+    last = folded[[begin for begin, _ in _sentences(folded)][-1] :] if folded else ""
+    if len(folded.split()) <= MAX_BARE_WORDS or _EQUALS.search(last):
+        return True
+    concluding = _conclusion((language,)).match(last)
+    return bool(concluding or _kind_pattern("total", (language,)).search(last))
 
 
 def _language_of_marks(text: str, cues: list[Cue], chosen: Cue | None, target: str) -> str:

@@ -438,13 +438,16 @@ class Pipeline:
     def tuning_data(self) -> TuningData:
         """Examples with worked answers for tuning, spread over kinds, scenarios and languages."""
         from linguamap.tuning.data.gather import gather
+        from linguamap.tuning.data.teacher import taught
 
+        config, out = self.run.config, self.run.path("tuned", "tuning.json").parent
         return gather(
-            self.run.config,
+            config,
             lambda: self.items.benchmarks("train"),
             self.items.test_benchmarks,
             lambda: self.model,
-            lambda: self.identifier,
-            self.run.path("tuned", "tuning.json").parent,
+            lambda prompts, questions: taught(
+                prompts, questions, config, self.identifier, out, self.progress
+            ),
             self.progress,
         )

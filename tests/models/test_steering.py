@@ -233,5 +233,7 @@ def test_there_is_nothing_to_merge(tmp_path: Path) -> None:
     _steered(tmp_path)
     base = ModelConfig(name=str(tmp_path / "base"))
     with pytest.raises(UserError, match="of the method steer, which changes no weight"):
-        merge(base, tmp_path / "tuned" / "delta.safetensors", tmp_path / "merged")
+        merge(
+            lambda: load_model(base), tmp_path / "tuned" / "delta.safetensors", tmp_path / "merged"
+        )
     assert not (tmp_path / "merged").exists()

@@ -139,7 +139,7 @@ def test_it_trains_nothing_and_says_so(tmp_path: Path) -> None:
     delta = read_delta(tmp_path / "tuned" / "delta.safetensors")
     assert (delta.method, delta.tensors, delta.layers) == ("few_shot", {}, ())
     with pytest.raises(UserError, match="of the method few_shot, which changes no weight"):
-        merge(lm, tmp_path / "tuned" / "delta.safetensors", tmp_path / "merged")
+        merge(lambda: lm, tmp_path / "tuned" / "delta.safetensors", tmp_path / "merged")
 
 
 def test_either_spelling() -> None:

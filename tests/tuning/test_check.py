@@ -45,7 +45,7 @@ def test_a_check_counts_words_and_tokens_by_hand() -> None:
         TrainingExample("b", (1, 1, 3), (False, True, True), "g", "es"),
         TrainingExample("c", (1, 1, 3), (False, True, True), "g", None),
     ]
-    checker = make_checker(examples, [0, 1, 2], 2, Letters(), Words())
+    checker = make_checker(examples, [0, 1, 2], 2, Letters(), lambda languages: Words())
     assert isinstance(checker, Checker)
     # the example's last trained stretch is its answer
     assert {i: one.loss_mask for i, one in checker.items.items()} == {
@@ -59,11 +59,17 @@ def test_a_check_counts_words_and_tokens_by_hand() -> None:
     assert (summary["teacher_forced_accuracy"], summary["n_positions"]) == (0.5, 4)
     assert summary["languages"]["en"]["teacher_forced_consistency"] == 0.5
     assert summary["languages"]["es"]["n_items"] == 1
-    assert make_checker(examples, [2], 2, Letters(), Words()) == (
+    assert make_checker(examples, [2], 2, Letters(), lambda languages: Words()) == (
         "the validation examples name no known language"
     )
-    assert make_checker(examples, [], 2, Letters()) == "there are no validation examples"
-    assert make_checker(examples, [0], 0, Letters()) == "tune.check_items is 0"
+    assert (
+        make_checker(examples, [], 2, Letters(), lambda languages: Words())
+        == "there are no validation examples"
+    )
+    assert (
+        make_checker(examples, [0], 0, Letters(), lambda languages: Words())
+        == "tune.check_items is 0"
+    )
 
 
 def test_the_check_reads_what_the_whole_model_would_write(tmp_path: Path) -> None:

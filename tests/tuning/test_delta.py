@@ -46,7 +46,7 @@ def test_a_merged_folder_gives_the_tuned_models_logits(
     base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
     plain = load_model(base).model(IDS).logits
     with_delta = apply_delta(load_model(base), delta).model(IDS).logits
-    folder = merge(base, delta, tmp_path / "merged")
+    folder = merge(lambda: load_model(base), delta, tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert torch.equal(merged(IDS).logits, with_delta)
     assert (with_delta - plain).abs().max() > 0.01
@@ -97,7 +97,7 @@ def test_merge_does_not_overwrite(tmp_path: Path) -> None:
     out.mkdir()
     (out / "precious").write_text("x")
     with pytest.raises(UserError, match="not empty"):
-        merge(ModelConfig(name="x"), tmp_path / "d.safetensors", out)
+        merge(lambda: load_model(ModelConfig(name="x")), tmp_path / "d.safetensors", out)
 
 
 def test_a_half_precision_base_gets_a_half_precision_delta(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_damaged_bytes_are_refused_by_everyone_who_reads_a_delta(tmp_path: Path)
     with pytest.raises(
         UserError, match=r"its SHA-256 is not the one in tuning\.json\); tune again"
     ):
-        merge(base, delta, tmp_path / "merged")
+        merge(lambda: load_model(base), delta, tmp_path / "merged")
     with pytest.raises(UserError, match="its SHA-256 is not the one"):
         apply_delta(load_model(base), delta)
 

@@ -55,7 +55,7 @@ def _gather(
     settings: Sequence[str], own: Sequence[Benchmark] = (), test: Sequence[Benchmark] = ()
 ) -> TuningData:
     config = load_config(None, list(settings))
-    return gather(config, lambda: list(own), test, _no_model, _no_model, Path("."))  # type: ignore[arg-type]
+    return gather(config, lambda: list(own), test, _no_model, _no_model)  # type: ignore[arg-type]
 
 
 def _load(name: str, split: Any, languages: Sequence[str] = ("en", "es")) -> Benchmark:
@@ -136,7 +136,7 @@ def _told(settings: Sequence[str]) -> list[str]:
         told.append(f"{label}{text}")
 
     config = load_config(None, list(settings))
-    gather(config, lambda: [], [], _no_model, _no_model, Path("."), note)  # type: ignore[arg-type]
+    gather(config, lambda: [], [], _no_model, _no_model, note)  # type: ignore[arg-type]
     return told
 
 
@@ -169,7 +169,6 @@ def test_a_users_file_may_leave_languages_unsaid(tmp_path: Path) -> None:
             [],
             lambda: lm,
             _no_model,
-            tmp_path,
             lambda *what: told.append(what[3]),
         )  # type: ignore[arg-type, misc]
 
@@ -266,7 +265,7 @@ def test_a_users_file_is_guarded_too(tmp_path: Path) -> None:
         {"id": item.item_id, "Q": "Otra cosa", "A": " 4"},
     ]
     config = load_config(None, [f"tune.data={_file(tmp_path / 'a.jsonl', rows)!r}"])
-    data = gather(config, lambda: [], [test], lambda: lm, _no_model, tmp_path)  # type: ignore[arg-type]
+    data = gather(config, lambda: [], [test], lambda: lm, _no_model)  # type: ignore[arg-type]
     assert [prompt.item_id for prompt in data.prompts] == ["line 1"]
     assert [one["reason"] for one in data.facts["left_out"]["first"]] == [
         "it holds a test item's question",
@@ -288,7 +287,7 @@ def test_a_users_conversations_are_guarded_too(
         {"id": 5, "messages": [{"role": "assistant", "content": "Hola"}]},
     ]
     config = load_config(None, [f"tune.data={_file(tmp_path / 'a.jsonl', rows)!r}"])
-    data = gather(config, lambda: [], [test], lambda: lm, _no_model, tmp_path)  # type: ignore[arg-type]
+    data = gather(config, lambda: [], [test], lambda: lm, _no_model)  # type: ignore[arg-type]
     assert [one.example_id for one in data.examples if not isinstance(one, Prompt)] == ["jsonl/5"]
     assert data.facts["left_out"]["first"][0]["example"] == "jsonl/line 1"
 

@@ -13,10 +13,11 @@ from fake_server import Answer, FakeServer, Request, chat, completion, fake_serv
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, load_config
+from linguamap.progress import silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import read_rows
 from linguamap.tuning.data.gather import TuningData, gather
-from linguamap.tuning.data.teacher import FILE
+from linguamap.tuning.data.teacher import FILE, taught
 
 pytest.importorskip("openai")
 
@@ -38,13 +39,13 @@ def _gather(server: FakeServer, out: Path, *settings: str) -> TuningData:
             *settings,
         ],
     )  # fmt: skip
+    identifier = FakeIdentifier(("en", "es"), by_word)
     return gather(
         config,
         lambda: [load_benchmark("sums", ["es"], "train")],
         [load_benchmark("sums", ["es"], "test")],
         lambda: pytest.fail("no model is needed"),
-        lambda: FakeIdentifier(("en", "es"), by_word),
-        out,
+        lambda prompts, questions: taught(prompts, questions, config, identifier, out, silent),
     )
 
 

@@ -26,11 +26,11 @@ def merge(
 
     opened = open_run(out, None)
     quiet()
+    from linguamap.models.loading import load_model
     from linguamap.tuning.delta import merge as merge_delta
 
-    folder = merge_delta(
-        opened.config.model, opened.folder / "tuned" / "delta.safetensors", to or out / "merged"
-    )
+    delta = opened.folder / "tuned" / "delta.safetensors"
+    folder = merge_delta(lambda: load_model(opened.config.model), delta, to or out / "merged")
     console.print(f"Merged model: {folder}")
 
 

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEADER_LENGTH_BYTES = 8
+"""At the head of a safetensors file: the header's length, little-endian; then the header, JSON."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -111,3 +117,40 @@ def take_usual_mode(path: Path) -> None:
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
             file.chmod(mode)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically, with ``facts`` as its metadata; equal content, equal bytes."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, metadata=dict(facts))
+        _sort_header(temporary)
+        take_usual_mode(temporary)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, on the CPU, and its metadata."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        facts: dict[str, str] = file.metadata() or {}
+        return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+
+
+def _sort_header(path: Path) -> None:
+    """Put the header's entries in order: the library writes the metadata in one that chance decides.
+
+    The sorted header is as long as the old one, so the tensors behind it stay where they are.
+    """
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+        header = json.loads(file.read(length))
+        text = json.dumps(header, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        sorted_header = text.encode().ljust(length)
+        if len(sorted_header) != length:
+            raise ValueError(f"{path}: the sorted header has another length than {length} bytes")
+        file.seek(HEADER_LENGTH_BYTES)
+        file.write(sorted_header)

@@ -35,6 +35,7 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
         UserError: a bad name, nothing was tuned, no answers after tuning, or a method with nothing to
             publish.
     """
+    from linguamap.models.loading import load_model
     from linguamap.tuning.delta import merge, read_delta, save_delta
     from linguamap.tuning.methods import method_of
 
@@ -51,7 +52,7 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     tuning = read_json(run.folder / "tuned" / "tuning.json")
     if merged:
-        merge(run.config.model, path, folder)
+        merge(lambda: load_model(run.config.model), path, folder)
     else:
         folder.mkdir(parents=True)
         tuning |= save_delta(folder / "delta.safetensors", _without_path(run, delta))

@@ -11,18 +11,20 @@ the target language, pulls each next word towards it, so this share is the highe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from linguamap.languages import LANGUAGES, words
-from linguamap.models.structure import Structure
 from linguamap.records import UserError
-from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.tuning.data.batches import TrainingExample
+
+if TYPE_CHECKING:
+    from linguamap.models.structure import Structure
+    from linguamap.scoring.language_id import Identifier
 
 POSITION_BLOCK = 128
 """Positions whose whole logits are alive at once."""
@@ -113,14 +115,14 @@ def make_checker(
     validation: Sequence[int],
     per_language: int,
     tokenizer: Any,
-    identifier: Identifier | None = None,
+    identify: Callable[[list[str]], Identifier],
 ) -> Checker | str:
     """A checker over a few validation examples of each language, or why there is none.
 
     Args:
         validation: indices of the validation examples.
         per_language: how many, spread evenly over them.
-        identifier: None takes lingua over the examples' languages.
+        identify: gives the identifier for some languages.
     """
     if not per_language:
         return "tune.check_items is 0"
@@ -138,12 +140,10 @@ def make_checker(
         for number in range(count):
             index = indices[number * len(indices) // count]
             chosen[index] = _answer_only(examples[index])
-    if identifier is None:
-        try:
-            identifier = make_identifier("lingua", sorted(of_language))
-        except UserError as error:
-            return str(error)
-    return Checker(chosen, identifier, tokenizer)
+    try:
+        return Checker(chosen, identify(sorted(of_language)), tokenizer)
+    except UserError as error:
+        return str(error)
 
 
 @torch.no_grad()

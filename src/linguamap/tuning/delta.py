@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from linguamap.records import UserError
-from linguamap.run.files import read_json, take_usual_mode
+from linguamap.run.files import load_tensors, read_json, save_tensors, take_usual_mode
 from linguamap.tuning.layers import is_tied, untie_head
 from linguamap.tuning.methods import METHODS, method_of
-from linguamap.tuning.tensor_files import load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from linguamap.config import ModelConfig
     from linguamap.models.language_model import LanguageModel
 
 FORMAT = "linguamap-delta-1"
@@ -223,24 +221,21 @@ def _title(identity: Mapping[str, Any]) -> str:
     return f"'{identity.get('name')}'{f' at {revision}' if revision else ''} (weights {weights})"
 
 
-def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
+def merge(base: Callable[[], LanguageModel], delta: Path, out: Path) -> Path:
     """Write the tuned model with its tokenizer as an ordinary model folder.
 
     ``AutoModelForCausalLM.from_pretrained(out)`` then gives the same logits as the base with the
     delta applied. The folder appears under its name only when it is complete.
 
     Args:
-        base: how to load the base (its dtype becomes the folder's), or a loaded base, which is
-            changed in place.
+        base: loads the base, whose dtype becomes the folder's; called when nothing else is wrong. It
+            is changed in place.
         delta: a delta of that base.
         out: a folder that does not exist yet, or is empty.
     Raises:
         UserError: wrong base, broken delta, a method that changes no weight, ``out`` holds
             something, or a full disk.
     """
-    from linguamap.models.language_model import LanguageModel
-    from linguamap.models.loading import load_model
-
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"merge: {out} exists and is not empty; name a new folder")
     method = method_of(read_delta(delta).method)
@@ -250,7 +245,7 @@ def merge(base: ModelConfig | LanguageModel, delta: Path, out: Path) -> Path:
             f"merge: {delta} is of the method {method.name}, which changes no weight, so there is "
             f"nothing to merge; use one of {', '.join(others)}, or load the delta with linguamap"
         )
-    lm = apply_delta(base if isinstance(base, LanguageModel) else load_model(base), delta)
+    lm = apply_delta(base(), delta)
     need = sum(p.numel() * p.element_size() for p in lm.model.parameters())
     out.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out.parent).free

@@ -13,13 +13,15 @@ Sums are kept in float32 whatever the products are made in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linguamap.models.structure import Structure
+if TYPE_CHECKING:
+    from linguamap.models.structure import Structure
+
 
 POSITION_BLOCK = 512
 VOCAB_TILE = {"cpu": 4096, "cuda": 32768}

@@ -6,10 +6,12 @@ Everything else asks these objects instead of knowing the methods' names.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from linguamap.config import TuneConfig
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.config import TuneConfig
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,17 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from linguamap.config import ModelConfig, TuneConfig
-from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import split_items
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
 from linguamap.run.processes import ProcessGroup
-from linguamap.scoring.language_id import Identifier
+from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, make_checker
 from linguamap.tuning.data.batches import TrainingData, TrainingExample, split_groups
@@ -38,6 +36,10 @@ from linguamap.tuning.split_model import SplitModel
 from linguamap.tuning.tracking import check_tracker
 from linguamap.tuning.trainer import Trainer, training_key
 from linguamap.tuning.untrained import steer
+
+if TYPE_CHECKING:
+    from linguamap.config import ModelConfig, TuneConfig
+    from linguamap.models.language_model import LanguageModel
 
 SAMPLES = 4
 SHOWN = 2
@@ -169,7 +171,11 @@ def _checker(
 ) -> Checker | str:
     """Who reads validation examples after each epoch, or why nobody does."""
     checker = make_checker(
-        data.examples, data.validation, config.check_items, lm.tokenizer, identifier
+        data.examples,
+        data.validation,
+        config.check_items,
+        lm.tokenizer,
+        lambda languages: identifier or make_identifier("lingua", languages),
     )
     if isinstance(checker, str) and config.best_by == "consistency":
         raise UserError(

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from linguamap.config import TuneConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
+from linguamap.run.files import load_tensors, save_tensors
 from linguamap.run.processes import ProcessGroup
 from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, best_tokens
@@ -32,7 +32,6 @@ from linguamap.tuning.distributed import Pass, WorkSplit, all_reduce_gradients, 
 from linguamap.tuning.loss import frozen_head, head_loss
 from linguamap.tuning.master_weights import MasterWeights, Precision, learning_rates, whole
 from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.tensor_files import load_tensors, save_tensors
 from linguamap.tuning.training_state import (
     TrainingLog,
     TrainingState,
@@ -41,6 +40,9 @@ from linguamap.tuning.training_state import (
     load_checkpoint,
     save_checkpoint,
 )
+
+if TYPE_CHECKING:
+    from linguamap.config import TuneConfig
 
 
 class Trainer:

@@ -15,18 +15,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from linguamap.config import TuneConfig
-from linguamap.progress import Progress
-from linguamap.run.files import append_rows, read_rows, write_rows
+from linguamap.run.files import append_rows, read_rows, save_tensors, write_rows
 from linguamap.tuning.master_weights import MasterWeights, slice_like, whole
-from linguamap.tuning.tensor_files import save_tensors
 from linguamap.tuning.tracking import open_tracker
+
+if TYPE_CHECKING:
+    from linguamap.config import TuneConfig
+    from linguamap.progress import Progress
 
 FORMAT = "linguamap-training-1"
 ADAM = ("step", "exp_avg", "exp_avg_sq")

@@ -17,15 +17,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from linguamap.config import RunConfig, TuneConfig
 from linguamap.generation.encoding import check_length, encode
 from linguamap.models.batching import batches_by_length
-from linguamap.models.language_model import LanguageModel
 from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_text
@@ -34,6 +32,10 @@ from linguamap.tuning.data.batches import TrainingData, TrainingExample, collate
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import check_layers, count_parameters
 from linguamap.tuning.methods import FEW_SHOT, STEER
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig, TuneConfig
+    from linguamap.models.language_model import LanguageModel
 
 STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """What is tried where the strength is chosen on validation items."""

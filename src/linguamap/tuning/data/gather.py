@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from linguamap.benchmarks.gsm_symbolic import NAME as GSM_SYMBOLIC
 from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic
-from linguamap.config import RunConfig
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import spread_examples
 from linguamap.prompts.scenarios import render_all, training_examples
 from linguamap.records import Benchmark, Prompt, Scenario, UserError
-from linguamap.scoring.language_id import Identifier
 from linguamap.tuning.data.language_only import without_tasks
-from linguamap.tuning.data.teacher import taught
 from linguamap.tuning.methods import method_of
 
 if TYPE_CHECKING:
+    from linguamap.config import RunConfig
     from linguamap.models.language_model import LanguageModel
     from linguamap.tuning.data.batches import TrainingExample
+
+
+Teach = Callable[[Sequence[Prompt], Sequence[Prompt]], tuple[list[Prompt], dict[str, Any]]]
+"""See :func:`linguamap.tuning.data.teacher.taught`: prompts and their items' monolingual questions."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def gather(
     training_items: Callable[[], list[Benchmark]],
     test: Sequence[Benchmark],
     model: Callable[[], LanguageModel],
-    identifier: Callable[[], Identifier],
-    out: Path,
+    teach: Teach,
     progress: Progress = silent,
 ) -> TuningData:
     """Read, render and draw the training examples that a run's config asks for.
@@ -56,8 +57,7 @@ def gather(
         training_items: the run's own.
         test: the run's test items; examples that are or ask one of them are left out by name.
         model: tokenises a user's conversations; not called for anything else.
-        identifier: judges a teacher's answers; not called without a teacher.
-        out: the folder of the teacher's answers.
+        teach: has a teacher write the references of prompts; not called without a teacher.
     Raises:
         UserError: unknown or broken data, or nothing is left to train on.
     """
@@ -80,9 +80,7 @@ def gather(
     if config.tune.teacher:
         items, left_out = _guarded(_render(config, benchmarks), tested)
         drawn = spread_examples(items, config.tune.examples, config.seed)
-        prompts, facts["teacher"] = taught(
-            drawn, _render(config, benchmarks, ask=True), config, identifier(), out, progress
-        )
+        prompts, facts["teacher"] = teach(drawn, _render(config, benchmarks, ask=True))
     else:
         worked = training_examples(
             benchmarks, config.languages, config.scenarios, None, config.seed,

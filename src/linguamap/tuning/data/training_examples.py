@@ -18,14 +18,16 @@ import bisect
 import itertools
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from linguamap.config import ModelConfig, TuneConfig
 from linguamap.generation.encoding import encode
 from linguamap.generation.thinking import end_token_ids
-from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.data.batches import TrainingExample
+
+if TYPE_CHECKING:
+    from linguamap.config import ModelConfig, TuneConfig
+    from linguamap.models.language_model import LanguageModel
 
 TRAINED_START, TRAINED_END = "⟦", "⟧"
 """Around trained text in a decoded sample."""

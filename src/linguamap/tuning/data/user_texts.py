@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, Role, UserError
 from linguamap.tuning.data.batches import TrainingExample
 from linguamap.tuning.data.training_examples import chat_end, spans_mask
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from linguamap.tuning.tensor_files import load_tensors, save_tensors
+from linguamap.run.files import load_tensors, save_tensors
 
 PROGRAM = """
 import sys
@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from tuning_cases import some_examples, tiny_lm
 
 from linguamap.config import ModelConfig, TuneConfig
-from linguamap.probes.curve_change import change_outside
+from linguamap.models.loading import load_model
+from linguamap.probes.curves import change_outside
 from linguamap.run.files import write_json
 from linguamap.tuning.delta import merge
 from linguamap.tuning.run_tuning import tune
@@ -31,7 +32,7 @@ folder = Path(sys.argv[1])
 settings = TuneConfig(epochs=1, batch_size=4, dtype="float32")
 tune(tiny_lm(folder / "base", "llama"), some_examples(8), settings, (3, 4), folder / "tuned", seed=0)
 base = ModelConfig(name=str(folder / "base"), dtype="float32")
-merge(base, folder / "tuned" / "delta.safetensors", folder / "merged")
+merge(lambda: load_model(base), folder / "tuned" / "delta.safetensors", folder / "merged")
 for number, name in enumerate(("before", "after")):
     (folder / name).mkdir()
     languages = ["en", "fr", "es", "ar", "hi", "ja"]

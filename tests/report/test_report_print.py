@@ -114,17 +114,17 @@ def test_paper_shows_a_long_text_in_strips_and_names_its_prompt(
 
     visit(browser, longer_grid(run, tmp_path, 29))
     with paper(browser):
-        strips = drawn(".strip")
+        strips = drawn(".paper-strip")
         assert len(strips) == 4  # 15 and 14 tokens, before and after
         assert max(one.rect["x"] + one.rect["width"] for one in strips) <= PAGE_PIXELS
         parts = strips[1].find_elements("css selector", "svg")
-        assert parts[1].get_attribute("viewBox").split()[0] == str(26 + 15 * 62)
+        assert parts[1].get_dom_attribute("viewBox").split()[0] == str(26 + 15 * 62)
         assert drawn("svg.token-grid") == []
         (prompt,) = find(browser, "[data-figure=grid] select")
         assert prompt.is_displayed()
         assert prompt.value_of_css_property("border-top-width") == "0px"
     assert len(drawn("svg.token-grid")) == 2
-    assert find(browser, ".strip") == []
+    assert find(browser, ".paper-strip") == []
 
 
 def test_paper_has_a_key_of_languages_and_the_choices_made(browser: Any, run: Path) -> None:

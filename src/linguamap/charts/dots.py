@@ -44,7 +44,9 @@ def change(frame: Frame, *, languages: Sequence[str] = (), scenarios: Sequence[s
         for scenario in names
     ]  # fmt: skip
     panels = [
-        _rate_panel(measure, title, groups, both=both, runs=runs) for measure, title in MEASURES
+        _rate_panel(measure, title, groups, both=both, runs=runs)
+        for measure, title in MEASURES
+        if any(row["measure"] == measure for row in rows)
     ]
     keys = [Key(language_name(code), language_colour(code), "point", code) for code in codes]
     if both:

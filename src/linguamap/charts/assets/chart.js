@@ -235,7 +235,7 @@ const whole = new Map();
 addEventListener('beforeprint', () => document.querySelectorAll('svg.token-grid').forEach(svg => {
   const [left, , wide, , columns] = numbersOf(svg, 'tokens');
   const host = svg.closest('.scroll');
-  if (columns <= STRIP || !host) return;
+  if (columns <= STRIP || whole.has(host)) return;
   const n = Math.ceil(columns / Math.ceil(columns / STRIP));
   const height = svg.viewBox.baseVal.height;
   const mirrored = svg.dataset.mirrored === 'true';
@@ -244,7 +244,7 @@ addEventListener('beforeprint', () => document.querySelectorAll('svg.token-grid'
   const strips = Array.from({length: Math.ceil(columns / n)}, (_, place) => {
     const shown = Math.min(n, columns - place * n) * wide;
     const from = mirrored ? (columns - place * n) * wide - shown : left + place * n * wide;
-    return s('svg', {class: 'strip', viewBox: `0 0 ${left + n * wide} ${height}`}, part(mirrored ? n * wide : 0, left, mirrored ? columns * wide : 0), part(mirrored ? n * wide - shown : left, shown, from));
+    return s('svg', {class: 'paper-strip', viewBox: `0 0 ${left + n * wide} ${height}`}, part(mirrored ? n * wide : 0, left, mirrored ? columns * wide : 0), part(mirrored ? n * wide - shown : left, shown, from));
   });
   whole.set(host, strips);
   host.classList.add('stripped');

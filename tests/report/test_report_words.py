@@ -12,7 +12,6 @@ import pytest
 from fake_run import put, write_fake_run
 from rich.console import Console
 
-from linguamap.charts.colours import PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.charts.naming import (
     count,
     duration,
@@ -23,6 +22,7 @@ from linguamap.charts.naming import (
     size,
     spans,
 )
+from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.findings import find, headline
 from linguamap.report.measure_rows import measure_rows

@@ -25,9 +25,9 @@ from linguamap.records import UserError
 from linguamap.run.files import read_rows, write_json, write_text
 from linguamap.run.folder import Run, open_run
 from linguamap.scoring.stats import paired_bootstrap
-from linguamap.sweep.chart import sweep_chart
 from linguamap.sweep.choice import choose, group_variants
 from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, run_stages, run_sweep
+from linguamap.sweep.sweep_chart import sweep_chart
 from linguamap.sweep.table import blocks, footnote, markdown, table_cells, verdict
 from linguamap.sweep.variants import DEFAULT, expand, in_folder, in_table
 from linguamap.tuning.layers import parse_layers

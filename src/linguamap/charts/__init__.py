@@ -6,8 +6,8 @@ docstring lists, and returns a :class:`Chart`, which shows itself in Jupyter, wr
 """
 
 from linguamap.charts.chart import FORMATS, STYLES, Chart, Control
+from linguamap.charts.curve_panel import LayerMarks
 from linguamap.charts.dots import change, sweep
-from linguamap.charts.layer_axis import LayerMarks
 from linguamap.charts.layer_maps import language_map, token_grid
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (

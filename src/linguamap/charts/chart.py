@@ -27,6 +27,7 @@ from linguamap.charts.svg import (
     Node,
     Paint,
     el,
+    inert,
     language_colour,
     shortened,
     width_of,
@@ -218,10 +219,11 @@ class Chart:
     def _repr_html_(self) -> str:
         """For notebooks: the drawing on white, and the numbers as a table that opens."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        head = Markup("").join(Markup("<th>{}</th>").format(name) for name in columns)
+        head = Markup("").join(_html("<th>{}</th>", name) for name in columns)
         body = Markup("").join(
-            Markup("<tr>{}</tr>").format(
-                Markup("").join(Markup("<td>{}</td>").format(_cell(row.get(n))) for n in columns)
+            _html(
+                "<tr>{}</tr>",
+                Markup("").join(_html("<td>{}</td>", _cell(row.get(n))) for n in columns),
             )
             for row in self.rows[:2000]
         )
@@ -249,11 +251,18 @@ class Chart:
         )
         tools = Markup("").join(_control(prefix + self.name, control) for control in self.controls)
         if tools:
-            tools = Markup('<div class="tools">{}</div>').format(tools)
-        return Markup(
+            tools = _html('<div class="tools">{}</div>', tools)
+        return _html(
             '<div class="chart" data-chart="{}" data-labels="{}">{}{}'
-            '<div class="panels {} across-{}">{}</div></div>'
-        ).format(self.name, "|".join(self.labels), tools, key, size, self.across, panels)
+            '<div class="panels {} across-{}">{}</div></div>',
+            self.name,
+            "|".join(self.labels),
+            tools,
+            key,
+            size,
+            self.across,
+            panels,
+        )
 
     def with_(self, **changes: Any) -> Chart:
         """The same chart with some attributes changed."""
@@ -263,6 +272,12 @@ class Chart:
 def page_asset(name: str) -> str:
     """``chart.css`` or ``chart.js``, which a page needs for what :meth:`Chart.html` gives."""
     return (resources.files("linguamap.charts") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _html(template: str, *values: object) -> Markup:
+    """A template filled with values; all but markup is escaped, its control characters named."""
+    safe = (one if isinstance(one, Markup) else inert(str(one)) for one in values)
+    return Markup(template).format(*safe)
 
 
 _FLUID = '<svg style="width:100%;height:auto" role="img" '
@@ -328,16 +343,15 @@ def _page_key(keys: Sequence[Key], paint: Paint) -> Markup:
                   aria_hidden="true").write(paint)  # fmt: skip
 
     parts = [
-        Markup('<button type="button" class="chip" aria-pressed="false" data-code="{}" color="{}">{}{}</button>')
-        .format(key.code, paint.value(key.colour), mark(key), key.text)
+        _html('<button type="button" class="chip" aria-pressed="false" data-code="{}" color="{}">{}{}</button>', key.code, paint.value(key.colour), mark(key), key.text)
         if key.code
-        else Markup("<span>{}{}</span>").format(mark(key), key.text)
+        else _html("<span>{}{}</span>", mark(key), key.text)
         for key in keys
     ]  # fmt: skip
     if not parts:
         return Markup("")
-    return Markup('<div class="chart-key" role="group" aria-label="Key">{}</div>').format(
-        Markup("").join(parts)
+    return _html(
+        '<div class="chart-key" role="group" aria-label="Key">{}</div>', Markup("").join(parts)
     )
 
 
@@ -347,16 +361,17 @@ def _page_panel(panel: Panel, paint: Paint, name: str) -> Markup:
     if panel.title:
         places = {code: place for place, code in enumerate(paint.languages)}
         dot = Markup('<i class="dot lang-{}" aria-hidden="true"></i>')
-        title = Markup('<div class="panel-title">{}{}{}</div>').format(
+        title = _html(
+            '<div class="panel-title">{}{}{}</div>',
             dot.format(places[panel.code]) if panel.code in places else "",
             panel.title,
-            Markup("<small>{}</small>").format(panel.note) if panel.note else "",
+            _html("<small>{}</small>", panel.note) if panel.note else "",
         )
     when = Markup("").join(
-        Markup(' data-{}="{}"').format(name, value) for name, value in panel.when.items()
+        _html(' data-{}="{}"', name, value) for name, value in panel.when.items()
     )
     more = Markup("").join(_more(summary, lines) for summary, lines in panel.more)
-    return Markup('<div class="panel"{}>{}{}{}</div>').format(when, title, drawing, more)
+    return _html('<div class="panel"{}>{}{}{}</div>', when, title, drawing, more)
 
 
 def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
@@ -380,36 +395,46 @@ def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
         "svg", el("g", marks, id=name), width=rest, height=height,
         viewbox=f"{0 if mirrored else panel.side:.0f} 0 {rest:.0f} {height:.1f}", **about,
     )  # fmt: skip
-    return Markup('<div class="scroll" dir="{}">{}{}</div>').format(
-        panel.text_direction or "ltr", side.write(paint), body.write(paint)
+    return _html(
+        '<div class="scroll" dir="{}">{}{}</div>',
+        panel.text_direction or "ltr",
+        side.write(paint),
+        body.write(paint),
     )
 
 
 def _more(summary: str, lines: Iterable[str]) -> Markup:
     text = Markup("").join(
-        Markup('<div class="line-of-text" dir="auto">{}</div>').format(line) for line in lines
+        _html('<div class="line-of-text" dir="auto">{}</div>', line) for line in lines
     )
-    return Markup("<details><summary>{}</summary>{}</details>").format(summary, text)
+    return _html("<details><summary>{}</summary>{}</details>", summary, text)
 
 
 def _control(chart: str, control: Control) -> Markup:
     """A list where there are many options, else buttons that look like one switch."""
     if len(control.options) > 3 or control.name == "prompt":
         options = Markup("").join(
-            Markup("<option value='{}'{}>{}</option>").format(
-                value, Markup(" selected") if value == control.chosen else "", text
+            _html(
+                "<option value='{}'{}>{}</option>",
+                value,
+                Markup(" selected") if value == control.chosen else "",
+                text,
             )
             for value, text in control.options
         )
-        return Markup(
-            '<label class="pick"><span>{}</span><select data-control="{}">{}</select></label>'
-        ).format(control.label, control.name, options)
+        return _html(
+            '<label class="pick"><span>{}</span><select data-control="{}">{}</select></label>',
+            control.label,
+            control.name,
+            options,
+        )
     radios = Markup("").join(
-        Markup('<label><input type="radio" name="{}" value="{}" data-control="{}"{}><span>{}</span></label>')
-        .format(f"{chart}-{control.name}", value, control.name,
+        _html('<label><input type="radio" name="{}" value="{}" data-control="{}"{}><span>{}</span></label>', f"{chart}-{control.name}", value, control.name,
                 Markup(" checked") if value == control.chosen else "", text)
         for value, text in control.options
     )  # fmt: skip
-    return Markup(
-        '<fieldset class="choice"><legend class="unseen">{}</legend>{}</fieldset>'
-    ).format(control.label, radios)
+    return _html(
+        '<fieldset class="choice"><legend class="unseen">{}</legend>{}</fieldset>',
+        control.label,
+        radios,
+    )

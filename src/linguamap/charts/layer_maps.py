@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from linguamap.charts.chart import Chart, Control, Key, Panel, phase_control
-from linguamap.charts.curves import last_layer
+from linguamap.charts.curve_panel import LayerMarks, last_layer, late_phase, layer_axis, tuned_marks
 from linguamap.charts.frames import (
     PHASE_TITLES,
     Frame,
@@ -16,7 +16,6 @@ from linguamap.charts.frames import (
     phase_of,
     rows_of,
 )
-from linguamap.charts.layer_axis import LayerMarks, late_phase, layer_axis, tuned_marks
 from linguamap.charts.naming import (
     language_name,
     percent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from linguamap.charts.chart import Chart, Control, Key, Panel, phase_control
-from linguamap.charts.curves import Curve, Plot, curve_panel, fixed
+from linguamap.charts.curve_panel import Curve, LayerMarks, Plot, curve_panel
 from linguamap.charts.frames import (
     Frame,
     Row,
@@ -15,8 +15,7 @@ from linguamap.charts.frames import (
     points_of,
     rows_of,
 )
-from linguamap.charts.layer_axis import LayerMarks
-from linguamap.charts.naming import benchmark_name, count, language_name, percent
+from linguamap.charts.naming import MINUS, benchmark_name, count, language_name, percent
 from linguamap.charts.svg import FAINT, INK, language_colour
 
 
@@ -25,6 +24,11 @@ def _both(rows: Sequence[Row]) -> bool:
 
 
 PHASE_KEYS = [Key("before tuning", INK, "line"), Key("after tuning", INK, "dash")]
+
+
+def fixed(value: float) -> str:
+    """A cosine or a correlation, two decimals."""
+    return f"{value:.2f}".replace("-", MINUS)
 
 
 def lens(
@@ -57,7 +61,7 @@ def lens(
             curves = _asked_curves(part, code, pivot, "share", (overtakes or {}).get(code))
             ceiling = (ceilings or {}).get(code)
             plot = Plot(
-                model or LayerMarks(), named=not panels, by_depth=by_depth,
+                model or LayerMarks(), percent, named=not panels, by_depth=by_depth,
                 right=[] if ceiling is None else [(ceiling, language_colour(code))],
                 levels=[] if noise is None or code == pivot else [(noise, "")],
             )  # fmt: skip
@@ -150,7 +154,7 @@ def token_set_probability(
     top = next((one for one in (0.02, 0.05, 0.1, 0.2, 0.5) if one >= max(every, default=1)), 1.0)
     panels: list[Panel] = []
     for code in codes:
-        plot = Plot(marks or LayerMarks(), (0, top / 2, top), named=not panels)
+        plot = Plot(marks or LayerMarks(), percent, (0, top / 2, top), named=not panels)
         share = (coverage or {}).get(code)
         note = "" if share is None else f"its tokens: {percent(share)} of its text"
         label = _label("Probability of tokens by layer, asked for", code, curves[code], None)
@@ -211,7 +215,7 @@ def similarity(
         if not curves:
             continue
         n = _most([row for row in rows if row["measure"] == measure], "n") or 0
-        plot = Plot(marks or LayerMarks(), ticks, percent if measure == "retrieval" else fixed,
+        plot = Plot(marks or LayerMarks(), percent if measure == "retrieval" else fixed, ticks,
                     [(1 / n, "chance")] if measure == "retrieval" and n > 1 else [],
                     named=not panels, ratio=0.44)  # fmt: skip
         panels.append(curve_panel(title, curves, plot, f"{title} by layer.", note=note, width=480))
@@ -272,7 +276,7 @@ def handover(
                           if row["layer"] < 0 and row["share"] is not None and not dash]  # fmt: skip
         n = _most(part, "n")
         note += f", n = {n}" if n else ""
-        plot = Plot(marks or LayerMarks(), left=plain, named=not panels, ratio=0.58,
+        plot = Plot(marks or LayerMarks(), percent, left=plain, named=not panels, ratio=0.58,
                     levels=[] if name == "skip" else [(0.5, "half")])  # fmt: skip
         panels.append(curve_panel(title, curves, plot, f"{title}: {note}, by layer.", note=note,
                                   width=380))  # fmt: skip
@@ -294,7 +298,7 @@ def next_token_handover(frame: Frame, *, own: str, english: str = "en", title: s
               language_name(code), language_colour(code), code, dash)
         for code, dash in ((own, ""), (english, "6 3"))
     ]  # fmt: skip
-    panel = curve_panel(title, curves, Plot(LayerMarks()),
+    panel = curve_panel(title, curves, Plot(LayerMarks(), percent),
                         "Probability of the next token, by layer of the exchange.", width=440)  # fmt: skip
     keys = [Key(curve.name, curve.colour, "dash" if curve.dash else "line") for curve in curves]
     return _chart("next_token_handover", "Handover of one prompt", [panel], rows, [own, english],

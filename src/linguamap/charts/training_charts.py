@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from linguamap.charts.chart import Chart, Panel
+from linguamap.charts.curve_panel import LayerMarks, layer_axis, tuned_marks
 from linguamap.charts.frames import (
     Frame,
     grouped,
     rows_of,
 )
-from linguamap.charts.layer_axis import LayerMarks, layer_axis, tuned_marks
 from linguamap.charts.naming import percent
 from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, el, path
 

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from linguamap.charts import Chart, next_token_handover, token_grid
 from linguamap.charts.chart import page_asset
-from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.charts.naming import OUTCOME_NAMES, language_name, percent
-from linguamap.charts.svg import CONTROL, control_name
+from linguamap.charts.svg import (
+    CONTROL,
+    OUTCOME_COLOURS,
+    PAGE_DARK,
+    PAGE_LIGHT,
+    control_name,
+    language_inks,
+)
 
 if TYPE_CHECKING:
     from linguamap.explore.reading import Reading

@@ -10,7 +10,7 @@ from importlib import resources
 import jinja2
 
 from linguamap.charts.chart import page_asset
-from linguamap.charts.colours import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
+from linguamap.charts.svg import OUTCOME_COLOURS, PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.records import OUTCOMES
 
 

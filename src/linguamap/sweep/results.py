@@ -11,9 +11,9 @@ from typing import Any
 from linguamap.run.files import read_json, read_rows, write_json, write_text
 from linguamap.run.folder import Run
 from linguamap.scoring.compare import MEASURES
-from linguamap.sweep.chart import write_picture
 from linguamap.sweep.choice import RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
+from linguamap.sweep.sweep_chart import write_picture
 from linguamap.sweep.table import markdown
 from linguamap.sweep.variants import Variant
 

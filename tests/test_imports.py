@@ -32,7 +32,7 @@ FOLDER_LIMIT = 22
 """Goal 14. It may only fall."""
 SINGLE_SHARE_LIMIT = 0.36
 """Goal 0.2. It may only fall."""
-SAME_NAMES_LIMIT = 4
+SAME_NAMES_LIMIT = 1
 """Goal 0. It may only fall."""
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from linguamap.charts import Chart, next_token_handover, token_grid
-from linguamap.charts.chart import page_asset
+from linguamap.charts.chart import Chart, page_asset
+from linguamap.charts.layer_maps import token_grid
 from linguamap.charts.naming import OUTCOME_NAMES, language_name, percent
+from linguamap.charts.probe_charts import next_token_handover
 from linguamap.charts.svg import (
     CONTROL,
     OUTCOME_COLOURS,

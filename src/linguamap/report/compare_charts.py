@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from linguamap import charts
-from linguamap.charts import Chart
+from linguamap.charts.chart import Chart
+from linguamap.charts.dots import change
+from linguamap.charts.outcome_map import outcome_map
+from linguamap.charts.probe_charts import lens
 from linguamap.report.run_charts import both_phases, cell_frame, change_frame, marks_of, n_layers
 from linguamap.report.run_values import RunData
 
@@ -35,7 +37,7 @@ def outcome_maps(runs: Sequence[RunView], languages: Sequence[str]) -> Chart | N
     if not rows:
         return None
     links = {run.letter: run.report for run in runs if run.report}
-    return charts.outcome_map(
+    return outcome_map(
         rows, languages=languages, links=links, scenarios=_joined(runs, "scenarios"),
         benchmarks=_joined(runs, "benchmarks"),
     ).with_(keys=[])  # fmt: skip
@@ -46,7 +48,7 @@ def rates(runs: Sequence[RunView], languages: Sequence[str], phase: str) -> Char
     rows = [{"run": run.letter, **row} for run in runs for row in change_frame(run.data, (phase,))]
     if not rows:
         return None
-    return charts.change(rows, languages=languages, scenarios=_joined(runs, "scenarios"))
+    return change(rows, languages=languages, scenarios=_joined(runs, "scenarios"))
 
 
 def lenses(runs: Sequence[RunView], languages: Sequence[str]) -> Chart | None:
@@ -59,7 +61,7 @@ def lenses(runs: Sequence[RunView], languages: Sequence[str]) -> Chart | None:
     ]
     if not rows:
         return None
-    return charts.lens(
+    return lens(
         rows, languages=languages, pivot="en" if "en" in languages else languages[0],
         marks={run.letter: marks_of(run.data) for run in probed}, by_depth=differ_in_depth(runs),
     )  # fmt: skip

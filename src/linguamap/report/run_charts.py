@@ -11,9 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linguamap import charts
-from linguamap.charts import Chart, Control, LayerMarks
+from linguamap.charts.chart import FORMATS, Chart, Control
+from linguamap.charts.curve_panel import LayerMarks
+from linguamap.charts.dots import change
+from linguamap.charts.layer_maps import language_map, token_grid
 from linguamap.charts.naming import language_name, scenario_name
+from linguamap.charts.outcome_map import outcome_map, outcomes
+from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
+from linguamap.charts.training_charts import layer_change, loss
 from linguamap.records import OUTCOMES, UserError
 from linguamap.report.curve_readings import overtakings
 from linguamap.report.rates import cases, is_number
@@ -71,7 +76,7 @@ def lens_chart(data: RunData) -> Chart | None:
         return None
     pivot = pivot_of(data)
     noise = object_at(data.probe, "noise", "shares").get(pivot)
-    return charts.lens(
+    return lens(
         both_phases(data.lens, data.lens_after), languages=data.languages, pivot=pivot,
         marks=marks_of(data), ceilings=ceilings(data), noise=noise if is_number(noise) else None,
         overtakes=overtakings(data.lens, pivot),
@@ -92,7 +97,7 @@ def map_chart(data: RunData, *, compact: bool = False, after: bool = True) -> Ch
     if not data.lens:
         return None
     frame = both_phases(data.lens, data.lens_after if after else [])
-    return charts.language_map(frame, languages=data.languages, pivot=pivot_of(data),
+    return language_map(frame, languages=data.languages, pivot=pivot_of(data),
                                marks=marks_of(data), compact=compact)  # fmt: skip
 
 
@@ -103,7 +108,7 @@ def probability_chart(data: RunData) -> Chart | None:
         {**row, "probability": row.get("mass")} for row in both_phases(data.mass, data.mass_after)
     ]
     coverage = object_at(data.probe, "mass", "coverage")
-    return charts.token_set_probability(
+    return token_set_probability(
         rows, languages=data.languages, pivot=pivot_of(data), marks=marks_of(data),
         coverage={code: float(one) for code, one in coverage.items() if is_number(one)},
     )  # fmt: skip
@@ -113,7 +118,7 @@ def similarity_chart(data: RunData) -> Chart | None:
     if not data.similarity:
         return None
     rows = both_phases(data.similarity, data.similarity_after)
-    return charts.similarity(rows, languages=data.languages, pivot=pivot_of(data),
+    return similarity(rows, languages=data.languages, pivot=pivot_of(data),
                              marks=marks_of(data))  # fmt: skip
 
 
@@ -142,7 +147,7 @@ def handover_chart(data: RunData) -> Chart | None:
     if not data.handover:
         return None
     rows = handover_frame(both_phases(data.handover, data.handover_after))
-    return charts.handover(rows, languages=data.languages, marks=marks_of(data))
+    return handover(rows, languages=data.languages, marks=marks_of(data))
 
 
 def cell_frame(data: RunData) -> Table:
@@ -167,7 +172,7 @@ def outcome_map_chart(data: RunData, links: Mapping[str, str] | None = None) -> 
     rows = cell_frame(data)
     if not rows:
         return None
-    return charts.outcome_map(rows, languages=data.languages, scenarios=data.scenarios,
+    return outcome_map(rows, languages=data.languages, scenarios=data.scenarios,
                               benchmarks=data.benchmarks, links=links)  # fmt: skip
 
 
@@ -180,7 +185,7 @@ def outcomes_chart(data: RunData) -> Chart | None:
     ]
     if not rows:
         return None
-    return charts.outcomes(rows, languages=data.languages, scenarios=data.scenarios)
+    return outcomes(rows, languages=data.languages, scenarios=data.scenarios)
 
 
 def change_frame(data: RunData, phases: tuple[str, ...] = ("before", "after")) -> Table:
@@ -201,7 +206,7 @@ def change_chart(data: RunData) -> Chart | None:
     rows = change_frame(data)
     if not rows:
         return None
-    return charts.change(rows, languages=data.languages, scenarios=data.scenarios)
+    return change(rows, languages=data.languages, scenarios=data.scenarios)
 
 
 def loss_chart(data: RunData) -> Chart | None:
@@ -212,13 +217,13 @@ def loss_chart(data: RunData) -> Chart | None:
     ]
     if not any(row["loss"] is not None for row in rows):
         return None
-    return charts.loss(rows, kept_epoch=(data.tuning or {}).get("best_epoch"))
+    return loss(rows, kept_epoch=(data.tuning or {}).get("best_epoch"))
 
 
 def layer_change_chart(data: RunData) -> Chart | None:
     by_layer = object_at(data.change, "curves", "lens", "by_layer")
     rows = [{"layer": int(k), "change": v} for k, v in by_layer.items() if k.isdigit() and is_number(v)]  # fmt: skip
-    return charts.layer_change(rows, marks=marks_of(data)) if rows else None
+    return layer_change(rows, marks=marks_of(data)) if rows else None
 
 
 def grid_prompts(data: RunData) -> list[Json]:
@@ -268,7 +273,7 @@ def _short(value: Any) -> str:
 def grid_chart(data: RunData, prompt: Json) -> Chart:
     """One text in depth."""
     language = str(prompt["about"].get("language") or "")
-    return charts.token_grid(prompt["rows"], language=language, languages=data.languages,
+    return token_grid(prompt["rows"], language=language, languages=data.languages,
                              marks=marks_of(data))  # fmt: skip
 
 
@@ -340,7 +345,7 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
     written = []
     for name, chart_of in FIGURES.items():
         chart = chart_of(data)
-        for kind in charts.FORMATS if chart is not None else ():
+        for kind in FORMATS if chart is not None else ():
             path = data.folder / "figures" / f"{name}.{kind}"
             content = chart.encoded(kind, style)  # type: ignore[union-attr]
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from linguamap import charts
-from linguamap.charts import Chart
+from linguamap.charts.chart import Chart
+from linguamap.charts.dots import sweep
 from linguamap.run.files import replacing
 from linguamap.sweep.table import ALL_AGREE, agrees, footnote
 from linguamap.sweep.variants import LANGUAGE
@@ -54,7 +54,7 @@ def sweep_chart(measured: Sequence[Row], untuned: Row) -> Chart:
     notes = [footnote(measured).removeprefix(ALL_AGREE).strip()]
     if any(facts["n_seeds"] > 1 for facts in measured):
         notes.append("thick lines: range over seeds")
-    return charts.sweep(
+    return sweep(
         rows, untuned={name: untuned[name]["value"] for name in MEASURES},
         note="; ".join(filter(None, notes)),
     )  # fmt: skip

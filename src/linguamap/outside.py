@@ -95,13 +95,13 @@ def read_json(path: Path) -> Any:
 
 
 def json_rows(path: Path) -> list[tuple[str, Row]]:
-    """The objects of a JSON-lines file, each with its place.
+    """The objects of a JSON-lines file, each with its place; empty lines are read over.
 
     Raises:
         UserError: a line is not JSON, or no object.
     """
     rows: list[tuple[str, Row]] = []
-    for number, line in lines(path):
+    for number, line in lines(path, gaps=True):
         place = f"{path} line {number}"
         row = parse_json(line, place)
         if not isinstance(row, dict):
@@ -110,14 +110,18 @@ def json_rows(path: Path) -> list[tuple[str, Row]]:
     return rows
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path, *, gaps: bool = False) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends; an empty last line is no line.
 
+    Args:
+        gaps: read over empty lines.
     Raises:
-        UserError: the file is not UTF-8, or a line before the last is empty.
+        UserError: the file is not UTF-8, or a line before the last is empty and may not be.
     """
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
         line = line.removesuffix("\r")
+        if not line.strip() and gaps:
+            continue
         if not line.strip():
             raise UserError(f"{path} line {number} is empty; remove it or fill it in")
         yield number, line

@@ -145,7 +145,7 @@ def test_a_chat_model_answers_in_its_own_turn(chat: LanguageModel) -> None:
 
 
 def _write(path: Path, rows: list[Any]) -> Path:
-    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
     return path
 
 
@@ -186,9 +186,37 @@ def test_conversations_from_jsonl(chat: LanguageModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ({"Q": "x"}, "line 1 has neither 'messages' nor the parts"),
-        ({"Q": "x", "A": 3}, "part 'A' must be a text"),
-        ({"messages": []}, "must be a list of role and content"),
+        ({"Q": "x"}, "line 1: has the keys Q; a line has the parts Q and A"),
+        ({"Q": "x", "A": [3]}, "line 1: 'A' is no text: a list"),
+        ({"Q": "x", "A": ""}, "line 1: the answer is empty"),
+        (
+            {"Q": "x", "A": "y", "language": ["fr"]},
+            r"line 1: language must be one code such as fr, found \['fr'\]",
+        ),
+        ({"Q": "x", "A": "y", "language": "Klingon"}, "line 1: languages: 'Klingon' is unknown"),
+        (
+            {"messages": [{"role": "user", "content": "x"}]},
+            "no message has the role assistant, only user",
+        ),
+        (
+            {"messages": [{"role": "judge", "content": "x"}]},
+            "message 1 has the role judge; known are system",
+        ),
+        ({"messages": [{"role": "assistant", "content": None}]}, "message 1 has no content"),
+        ({"messages": ["x"]}, "message 1 is no table of role and content: x"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "u"}]}]},
+            "message 1 has a part of type image_url",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}]},
+            "the assistant only calls tools",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "a\ud800"}]},
+            "the content of message 1 is no text",
+        ),
+        ({"messages": []}, "must be a list of messages, each a role and a content"),
     ],
 )
 def test_bad_lines_are_refused(row: Any, match: str, chat: LanguageModel, tmp_path: Path) -> None:
@@ -197,13 +225,15 @@ def test_bad_lines_are_refused(row: Any, match: str, chat: LanguageModel, tmp_pa
 
 
 def test_conversations_need_a_template(lm: LanguageModel, tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.jsonl", [{"messages": [{"role": "user", "content": "x"}]}])
-    with pytest.raises(UserError, match="has no chat template"):
+    path = _write(tmp_path / "a.jsonl", [{"messages": _says("Hola", "si", "k", "si")}])
+    with pytest.raises(
+        UserError, match=r"a conversation of several turns, and .* has no chat template"
+    ):
         read_jsonl(path, lm)
     (tmp_path / "b.jsonl").write_text("{", "utf-8")
     with pytest.raises(UserError, match="line 1 is not JSON"):
         read_jsonl(tmp_path / "b.jsonl", lm)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         read_jsonl(tmp_path / "none.jsonl", lm)
 
 
@@ -253,7 +283,8 @@ def test_exactly_the_assistants_turns_are_trained(
     """Words were searched for from the header on, and found in it: "as[[sis]]tant"."""
     monkeypatch.setattr(lm.tokenizer, "chat_template", template)
     row = {"messages": _says(*contents)}
-    (example,) = read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)
+    chat = dataclasses.replace(lm, is_chat=True)
+    (example,) = read_jsonl(_write(tmp_path / "a.jsonl", [row]), chat)
     assert isinstance(example, TrainingExample)
     assert _trained(example, lm) == trained
     stretches = decoded_sample(example, lm.tokenizer).count("⟦")
@@ -268,8 +299,70 @@ def test_a_turn_that_the_template_leaves_out_is_refused(
     monkeypatch.setattr(lm.tokenizer, "chat_template", THINKING)
     row = {"messages": _says("Hola", "<think>x</think>", "k", "si")}
     with pytest.raises(UserError, match="line 1: the answer in message 2 is not found"):
-        read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)
+        read_jsonl(_write(tmp_path / "a.jsonl", [row]), dataclasses.replace(lm, is_chat=True))
     refusing = "{{ raise_exception('roles must alternate') }}"
     monkeypatch.setattr(lm.tokenizer, "chat_template", refusing)
-    with pytest.raises(UserError, match=r"the chat template refuses it \(roles must alternate"):
-        read_jsonl(_write(tmp_path / "a.jsonl", [row]), lm)
+    with pytest.raises(
+        UserError, match=r"the chat template refuses the conversation \(roles must alternate"
+    ):
+        read_jsonl(_write(tmp_path / "a.jsonl", [row]), dataclasses.replace(lm, is_chat=True))
+
+
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT
+)
+SILENT = CHAT.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+"""Leaves a system message out without a word."""
+
+FORMS: list[dict[str, Any]] = [
+    {"P": "Responde.\n", "I": "Resuelve.\n", "Q": "¿Cuánto es 2 + 3?\n", "R": "2 + 3 = 5.", "A": " Son 5."},
+    {"messages": [
+        {"role": "System", "content": "Responde. Resuelve."},
+        {"role": "User", "content": [{"type": "text", "text": "¿Cuánto es "}, {"type": "text", "text": "2 + 3?"}]},
+        {"role": "model", "content": "2 + 3 = 5. Son 5."},
+    ]},
+    {"conversations": [
+        {"from": "system", "value": "Responde. Resuelve."},
+        {"from": "human", "value": "¿Cuánto es 2 + 3?"},
+        {"from": "gpt", "value": "2 + 3 = 5. Son 5."},
+    ]},
+    {"system": "Responde.", "instruction": "Resuelve.", "input": "¿Cuánto es 2 + 3?", "output": "2 + 3 = 5. Son 5."},
+    {"prompt": "Responde. Resuelve. ¿Cuánto es 2 + 3?\n", "completion": "2 + 3 = 5. Son 5."},
+    {"prompt": [{"role": "user", "content": "Responde. Resuelve. ¿Cuánto es 2 + 3?"}],
+     "completion": [{"role": "assistant", "content": "2 + 3 = 5. Son 5."}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", [None, CHAT, NO_SYSTEM, SILENT])
+@pytest.mark.parametrize("row", FORMS)
+def test_every_part_of_every_form_is_in_the_decoded_sample(
+    row: dict[str, Any],
+    template: str | None,
+    lm: LanguageModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The question was left out of every P, I, Q, R, A text on chat models."""
+    monkeypatch.setattr(lm.tokenizer, "chat_template", template)
+    model = dataclasses.replace(lm, is_chat=template is not None)
+    row = {**row, "language": "es-MX"}
+    found = read_jsonl(_write(tmp_path / "a.jsonl", [row]), model)
+    (example,) = examples_from_prompts(model, found, TuneConfig())
+    assert example.language == "es"
+    asked, _, trained = decoded_sample(example, lm.tokenizer).partition("⟦")
+    for part in ("Responde.", "Resuelve.", "¿Cuánto es 2 + 3?"):
+        assert part in asked
+    end = "\n" if template is None else "</s>"
+    assert trained.startswith(f"2 + 3 = 5. Son 5.{end}⟧")
+
+
+def test_calls_of_tools_are_read_and_not_trained(chat: LanguageModel, tmp_path: Path) -> None:
+    messages = [
+        {"role": "user", "content": "2 + 3?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function"}]},
+        {"role": "tool", "tool_call_id": "c", "content": 5},
+        {"role": "assistant", "content": "Son 5."},
+    ]
+    (example,) = read_jsonl(_write(tmp_path / "a.jsonl", [{"messages": messages}]), chat)
+    assert isinstance(example, TrainingExample)
+    assert _trained(example, chat) == "Son 5.</s>"

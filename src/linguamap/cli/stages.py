@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,7 +32,14 @@ from linguamap.config import load_config
 from linguamap.records import UserError
 from linguamap.run.processes import launched
 
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.models.trial_pass import Check
+
 app = typer.Typer()
+DOCTOR_LANGUAGES = ("en", "es", "ar", "hi", "ja")
+"""Of the starter items, one a script."""
 
 
 @app.command()
@@ -164,11 +171,31 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
     checks = check_model(lm)
     for check in checks:
         console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+    prompt = _check_prompts(lm, checked)
+    told = f"  {'ok  ' if prompt.passed else 'FAIL'} {prompt.name}: {prompt.detail}"
+    console.print(told, markup=False, soft_wrap=True)
     cache = check_cache(lm)
     detail = f"cannot be used ({cache.detail}); answers are slow, and there is no handover"
     console.print(f"  ok   cache: {cache.detail if cache.passed else detail}")
-    if not all(check.passed for check in checks):
+    if not all(check.passed for check in [*checks, prompt]):
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
+
+
+def _check_prompts(lm: LanguageModel, config: RunConfig) -> Check:
+    """Whether the starter items' prompts reach the model whole."""
+    from linguamap.benchmarks import STARTER, load_benchmark
+    from linguamap.generation.encoding import encode
+    from linguamap.models.trial_pass import Check
+    from linguamap.prompts.scenarios import render_all
+
+    benchmarks = [load_benchmark(name, DOCTOR_LANGUAGES, "test") for name in STARTER]
+    prompts = render_all(benchmarks, DOCTOR_LANGUAGES, config.scenarios, 1, config.seed)
+    try:
+        encode(lm, prompts, config.model)
+    except UserError as error:
+        return Check("prompt", False, str(error))
+    form = "the chat template" if lm.is_chat else "plain text"
+    return Check("prompt", True, f"{len(prompts)} prompts reach the model whole, as {form}")
 
 
 def _show(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from linguamap.generation.prompt_check import prompt_tokens
 from linguamap.generation.shared_prefix import SharedPrefix, shared_prefixes
 from linguamap.generation.thinking import LINE_END
 from linguamap.records import Prompt, UserError
@@ -32,37 +33,20 @@ class Encoded:
 def encode(
     lm: LanguageModel, prompts: Sequence[Prompt], model_config: ModelConfig | None = None
 ) -> list[Encoded]:
-    """Turn prompts into token ids: plain text for base models, the chat template for chat models."""
+    """Turn prompts into token ids: plain text for base models, the chat template for chat models.
+
+    Raises:
+        UserError: a prompt does not reach the model whole, see :func:`~linguamap.generation.prompt_check.prompt_fault`.
+    """
     options: dict[str, Any] = {}
     thinking = model_config.thinking if model_config else "auto"
     if thinking != "auto":
         options["enable_thinking"] = thinking == "yes"
     if not prompts:
         return []
-    if lm.is_chat:
-        texts = [chat_token_ids(lm, prompt, options) for prompt in prompts]
-    else:
-        texts = lm.tokenizer([prompt.text for prompt in prompts])["input_ids"]
+    conversations = [render_chat(prompt) for prompt in prompts] if lm.is_chat else None
+    texts = prompt_tokens(lm, prompts, conversations, options)
     return [Encoded(*fields) for fields in zip(prompts, texts, shared_prefixes(texts), strict=True)]
-
-
-def chat_token_ids(lm: LanguageModel, prompt: Prompt, options: dict[str, Any]) -> list[int]:
-    """The prompt under the model's chat template; a template without a system role gets one turn."""
-    messages = render_chat(prompt)
-    try:
-        text = lm.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, **options
-        )
-    except Exception as error:  # the template's own raise_exception arrives as a Jinja error
-        if type(error).__name__ != "TemplateError":
-            raise
-        text = lm.tokenizer.apply_chat_template(
-            without_system(messages),
-            add_generation_prompt=True,
-            tokenize=False,
-            **options,
-        )
-    return list(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def render_chat(prompt: Prompt) -> list[dict[str, str]]:
@@ -82,17 +66,11 @@ def render_chat(prompt: Prompt) -> list[dict[str, str]]:
     return messages
 
 
-def without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The same messages for a chat template without a system role: the first user turn takes it in."""
-    if messages[0]["role"] != "system":
-        return list(messages)
-    system, first, *rest = messages
-    return [{"role": "user", "content": f"{system['content']}\n{first['content']}"}, *rest]
-
-
 def _user_turn(prompt: Prompt) -> str:
     roles = ("Q",) if prompt.bare else ("I", "Q")  # its only frame is Q: and A:
-    return "".join(part.text for part in prompt.parts[:-1] if part.role in roles).strip()
+    # A prompt of items ends with the label of its answer; a user's own text ends with its question.
+    parts = prompt.parts[:-1] if prompt.parts[-1].role == "I" else prompt.parts
+    return "".join(part.text for part in parts if part.role in roles).strip()
 
 
 def stop_strings(lm: LanguageModel, config: EvaluateConfig) -> tuple[str, ...]:

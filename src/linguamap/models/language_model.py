@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from linguamap.models.prepared_tokenizer import prepare_tokenizer
 from linguamap.models.steering import Steering
 from linguamap.models.structure import (
     Structure,
@@ -219,7 +220,7 @@ def assemble(config: ModelConfig, model: Any, tokenizer: Any) -> LanguageModel:
     """A :class:`LanguageModel` of parts that are in memory already; not self-checked."""
     lm = LanguageModel(
         model=model,
-        tokenizer=_prepared(tokenizer),
+        tokenizer=prepare_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0]),
         name=config.name,
         revision=config.revision or getattr(model.config, "_commit_hash", None),
         structure=find_structure(model),
@@ -278,17 +279,6 @@ def _attach(blocks: list[nn.Module], layer: int, see: See, first: bool = False) 
         return None if changed is None else replace_hidden(output, changed)
 
     return blocks[layer - 1].register_forward_hook(after, prepend=first)
-
-
-def _prepared(tokenizer: Any) -> Any:
-    """A tokenizer that pads, on the left."""
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        spare = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
-        if spare is None:
-            raise UserError("model: the tokenizer has no pad, end, unknown or start token")
-        tokenizer.pad_token = spare
-    return tokenizer
 
 
 def _is_chat(config: ModelConfig, tokenizer: Any) -> bool:

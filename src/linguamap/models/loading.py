@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from linguamap.models.language_model import LanguageModel, assemble
+from linguamap.models.prepared_tokenizer import check_chat_marks
 from linguamap.models.self_check import verify_model
 from linguamap.records import UserError
 
@@ -35,6 +36,8 @@ def load_model(config: ModelConfig, *, verify: bool = True) -> LanguageModel:
         lm = assemble(config, model.eval(), tokenizer)
         if verify:
             verify_model(lm)
+            if lm.is_chat:
+                check_chat_marks(tokenizer, model.get_input_embeddings().weight.shape[0])
     return lm
 
 

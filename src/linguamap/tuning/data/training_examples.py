@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from linguamap.generation.encoding import encode
 from linguamap.generation.thinking import end_token_ids
+from linguamap.models.chat_template import render_conversation
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.data.batches import TrainingExample
 
@@ -116,12 +117,8 @@ def text_end(lm: LanguageModel) -> list[int]:
 def chat_end(lm: LanguageModel) -> list[int]:
     """What the chat template puts after an assistant's words, up to its first special token."""
     words = "linguamap"
-    text = str(
-        lm.tokenizer.apply_chat_template(
-            [{"role": "user", "content": "x"}, {"role": "assistant", "content": words}],
-            tokenize=False,
-        )
-    )
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": words}]
+    text = render_conversation(lm.tokenizer, turns)
     special = set(lm.tokenizer.all_special_ids) | end_token_ids(lm)
     after = _ids(lm.tokenizer, text.rpartition(words)[2])
     for at, token in enumerate(after):

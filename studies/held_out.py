@@ -10,53 +10,49 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from linguamap.run.files import read_rows
+from linguamap.records import Answer
+from linguamap.run.contents import read_answers
 from linguamap.scoring.compare import compare_answers
-
-Row = dict[str, Any]
+from linguamap.scoring.summary import MEASURES, own_answers
 
 
 def main() -> None:
     if len(sys.argv) != 4:
         sys.exit(__doc__)
     run, before, after = (
-        read_rows(Path(name) / "before" / "answers.jsonl") for name in sys.argv[1:]
+        read_answers(Path(name) / "before" / "answers.jsonl") for name in sys.argv[1:]
     )
-    asked = {(row["benchmark"], row["item_id"]) for row in run}
-    first, second = ([row for row in rows if _key(row) not in asked] for rows in (before, after))
-    print(f"{len({_key(row) for row in first})} items that {sys.argv[1]} did not ask\n")
+    asked = {answer.item for answer in run}
+    first, second = ([one for one in side if one.item not in asked] for side in (before, after))
+    print(f"{len({answer.item for answer in first})} items that {sys.argv[1]} did not ask\n")
     print("| | language consistency | n | task accuracy | n | right |\n|---|---|---|---|---|---|")
-    for scenario in (None, *dict.fromkeys(row["scenario"] for row in first)):
-        print(_line(scenario, *(_of(rows, scenario) for rows in (first, second))))
-    found = compare_answers(first, second, seed=0)["overall"]
-    for name, cell in found.items():
+    for scenario in (None, *dict.fromkeys(answer.scenario for answer in first)):
+        print(_line(scenario, *(_of(side, scenario) for side in (first, second))))
+    overall = compare_answers(first, second, seed=0).overall
+    for name in MEASURES:
+        change = getattr(overall, name)
         print(
-            f"\n{name}, the same prompts: {100 * cell['difference']:+.1f} points "
-            f"({100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}), p = "
-            f"{cell['mcnemar_p']:.2g} ({cell['test'].replace('_', ' ')}), n = {cell['n']}"
+            f"\n{name}, the same prompts: {100 * change.difference:+.1f} points "
+            f"({100 * change.low:+.1f} to {100 * change.high:+.1f}), p = "
+            f"{change.p_value:.2g} ({change.test.replace('_', ' ')}), n = {change.n}"
         )
 
 
-def _key(row: Row) -> tuple[str, str]:
-    return row["benchmark"], row["item_id"]
-
-
-def _of(rows: list[Row], scenario: str | None) -> list[Row]:
+def _of(answers: list[Answer], scenario: str | None) -> list[Answer]:
     """A scenario's answers, or all with those that coincide counted once."""
     if scenario is None:
-        return [row for row in rows if row["coincides_with"] is None]
-    return [row for row in rows if row["scenario"] == scenario]
+        return own_answers(answers)
+    return [answer for answer in answers if answer.scenario == scenario]
 
 
-def _line(scenario: str | None, *sides: list[Row]) -> str:
+def _line(scenario: str | None, *sides: list[Answer]) -> str:
     cells = [(scenario or "all scenarios").replace("_", " ")]
     for name in ("language_correct", "task_correct"):
-        judged = [[row[name] for row in rows if row[name] is not None] for rows in sides]
+        judged = [[v for one in side if (v := getattr(one, name)) is not None] for side in sides]
         rates = [f"{100 * sum(found) / len(found):.1f} %" if found else "–" for found in judged]
         cells += [" -> ".join(rates), ", ".join(str(len(found)) for found in judged)]
-    right = [str(sum(row["task_correct"] or 0 for row in rows)) for rows in sides]
+    right = [str(sum(one.task_correct or 0 for one in side)) for side in sides]
     cells.append(f"{' -> '.join(right)} of {len(sides[0])}")
     return f"| {' | '.join(cells)} |"
 

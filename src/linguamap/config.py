@@ -269,6 +269,42 @@ class RunConfig(Section):
     _lists_differ = field_validator("languages", "scenarios")(_different)
 
 
+PROBED = (
+    "model", "languages", "seed", "data", "probe", "evaluate.max_new_tokens", "evaluate.stop",
+    "evaluate.batch_tokens", "evaluate.batch_size",
+)  # fmt: skip
+"""What the probes read: of ``evaluate`` what makes the texts that a model writes for them."""
+
+STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "before": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score"),
+    "probe": PROBED,
+    "locate": ("seed", "locate"),
+    "tune": ("model", "languages", "scenarios", "seed", "data", "tune",
+             "evaluate.items", "evaluate.max_new_tokens"),
+    "after": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score"),
+    "probe_after": PROBED,
+    "compare": ("seed",),
+    "report": tuple(RunConfig.model_fields),
+}  # fmt: skip
+"""The stages of a run in their order, and the sections or single settings that each one reads.
+
+What a stage has from the stages before it is not repeated. The identifier of the probes is
+``score.identifier`` all the same: curves keep the one that read them, and say which, so that another
+way of scoring answers leaves them as they are. Few-shot prompting draws examples for the evaluated
+prompts, hence the two single settings of ``tune``.
+"""
+
+
+def settings_of(config: RunConfig, stage: str) -> dict[str, Any]:
+    """What a stage reads of a config: dotted key -> value."""
+    read = STAGE_SETTINGS[stage]
+    return {
+        key: value
+        for key, value in _flatten(config.model_dump()).items()
+        if any(key == name or key.startswith(f"{name}.") for name in read)
+    }
+
+
 def load_config(path: Path | None = None, overrides: list[str] | None = None) -> RunConfig:
     """Build a config from defaults, a YAML file and ``a.b=c`` overrides, in that order.
 

@@ -30,6 +30,9 @@ PartName = Literal[
 """What a part of a prompt is to its reader: worked examples in front, P, then I and Q told apart by
 what they hold."""
 
+Finish = Literal["stop", "length", "error"]
+"""How an answer ended: by end token or stop string, at the token limit, or not at all."""
+
 Outcome = Literal["both", "transfer_bottleneck", "consistency_bottleneck", "neither", "unscored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -229,7 +232,7 @@ class Completion:
     prompt_id: str
     answer: str
     thinking: str | None
-    finish: Literal["stop", "length", "error"]
+    finish: Finish
     n_tokens: int
     error: str | None = None
 
@@ -268,3 +271,238 @@ class Rate:
     low: float | None
     high: float | None
     n: int
+
+
+Phase = Literal["before", "after"]
+"""Answers of the model as it is, or after tuning."""
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One judged answer: a line of ``answers.jsonl``.
+
+    Attributes:
+        group: what is resampled as one; the item's own id where it belongs to no group.
+        coincides_with: an earlier scenario whose prompt for this item is the same text, so that the
+            answer is that scenario's; it is shown in its cell and counted nowhere else.
+        prompt_parts: what each part of the prompt is, and its length in characters.
+        extracted: what the answer says, by ``rule``; None for the reason ``task_reason``.
+        option_language: language of the offered option that was chosen.
+        answer_language: None for the reason ``language_reason``.
+        reason: why the outcome is ``unscored``, or ``empty``.
+        line_pass, word_pass: of the Language Confusion Benchmark.
+    """
+
+    prompt_id: str
+    item_id: str
+    group: str
+    benchmark: str
+    kind: Kind
+    language: str
+    scenario: Scenario
+    prompt: str
+    answer: str
+    task_correct: bool | None
+    language_correct: bool | None
+    outcome: Outcome
+    coincides_with: Scenario | None = None
+    prompt_parts: tuple[tuple[PartName, int], ...] = ()
+    thinking: str | None = None
+    extracted: str | None = None
+    rule: str | None = None
+    option_language: str | None = None
+    gold: tuple[str, ...] = ()
+    f1: float | None = None
+    exact_match: bool | None = None
+    answer_language: str | None = None
+    reason: str | None = None
+    task_reason: str | None = None
+    language_reason: str | None = None
+    thinking_language: str | None = None
+    thinking_language_correct: bool | None = None
+    line_pass: bool | None = None
+    word_pass: bool | None = None
+    finish: Finish = "stop"
+    n_tokens: int = 0
+    error: str | None = None
+
+    @property
+    def right_in_both(self) -> bool:
+        """Right in task and language; what could not be judged is not."""
+        return self.outcome == "both"
+
+    @property
+    def item(self) -> tuple[str, str]:
+        """The question, whatever language and scenario it was asked in."""
+        return self.benchmark, self.item_id
+
+
+@dataclass(frozen=True)
+class LanguagePreference:
+    """In the bilingual scenario: the languages of the offered answers that were picked.
+
+    Attributes:
+        n: answers that plainly pick an option in one language.
+        target_share: of these in the target language, with its interval ``low`` to ``high``.
+        shares: language -> share.
+    """
+
+    n: int
+    target_share: float
+    low: float | None
+    high: float | None
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """All rates of one set of answers: a cell, or a pool (what was pooled over is None).
+
+    Attributes:
+        coincides_with: the scenario that a cell repeats.
+        n_items: different questions behind ``n`` answers and behind each of the two rates.
+        right_in_both: right task and right language, of all answers; nothing is left out.
+        wrong_in_english: of the answers known to be in a wrong language, those in English.
+        intervals: the rates that stand as plain numbers beside it, each with interval and n.
+    """
+
+    benchmark: str | None
+    language: str | None
+    scenario: Scenario | None
+    coincides_with: Scenario | None
+    n: int
+    n_scored: int
+    n_coinciding: int
+    n_cut: int
+    n_items: dict[str, int]
+    task_accuracy: Rate
+    language_consistency: Rate
+    right_in_both: Rate
+    wrong_in_english: Rate
+    f1: float | None
+    exact_match: float | None
+    line_pass_rate: float | None
+    word_pass_rate: float | None
+    lcpr: float | None
+    intervals: dict[str, Rate]
+    outcomes: dict[Outcome, int]
+    reasons: dict[str, int]
+    answer_languages: dict[str, int]
+    thinking_consistency: Rate | None
+    language_preference: LanguagePreference | None
+
+
+@dataclass(frozen=True)
+class IdentifierAccuracy:
+    """How often a run's identifier is right on the run's own texts of known language.
+
+    Attributes:
+        gold: where these texts are from.
+        languages: language -> ``sentences`` or ``words`` -> share placed right.
+    """
+
+    name: str
+    candidates: tuple[str, ...]
+    gold: str
+    languages: dict[str, dict[str, Rate]]
+
+
+@dataclass(frozen=True)
+class BenchmarkUse:
+    """What a run used of a benchmark: items and rows read by language, rows left out with reasons."""
+
+    name: str
+    kind: Kind
+    split: Split
+    source: str
+    items: dict[str, int]
+    missing_languages: dict[str, str]
+    rows_read: dict[str, int]
+    dropped: tuple[Dropped, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rates of one evaluation: ``summary.json``.
+
+    Attributes:
+        confidence: of every interval.
+        cells: benchmark x language x scenario.
+        overall: one row per scenario, and one over all, whose scenario is None.
+        by_language, by_benchmark, by_language_and_scenario: pools over the rest.
+        benchmarks: what the answers' questions were taken from.
+        english_words: the list behind the word pass rate.
+    """
+
+    model: str
+    identifier: IdentifierAccuracy | None
+    confidence: float
+    cells: tuple[ScoreRow, ...]
+    overall: tuple[ScoreRow, ...]
+    by_language: tuple[ScoreRow, ...]
+    by_benchmark: tuple[ScoreRow, ...]
+    by_language_and_scenario: tuple[ScoreRow, ...]
+    benchmarks: tuple[BenchmarkUse, ...] = ()
+    english_words: dict[str, str] | None = None
+
+    @property
+    def over_all(self) -> ScoreRow:
+        """The row over all answers."""
+        return next(row for row in self.overall if row.scenario is None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One rate before and after, on the same prompts.
+
+    Attributes:
+        low, high: of the difference; ``interval`` says how they were found.
+        p_value: two-sided; ``test`` says of what. Corrected over cells (Holm): ``holm_p``, None in pools.
+        gained, lost: prompts that became right or wrong.
+        left_out: pairs of which one could not be judged.
+    """
+
+    before: float | None
+    after: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    interval: str
+    p_value: float | None
+    test: str
+    gained: int
+    lost: int
+    n: int
+    left_out: int
+    holm_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes of one set of answers; a cell says which it is, a pool does not."""
+
+    task_accuracy: Change
+    language_consistency: Change
+    right_in_both: Change
+    benchmark: str | None = None
+    language: str | None = None
+    scenario: Scenario | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of answers to the same prompts: ``comparison.json``.
+
+    Attributes:
+        only_first, only_second: prompts that the other one lacks; they are left out.
+    """
+
+    n_prompts: int
+    only_first: int
+    only_second: int
+    overall: Changes
+    scenarios: dict[str, Changes]
+    benchmarks: dict[str, Changes]
+    languages: dict[str, Changes]
+    cells: tuple[Changes, ...]

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import plain_answer
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from linguamap.cli.main import app
 from linguamap.config import load_config
 from linguamap.records import UserError
-from linguamap.run.files import write_json, write_rows
+from linguamap.run.contents import as_json, write_answers
+from linguamap.run.files import write_json
 from linguamap.run.folder import open_run
+from linguamap.scoring.summary import summarise
 
 ITEMS = 10
 
@@ -26,27 +29,22 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_folder(
-    folder: Path, right: dict[str, int], where: str = "before", prompt: str = "p", first: int = 0
+    folder: Path, right: dict[str, int], phase: str = "before", prompt: str = "p", first: int = 0
 ) -> Path:
     """A run whose first ``right[language]`` answers of ten are right, and all in the language."""
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_id": f"sums/monolingual/{code}/{number}",
-            "item_id": str(number),
-            "benchmark": "sums",
-            "language": code,
-            "scenario": "monolingual",
-            "coincides_with": None,
-            "prompt": f"{prompt} {number}",
-            "task_correct": number - first < count,
-            "language_correct": True,
-        }
+    answers = [
+        plain_answer(
+            item_id=str(number),
+            language=code,
+            prompt=f"{prompt} {number}",
+            task_correct=number - first < count,
+        )
         for code, count in right.items()
         for number in range(first, first + ITEMS)
     ]
     run = open_run(folder, load_config(None, ["model.name=m"]))
-    write_rows(run.path(where, "answers.jsonl"), rows)
-    write_json(run.path(where, "summary.json"), {})
+    write_answers(run.path(phase, "answers.jsonl"), answers)
+    write_json(run.path(phase, "summary.json"), as_json(summarise(answers, "m")))
     return folder
 
 
@@ -71,14 +69,14 @@ def test_two_runs_by_hand(tmp_path: Path) -> None:
     one = run_folder(tmp_path / "a", {"fr": 1, "hi": 5})
     two = run_folder(tmp_path / "b", {"fr": 9, "hi": 6})
     found = compared(one, two)
-    assert (found["reference"], found["where"]) == (str(one), "before")
+    assert (found["reference"], found["phase"]) == (str(one), "before")
     (comparison,) = found["comparisons"]
     assert (comparison["run"], comparison["n_prompts"]) == (str(two), 20)
     assert comparison["n_other_text"] == 0
     task = comparison["overall"]["task_accuracy"]
     assert (task["before"], task["after"]) == (0.3, 0.75)
     assert (task["gained"], task["lost"], task["n"]) == (9, 0, 20)
-    assert task["mcnemar_p"] == pytest.approx(2 * 0.5**8)  # 8 items changed, one in both languages
+    assert task["p_value"] == pytest.approx(2 * 0.5**8)  # 8 items changed, one in both languages
     assert task["test"] == "sign_flip_by_item"
     french, hindi = comparison["cells"]
     assert french["task_accuracy"]["holm_p"] == pytest.approx(2 * 2 * 0.5**8)
@@ -93,7 +91,7 @@ def test_holm_counts_the_cells_of_all_runs(tmp_path: Path) -> None:
     found = compared(one, two, three)
     cells = [cell["task_accuracy"] for part in found["comparisons"] for cell in part["cells"]]
     p_values = [binomtest(0, n, 0.5).pvalue if n else 1.0 for n in (9, 7, 6, 0)]
-    assert [cell["mcnemar_p"] for cell in cells] == pytest.approx(p_values)
+    assert [cell["p_value"] for cell in cells] == pytest.approx(p_values)
     expected = multitest.multipletests(p_values, method="holm")[1]
     assert [cell["holm_p"] for cell in cells] == pytest.approx(list(expected))
 
@@ -129,23 +127,23 @@ def test_after_tuning_and_a_written_file(tmp_path: Path) -> None:
     one = run_folder(tmp_path / "a", {"fr": 2}, "after")
     two = run_folder(tmp_path / "b", {"fr": 2}, "after")
     out = tmp_path / "comparison.json"
-    found = compared(one, two, "--where", "after", "--out", out)
+    found = compared(one, two, "--phase", "after", "--out", out)
     assert json.loads(out.read_text()) == found
     assert found["comparisons"][0]["overall"]["task_accuracy"]["difference"] == 0.0
     assert f"Written: {out}" in " ".join(
-        invoke(one, two, "--where", "after", "--out", out).stdout.split()
+        invoke(one, two, "--phase", "after", "--out", out).stdout.split()
     )
 
 
 def test_the_latest_answers_that_all_runs_have_are_compared(tmp_path: Path) -> None:
     """Two ways of tuning are told apart by their answers after it, and the table says which it took."""
     tuned = [run_folder(tmp_path / name, {"fr": 2}, "after") for name in "ab"]
-    assert compared(*tuned)["where"] == "after"
+    assert compared(*tuned)["phase"] == "after"
     assert "answers after tuning" in invoke(*tuned).stdout
     for folder in tuned:
         run_folder(folder, {"fr": 2})
     untuned = run_folder(tmp_path / "c", {"fr": 2})
-    assert compared(*tuned, untuned)["where"] == "before"
+    assert compared(*tuned, untuned)["phase"] == "before"
     assert "answers before tuning" in invoke(*tuned, untuned).stdout
 
 
@@ -155,8 +153,8 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "share no prompt; compare runs on the same benchmarks" in fail(one, other)
     assert "give two run folders or more" in fail(one)
     assert "holds no run" in fail(one, tmp_path / "none")
-    assert "has no finished answers after tuning" in fail(one, one, "--where", "after")
-    assert "--where now is unknown" in fail(one, one, "--where", "now")
+    assert "has no finished answers after tuning" in fail(one, one, "--phase", "after")
+    assert "--phase now is unknown" in fail(one, one, "--phase", "now")
     assert "is a folder; name a file" in fail(one, one, "--out", tmp_path)
     (one / "before" / "summary.json").unlink()
     assert "has no finished answers before tuning" in fail(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -15,15 +16,17 @@ from fake_identifier import FakeIdentifier, by_script
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
+from linguamap import evaluate, report
 from linguamap.cli.main import app
 from linguamap.config import RunConfig, load_config
 from linguamap.pipeline import Pipeline
 from linguamap.records import Benchmark, Completion, Item, Prompt, UserError
 from linguamap.run.files import read_json, read_rows, write_json, write_rows, write_text
-from linguamap.run.folder import STAGES, open_run
+from linguamap.run.folder import STAGES, Run, open_run
 from linguamap.scoring import identifier_accuracy as identifier_check
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import Gold, gold_from_items
+from linguamap.scoring.score import Scorer
 
 MODEL = "no-such-model"
 MADE = {
@@ -73,9 +76,7 @@ def config() -> RunConfig:
 
 def evaluated(folder: Path, monkeypatch: pytest.MonkeyPatch, wanted: int | None = None) -> Pipeline:
     pipeline = Pipeline(open_run(folder, config()))
-    monkeypatch.setattr(
-        Pipeline, "_answerer", lambda self, where, model: answering(SAID[where], wanted)
-    )
+    monkeypatch.setattr(evaluate, "answerer", lambda context, phase: answering(SAID[phase], wanted))
     pipeline.before()
     return pipeline
 
@@ -97,16 +98,16 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             )
         else:
             getattr(pipeline, stage)()
-    monkeypatch.setattr(Pipeline, "_report", _report)
-    monkeypatch.setattr(Pipeline, "_answerer", _no_model)
+    monkeypatch.setattr(report, "write_all", _report)
+    monkeypatch.setattr(evaluate, "answerer", _no_model)
     assert all(run.is_done(stage) for stage in STAGES)
     return run.folder
 
 
-def _report(pipeline: Pipeline) -> None:
+def _report(run: Run) -> None:
     """Stands for the page, which cannot be drawn from marked files."""
     for name in ("report.html", "manifest.json"):
-        write_text(pipeline.run.path(name), "new")
+        write_text(run.path(name), "new")
 
 
 def _no_model(*_: Any) -> None:
@@ -151,7 +152,7 @@ def test_comparison_and_report_are_made_again(finished: Path) -> None:
     assert invoke("score", finished, "--set", "score.min_letters=3").exit_code == 0
     second = read_json(finished / "comparison.json")["languages"]["en"]["language_consistency"]
     assert (second["before"], second["after"], second["gained"], second["n"]) == (0.0, 1.0, 3, 3)
-    assert second["mcnemar_p"] == pytest.approx(2 * 0.5**3)
+    assert second["p_value"] == pytest.approx(2 * 0.5**3)
     assert (finished / "report.html").read_text() == "new"
 
 
@@ -160,7 +161,7 @@ def test_changed_identifier_with_json_on_stdout_alone(finished: Path) -> None:
     result = invoke("score", finished, "--identifier", "langdetect", "--json")
     assert result.exit_code == 0, result.exception
     rows = json.loads(result.stdout)["rows"]
-    assert [(r["where"], r["language"], r["source"], r["n"]) for r in rows] == [
+    assert [(r["phase"], r["language"], r["source"], r["n"]) for r in rows] == [
         (where, code, scenario, 3)
         for where in ("before", "after")
         for code in ("fr", "en")
@@ -177,20 +178,30 @@ def test_a_changed_scorer_is_seen_with_the_same_config(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "linguamap.scoring.rescore.judge",
-        lambda *_: {**read_rows(finished / "before" / "answers.jsonl")[0], "task_correct": False},
+        Scorer, "again", lambda _, answer, prompt: dataclasses.replace(answer, task_correct=False)
     )
     assert invoke("score", finished).exit_code == 0
     summary = read_json(finished / "before" / "summary.json")
     assert {cell["task_accuracy"]["value"] for cell in summary["cells"]} == {0.0}
 
 
-def test_killed_half_way_the_same_command_mends_it(finished: Path) -> None:
-    """The stages were re-keyed, the config was not written yet."""
-    before = (finished / "config.yaml").read_text()
-    assert invoke("score", finished, "--set", "score.min_letters=3").exit_code == 0
-    (finished / "config.yaml").write_text(before)
-    assert not open_run(finished, None).is_done("tune")
+def test_killed_half_way_the_same_command_goes_on(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the answers before were scored by the new rules, and those after were not."""
+    whole = evaluate.write_scores
+
+    def killed(context: Any, phase: str, answers: Any) -> None:
+        if phase == "after":
+            raise KeyboardInterrupt
+        whole(context, phase, answers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate, "write_scores", killed)
+    invoke("score", finished, "--set", "score.min_letters=3")
+    run = open_run(finished, None)
+    undone = [stage for stage in STAGES if not run.is_done(stage)]
+    assert undone == ["after", "compare", "report"]
+    monkeypatch.setattr(evaluate, "write_scores", whole)
     assert invoke("score", finished, "--set", "score.min_letters=3").exit_code == 0
     assert all(open_run(finished, None).is_done(stage) for stage in STAGES)
 
@@ -205,7 +216,7 @@ def test_an_unfinished_evaluation_keeps_its_answers_and_goes_on(
     rows = read_rows(folder / "before" / "answers.jsonl")
     assert [row["language_correct"] for row in rows] == [True, True]
     assert not (folder / "before" / "summary.json").exists()
-    monkeypatch.setattr(Pipeline, "_answerer", lambda *_: answering(SAID["before"]))
+    monkeypatch.setattr(evaluate, "answerer", lambda *_: answering(SAID["before"]))
     Pipeline(open_run(folder, None)).before()
     assert len(read_rows(folder / "before" / "answers.jsonl")) == 12  # English code-mixed coincides
 

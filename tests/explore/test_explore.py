@@ -121,7 +121,7 @@ def test_answers_come_first_and_then_what_the_layers_say(tmp_path: Path) -> None
     assert {row["layer"] for row in before.handover} == {-1, 0, 1, 2, 3, 4}
     # greedy: what the last layer would write is what the model did write
     assert [cell.text for cell in before.grid.cells[-1]] == before.grid.tokens
-    assert (before.row["kind"], before.row["gold"]) == ("open", [])
+    assert (before.scored.kind, before.scored.gold) == ("open", ())
     assert said[0] == "Writing the answer"
     assert said[-1] == "Handover: 18 short continuations, tuned model"
 
@@ -188,7 +188,7 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
         [cell._replace(text=HOSTILE, word=HOSTILE, language="es") for cell in row]
         for row in reading.grid.cells
     ]
-    row = {**reading.row, "answer": HOSTILE, "extracted": HOSTILE, "gold": [HOSTILE]}
+    scored = replace(reading.scored, answer=HOSTILE, extracted=HOSTILE, gold=(HOSTILE,))
     handed = [
         {"layer": layer, "intervention": "to_english", "text": HOSTILE, "has_word": True,
          "word_language": "en"}
@@ -197,7 +197,7 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
     curve = NextTokens(HOSTILE, HOSTILE, [0.9, 0.1], [0.1, 0.9], (0.9, 0.1))
     hostile = Reading(
         "before",
-        row,
+        scored,
         {},
         replace(reading.grid, cells=cells, tokens=[HOSTILE] * len(cells[0])),
         handed,

@@ -26,9 +26,9 @@ from linguamap.probes.locate import (
     choose_blocks,
     locate,
     locate_layers,
-    read_layers,
 )
 from linguamap.records import UserError
+from linguamap.run.contents import Layers, read_as
 from linguamap.scoring.stats import expanded_tail
 
 CONFIG = LocateConfig(bootstrap=200)
@@ -303,4 +303,4 @@ def test_broken_files_of_a_run_are_one_line(tmp_path: Path) -> None:
     layers = tmp_path / "layers.json"
     layers.write_text('{"tune_layers": [3]}')
     with pytest.raises(UserError, match=rf"delete it and run: linguamap locate --out {tmp_path}"):
-        read_layers(layers)
+        read_as(Layers, layers)

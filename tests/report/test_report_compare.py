@@ -80,13 +80,13 @@ def test_headline_figures_are_those_of_the_runs(page: Page, runs: list[Path]) ->
 
 
 def test_pairs_are_compared_with_the_first_run(page: Page, runs: list[Path]) -> None:
-    found = compare_runs(runs)["comparisons"]
+    found = compare_runs(runs).comparisons
     for letter, one in zip("BC", found, strict=True):
-        task = one["overall"]["task_accuracy"]
+        task = one.overall.task_accuracy
         sentence = page.text.split(f"{letter} against A: ")[1].split("prompts are common")[0]
-        before, after, moved = change_figures(task["before"], task["after"])
+        before, after, moved = change_figures(task.before, task.after)
         assert f"task accuracy {before} to {after} , {moved} points" in sentence
-        assert f"p = {task['mcnemar_p']:.2f}" in sentence or task["mcnemar_p"] < 0.1
+        assert f"p = {task.p_value:.2f}" in sentence or task.p_value < 0.1
         assert sentence.endswith("144 ")  # 3 benchmarks x 4 scenarios x 3 languages x 4 items
 
 
@@ -155,7 +155,7 @@ def test_settings_that_differ_are_listed_with_defaults_filled_in(page: Page) -> 
 
 def test_after_tuning_and_the_command(runs: list[Path], tmp_path: Path) -> None:
     to = tmp_path / "tuned.html"
-    arguments = ["compare", str(runs[0]), str(runs[1]), "--where", "after", "--to", str(to)]
+    arguments = ["compare", str(runs[0]), str(runs[1]), "--phase", "after", "--to", str(to)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.exception
     assert "all answers" in result.stdout

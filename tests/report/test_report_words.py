@@ -66,7 +66,7 @@ def in_words(sentences: list[list[Any]]) -> str:
 
 
 def measure(before: float, after: float, low: float, high: float, p: float) -> dict[str, Any]:
-    return {"before": before, "after": after, "low": low, "high": high, "mcnemar_p": p, "n": 10,
+    return {"before": before, "after": after, "low": low, "high": high, "p_value": p, "n": 10,
             "difference": after - before}  # fmt: skip
 
 

@@ -4,34 +4,124 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic.fields import FieldInfo
 
-from linguamap.config import load_config
+from linguamap.config import RunConfig, Section, load_config
 from linguamap.records import UserError
 from linguamap.run.files import append_rows, read_json, read_rows, replacing, write_json, write_rows
-from linguamap.run.folder import open_run
+from linguamap.run.folder import STAGES, open_run
 
 
-def test_stage_is_done_once_and_again_when_an_input_is_redone(tmp_path: Path) -> None:
+def test_stage_is_done_once_and_again_when_what_it_needs_is_redone(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", load_config())
     calls: list[str] = []
 
-    def work(name: str) -> None:
-        calls.append(name)
-        run.path(f"{name}.json").write_text("{}")
+    def do(stage: str) -> bool:
+        def work() -> None:
+            calls.append(stage)
+            run.path(f"{stage}.json").write_text("{}")
 
-    assert run.run_stage("before", ["before.json"], lambda: work("before"))
-    assert run.run_stage("probe", ["probe.json"], lambda: work("probe"))
-    assert not run.run_stage("before", ["before.json"], lambda: work("before"))
-    assert not run.run_stage("probe", ["probe.json"], lambda: work("probe"))
-    assert calls == ["before", "probe"]
-    run.forget("before")
-    assert not run.is_done("probe")
-    run.path("probe.json").unlink()
-    run.run_stage("before", ["before.json"], lambda: work("before"))
-    run.run_stage("probe", ["probe.json"], lambda: work("probe"))
-    assert calls == ["before", "probe", "before", "probe"]
+        return run.run_stage(stage, [f"{stage}.json"], work)
+
+    assert [do("before"), do("probe"), do("locate")] == [True] * 3
+    assert [do("before"), do("probe"), do("locate")] == [False] * 3
+    run.path("before.json").unlink()
+    assert [do("before"), do("probe"), do("locate")] == [
+        True,
+        False,
+        False,
+    ]  # probes read no answers
+    run.change(load_config(None, ["probe.items=9"]))
+    assert [do("before"), do("probe"), do("locate")] == [False, True, True]
+    assert calls == ["before", "probe", "locate", "before", "probe", "locate"]
+
+
+EVALUATED = {"before", "after", "compare", "report"}
+ALL = set(STAGES)
+UNDONE = {
+    "model": ALL, "languages": ALL, "seed": ALL, "data": ALL,
+    "scenarios": ALL - {"probe", "locate"},
+    "evaluate": EVALUATED,
+    "evaluate.items": ALL - {"probe", "locate"},  # few-shot prompting draws examples for them
+    "evaluate.max_new_tokens": ALL, "evaluate.stop": ALL,  # of texts that are written for the probes
+    "evaluate.batch_tokens": ALL, "evaluate.batch_size": ALL,
+    "score": EVALUATED,
+    "probe": ALL - {"before"},
+    "locate": ALL - {"before", "probe"},
+    "tune": ALL - {"before", "probe", "locate"},
+}  # fmt: skip
+"""Section or setting -> the stages that must be done again, those that need one of them included."""
+
+VALUES = {
+    "model.name": "other", "data.revision": "other", "tune.schedule": "constant", "seed": "1", "probe.confidence": "0.9",
+    "languages": "[en, fr]", "scenarios": "[monolingual]", "data.benchmarks": "[sums]",
+    "data.subjects": "[law]", "evaluate.stop": "[x]", "tune.layers": "last:1",
+}  # fmt: skip
+"""Other values than the defaults, where the type does not give one."""
+
+
+def other_value(field: FieldInfo, old: object) -> str:
+    """A valid value that is not the default, as YAML."""
+    choices = [one for one in get_args(field.annotation) if isinstance(one, str) and one != old]
+    if choices:
+        return choices[0]
+    if isinstance(old, bool):
+        return "false" if old else "true"
+    if isinstance(old, int | float):
+        return str(old + 1) if isinstance(old, int) else str(old / 2 or 0.5)
+    nested = [name for one in get_args(field.annotation) for name in get_args(one)]
+    if nested:
+        return str(nested[0])
+    return "1" if {int, float} & set(get_args(field.annotation)) else "other"
+
+
+def every_setting() -> dict[str, str]:
+    """Each key of the config with another value than its default."""
+    found = {}
+    defaults = load_config()
+    for name, field in RunConfig.model_fields.items():
+        value = getattr(defaults, name)
+        inner = type(value).model_fields if isinstance(value, Section) else {}
+        for key, one in inner.items():
+            found[f"{name}.{key}"] = other_value(one, getattr(value, key))
+        if not inner:
+            found[name] = other_value(field, value)
+    return found | VALUES
+
+
+@pytest.mark.parametrize(("key", "value"), every_setting().items())
+def test_a_setting_undoes_the_stages_that_read_it_and_no_other(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    """A new setting of the score must never cost a training."""
+    run = open_run(tmp_path / "r", load_config())
+    for stage in STAGES:
+        run.run_stage(stage, [stage], lambda name=stage: write_json(run.path(name), 1))  # type: ignore[misc]
+    changed = load_config(None, [f"{key}={value}"])
+    assert changed != run.config
+    run.change(changed)
+    undone = UNDONE.get(key) or UNDONE[key.partition(".")[0]]
+    assert {stage for stage in STAGES if not run.is_done(stage)} == undone
+
+
+def test_the_weights_are_a_part_of_what_a_stage_is_made_from(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.check_model({"weights_sha256": "a" * 64})
+    for stage in STAGES[:3]:
+        run.run_stage(stage, [stage], lambda name=stage: write_json(run.path(name), 1))  # type: ignore[misc]
+    write_json(run.path("model.json"), {"weights_sha256": "b" * 64})
+    assert [run.is_done(stage) for stage in STAGES[:3]] == [False] * 3
+
+
+def test_a_cut_or_emptied_file_of_a_finished_stage_is_told_and_redone(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", load_config())
+    run.run_stage("locate", ["layers.json"], lambda: write_json(run.path("layers.json"), [1, 2]))
+    for text in ("", "[1"):
+        run.path("layers.json").write_text(text)
+        assert (run.is_done("locate"), run.damaged("locate")) == (False, ["layers.json"])
 
 
 def test_stage_with_a_missing_result_is_redone(tmp_path: Path) -> None:
@@ -163,7 +253,7 @@ def test_settings_of_locating_forget_what_was_located(tmp_path: Path) -> None:
 def test_broken_stages_are_one_line(tmp_path: Path, text: str) -> None:
     run = open_run(tmp_path / "r", load_config())
     run.path("stages.json").write_text(text)
-    with pytest.raises(UserError, match=r"stages\.json is broken; delete it"):
+    with pytest.raises(UserError, match=r"stages\.json is broken \(.*\); delete it"):
         run.stages()
 
 

@@ -5,66 +5,64 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from answers import plain_answer
 from scipy.stats import binomtest
 
-from linguamap.records import UserError
+from linguamap.records import Answer, UserError
 from linguamap.scoring.compare import compare_answers
 
 
-def row(item: str, task: bool | None, spoke: bool | None, **other: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def row(item: str, task: bool | None, spoke: bool | None, **other: Any) -> Answer:
+    fields: dict[str, Any] = {
         "prompt_id": f"{item}/{other.get('scenario', 'monolingual')}",
         "item_id": item,
-        "benchmark": "sums",
-        "language": "fr",
-        "scenario": "monolingual",
         "task_correct": task,
         "language_correct": spoke,
-        "coincides_with": None,
+        "outcome": "both" if task and spoke else "neither",
     }
-    return {**values, **other}
+    return plain_answer(**{**fields, **other})
 
 
 def test_counts_differences_and_exact_p_by_hand() -> None:
     first = [row(str(i), task=i < 2, spoke=False) for i in range(10)]
     second = [row(str(i), task=1 <= i < 8, spoke=True) for i in range(10)]
-    overall = compare_answers(first, second)["overall"]
-    task = overall["task_accuracy"]
-    assert (task["before"], task["after"], task["n"]) == (0.2, 0.7, 10)
-    assert (task["gained"], task["lost"]) == (6, 1)
-    assert task["mcnemar_p"] == pytest.approx(binomtest(1, 7, 0.5).pvalue)
-    assert task["difference"] == pytest.approx(0.5)
-    assert task["low"] < 0.5 < task["high"]
-    assert (task["test"], task["interval"]) == ("mcnemar", "newcombe")
-    kept = overall["language_consistency"]
-    assert (kept["before"], kept["after"], kept["gained"]) == (0.0, 1.0, 10)
-    assert kept["mcnemar_p"] == pytest.approx(2 * 0.5**10)
+    overall = compare_answers(first, second).overall
+    task = overall.task_accuracy
+    assert (task.before, task.after, task.n) == (0.2, 0.7, 10)
+    assert (task.gained, task.lost) == (6, 1)
+    assert task.p_value == pytest.approx(binomtest(1, 7, 0.5).pvalue)
+    assert task.difference == pytest.approx(0.5)
+    assert task.low < 0.5 < task.high
+    assert (task.test, task.interval) == ("mcnemar", "newcombe")
+    kept = overall.language_consistency
+    assert (kept.before, kept.after, kept.gained) == (0.0, 1.0, 10)
+    assert kept.p_value == pytest.approx(2 * 0.5**10)
 
 
 def test_pairs_that_cannot_be_judged_are_left_out_and_counted() -> None:
     first = [row("1", None, True), row("2", True, None), row("3", True, True)]
     second = [row("1", True, True), row("2", True, True), row("3", False, True)]
-    overall = compare_answers(first, second)["overall"]
-    assert (overall["task_accuracy"]["n"], overall["task_accuracy"]["left_out"]) == (2, 1)
-    assert (overall["language_consistency"]["n"], overall["language_consistency"]["left_out"]) == (
+    overall = compare_answers(first, second).overall
+    assert (overall.task_accuracy.n, overall.task_accuracy.left_out) == (2, 1)
+    assert (overall.language_consistency.n, overall.language_consistency.left_out) == (
         2,
         1,
     )
 
 
 def test_nothing_to_judge_is_null() -> None:
-    overall = compare_answers([row("1", None, None)], [row("1", None, None)])["overall"]
-    assert overall["task_accuracy"]["before"] is None
-    assert overall["task_accuracy"]["difference"] is None
-    assert overall["task_accuracy"]["mcnemar_p"] is None
+    overall = compare_answers([row("1", None, None)], [row("1", None, None)]).overall
+    assert overall.task_accuracy.before is None
+    assert overall.task_accuracy.difference is None
+    assert overall.task_accuracy.p_value is None
 
 
 def test_coinciding_rows_count_once_when_pooled_but_keep_their_cell() -> None:
     twin = row("1", True, True, scenario="code_mixed", coincides_with="monolingual")
     comparison = compare_answers([row("1", True, True), twin], [row("1", True, True), twin])
-    assert comparison["overall"]["task_accuracy"]["n"] == 1
-    assert [cell["scenario"] for cell in comparison["cells"]] == ["monolingual", "code_mixed"]
-    assert list(comparison["scenarios"]) == ["monolingual"]
+    assert comparison.overall.task_accuracy.n == 1
+    assert [cell.scenario for cell in comparison.cells] == ["monolingual", "code_mixed"]
+    assert list(comparison.scenarios) == ["monolingual"]
 
 
 def test_cells_are_corrected_for_their_number() -> None:
@@ -74,10 +72,10 @@ def test_cells_are_corrected_for_their_number() -> None:
         for i in range(9):
             first.append(row(f"{code}{i}", False, True, language=code))
             second.append(row(f"{code}{i}", i < gained, True, language=code))
-    found = compare_answers(first, second)["cells"]
-    p_values = [cell["task_accuracy"]["mcnemar_p"] for cell in found]
+    found = compare_answers(first, second).cells
+    p_values = [cell.task_accuracy.p_value for cell in found]
     assert p_values == pytest.approx([2 * 0.5**9, 2 * 0.5**6, 1.0])
-    holm = [cell["task_accuracy"]["holm_p"] for cell in found]
+    holm = [cell.task_accuracy.holm_p for cell in found]
     assert holm == pytest.approx([3 * 2 * 0.5**9, 2 * 2 * 0.5**6, 1.0])
 
 
@@ -89,15 +87,15 @@ def test_rows_that_pool_prompts_of_an_item_are_tested_by_item() -> None:
         for task in (False, True)
     )
     found = compare_answers(first, second)
-    pooled, cell = found["overall"]["task_accuracy"], found["cells"][0]["task_accuracy"]
-    assert (pooled["mcnemar_p"], pooled["test"]) == (pytest.approx(2 / 8), "sign_flip_by_item")
-    assert (cell["mcnemar_p"], cell["test"]) == (pytest.approx(2 / 8), "mcnemar")
-    assert (pooled["gained"], pooled["lost"], pooled["n"], cell["n"]) == (9, 0, 9, 3)
-    assert (pooled["interval"], cell["interval"]) == ("newcombe_by_item", "newcombe")
-    assert (pooled["low"], pooled["high"]) == (cell["low"], cell["high"])
-    spoke = found["overall"]["language_consistency"]  # nothing changed
-    assert (spoke["difference"], spoke["mcnemar_p"]) == (0.0, 1.0)
-    assert spoke["low"] < -0.1 < 0.1 < spoke["high"]
+    pooled, cell = found.overall.task_accuracy, found.cells[0].task_accuracy
+    assert (pooled.p_value, pooled.test) == (pytest.approx(2 / 8), "sign_flip_by_item")
+    assert (cell.p_value, cell.test) == (pytest.approx(2 / 8), "mcnemar")
+    assert (pooled.gained, pooled.lost, pooled.n, cell.n) == (9, 0, 9, 3)
+    assert (pooled.interval, cell.interval) == ("newcombe_by_item", "newcombe")
+    assert (pooled.low, pooled.high) == (cell.low, cell.high)
+    spoke = found.overall.language_consistency  # nothing changed
+    assert (spoke.difference, spoke.p_value) == (0.0, 1.0)
+    assert spoke.low < -0.1 < 0.1 < spoke.high
 
 
 def test_runs_without_a_common_prompt_are_refused() -> None:

@@ -12,14 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import plain_answer
 
 from linguamap.config import ScoreConfig
 from linguamap.languages import LANGUAGES
-from linguamap.records import Completion, Kind, Option, Part, Prompt, Scenario
+from linguamap.records import (
+    Answer,
+    BenchmarkUse,
+    Completion,
+    IdentifierAccuracy,
+    Kind,
+    Option,
+    Part,
+    Prompt,
+    Scenario,
+)
+from linguamap.run.contents import as_json, as_type
 from linguamap.scoring.extraction.spans import exact_match, span_f1, tokens
 from linguamap.scoring.language_id import make_identifier
-from linguamap.scoring.score import judge, summarise
-from linguamap.scoring.stats import clustered_rate, wilson
+from linguamap.scoring.score import score_answer
+from linguamap.scoring.stats import NO_DATA, clustered_rate, wilson
+from linguamap.scoring.summary import summarise
 
 SIX = ("en", "fr", "es", "ar", "hi", "ja")
 FRENCH = "Chaque boîte contient neuf œufs, il y a donc deux boîtes. "
@@ -40,9 +53,11 @@ def make_prompt(
     )
 
 
-def row_of(answer: str, prompt: Prompt, **fields: Any) -> dict[str, Any]:
+def row_of(answer: str, prompt: Prompt, **fields: Any) -> Answer:
     completion = replace(Completion(prompt.prompt_id, answer, None, "stop", 5), **fields)
-    return judge(completion, prompt, make_identifier("lingua", SIX), ScoreConfig(), frozenset())
+    return score_answer(
+        completion, prompt, make_identifier("lingua", SIX), ScoreConfig(), frozenset()
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,8 +79,8 @@ def test_outcomes(
     answer: str, task: bool | None, language: bool | None, outcome: str, reason: str | None
 ) -> None:
     row = row_of(answer, make_prompt())
-    assert (row["task_correct"], row["language_correct"]) == (task, language)
-    assert (row["outcome"], row["reason"]) == (outcome, reason)
+    assert (row.task_correct, row.language_correct) == (task, language)
+    assert (row.outcome, row.reason) == (outcome, reason)
 
 
 def test_a_row_has_the_promised_fields() -> None:
@@ -73,51 +88,52 @@ def test_a_row_has_the_promised_fields() -> None:
     row = row_of(
         FRENCH + "La réponse est : 18.", prompt, thinking="Nine and nine are eighteen eggs."
     )
+    line = as_json(row)
     promised = (
         "item_id benchmark language scenario prompt answer thinking extracted gold task_correct "
         "answer_language language_correct outcome reason prompt_id kind option_language "
         "coincides_with finish n_tokens rule"
     )
-    assert set(promised.split()) <= set(row)
-    assert row["prompt"] == "?"
-    assert row["gold"] == ["18"]
-    assert json.loads(json.dumps(row)) == row
-    assert (row["thinking_language"], row["thinking_language_correct"]) == ("en", False)
-    assert row["outcome"] == "both"  # thinking changes no outcome
+    assert set(promised.split()) <= set(line)
+    assert row.prompt == "?"
+    assert row.gold == ("18",)
+    assert as_type(Answer, json.loads(json.dumps(line)), "answers.jsonl") == row
+    assert (row.thinking_language, row.thinking_language_correct) == ("en", False)
+    assert row.outcome == "both"  # thinking changes no outcome
 
 
 def test_a_failed_completion_is_unscored_not_wrong() -> None:
     row = row_of("", make_prompt(), finish="error", error="HTTP 500")
-    assert (row["outcome"], row["reason"], row["error"]) == ("unscored", "error", "HTTP 500")
-    assert row["task_correct"] is None
+    assert (row.outcome, row.reason, row.error) == ("unscored", "error", "HTTP 500")
+    assert row.task_correct is None
 
 
 def test_an_answer_whose_reasoning_was_cut_is_unscored_and_says_why() -> None:
     """It once counted as an answer in the wrong language."""
     row = row_of("", make_prompt(), finish="length", thinking="Nine and nine are")
-    assert (row["outcome"], row["reason"]) == ("unscored", "thinking_cut")
-    assert (row["task_correct"], row["language_correct"]) == (None, None)
-    assert (row["task_reason"], row["language_reason"]) == ("thinking_cut", "thinking_cut")
+    assert (row.outcome, row.reason) == ("unscored", "thinking_cut")
+    assert (row.task_correct, row.language_correct) == (None, None)
+    assert (row.task_reason, row.language_reason) == ("thinking_cut", "thinking_cut")
     ended = row_of("", make_prompt(), finish="stop", thinking="Nine and nine are eighteen.")
-    assert (ended["outcome"], ended["reason"]) == ("neither", "empty")
+    assert (ended.outcome, ended.reason) == ("neither", "empty")
     answered = row_of(FRENCH + "La réponse est : 18.", make_prompt(), finish="length", thinking="")
-    assert answered["outcome"] == "both"
+    assert answered.outcome == "both"
     found = summarise([row, ended, answered], "m")
-    assert (found["cells"][0]["n_cut"], found["overall"][-1]["n_cut"]) == (2, 2)
-    assert found["cells"][0]["n_scored"] == 2
-    assert found["cells"][0]["reasons"] == {"thinking_cut": 1}
+    assert (found.cells[0].n_cut, found.overall[-1].n_cut) == (2, 2)
+    assert found.cells[0].n_scored == 2
+    assert found.cells[0].reasons == {"thinking_cut": 1}
 
 
 def test_open_prompts_score_the_language_only() -> None:
     row = row_of(FRENCH, make_prompt("open", gold=()))
-    assert (row["task_correct"], row["language_correct"]) == (None, True)
-    assert (row["outcome"], row["reason"]) == ("unscored", "no_task")
+    assert (row.task_correct, row.language_correct) == (None, True)
+    assert (row.outcome, row.reason) == ("unscored", "no_task")
 
 
 @pytest.mark.parametrize("gold", ["2,125", "2125", "2125.0"])
 def test_numbers_are_compared_by_value(gold: str) -> None:
     row = row_of("La réponse est : 2 125,00.", make_prompt(gold=(gold,)))
-    assert (row["extracted"], row["task_correct"]) == ("2125", True)
+    assert (row.extracted, row.task_correct) == ("2125", True)
 
 
 def bilingual_options(letters: str = "ABCD") -> tuple[Option, ...]:
@@ -131,9 +147,9 @@ def test_bilingual_choice_takes_either_right_letter() -> None:
     explained = "Le mont Everest se trouve en Asie centrale. La réponse est : "
     for letter, right, language in (("A", True, "fr"), ("B", True, "en"), ("C", False, "fr")):
         row = row_of(explained + letter, prompt)
-        assert (row["task_correct"], row["option_language"]) == (right, language)
-        assert row["language_correct"] is True
-    assert row["gold"] == ["A", "B"]
+        assert (row.task_correct, row.option_language) == (right, language)
+        assert row.language_correct is True
+    assert row.gold == ("A", "B")
 
 
 def test_bilingual_spans_count_in_both_languages() -> None:
@@ -142,10 +158,10 @@ def test_bilingual_spans_count_in_both_languages() -> None:
     prompt = make_prompt("passage", "fr", "bilingual_answer", ("Himalaya",), options, passage)
     told = "Le texte le dit clairement à la fin. La réponse est : "
     english = row_of(told + "The Himalayas.", prompt)
-    assert (english["task_correct"], english["option_language"]) == (True, "en")
+    assert (english.task_correct, english.option_language) == (True, "en")
     french = row_of(told + "l'Himalaya.", prompt)
-    assert (french["f1"], french["exact_match"], french["option_language"]) == (1.0, True, "fr")
-    assert row_of(told + "Les Alpes.", prompt)["task_correct"] is False
+    assert (french.f1, french.exact_match, french.option_language) == (1.0, True, "fr")
+    assert row_of(told + "Les Alpes.", prompt).task_correct is False
 
 
 @pytest.mark.parametrize(
@@ -227,7 +243,7 @@ EXPLANATIONS = {
 }
 
 
-def rows_of_every_language(shift: int) -> list[dict[str, Any]]:
+def rows_of_every_language(shift: int) -> list[Answer]:
     """Each language's gold answers in its own phrase, given to the item ``shift`` places on."""
     identifier = make_identifier("lingua", tuple(LANGUAGES))
     rows = []
@@ -258,133 +274,129 @@ def rows_of_every_language(shift: int) -> list[dict[str, Any]]:
                 completion = Completion(
                     prompt.prompt_id, f"{EXPLANATIONS[language]} {phrase}", None, "stop", 9
                 )
-                rows.append(judge(completion, prompt, identifier, ScoreConfig(), frozenset()))
+                rows.append(
+                    score_answer(completion, prompt, identifier, ScoreConfig(), frozenset())
+                )
     return rows
 
 
 def test_gold_answers_in_23_languages_are_right_and_shuffled_ones_at_chance() -> None:
     gold = summarise(rows_of_every_language(0), "gold")
-    assert len(gold["cells"]) == 23 * 3
-    for cell in gold["cells"]:
-        assert cell["task_accuracy"]["value"] == 1.0, (cell["benchmark"], cell["language"])
-        assert cell["outcomes"]["unscored"] == 0
-    assert gold["overall"][-1]["language_consistency"]["value"] == 1.0
+    assert len(gold.cells) == 23 * 3
+    for cell in gold.cells:
+        assert cell.task_accuracy.value == 1.0, (cell.benchmark, cell.language)
+        assert cell.outcomes["unscored"] == 0
+    assert gold.overall[-1].language_consistency.value == 1.0
     every = [row for shift in range(4) for row in rows_of_every_language(shift)]
-    for row in summarise(every, "shuffled")["cells"]:
-        if row["benchmark"] != "passage":  # there the language's name is shared by all spans
-            assert row["task_accuracy"]["value"] == 0.25, (row["benchmark"], row["language"])
-
-
-def plain_row(**fields: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "item_id": "1", "benchmark": "sums", "language": "fr", "scenario": "monolingual",
-        "coincides_with": None, "task_correct": True, "language_correct": True, "outcome": "both",
-        "reason": None, "answer_language": "fr", "option_language": None, "f1": None,
-        "exact_match": None, "line_pass": True, "word_pass": None,
-        "thinking_language_correct": None,
-    }  # fmt: skip
-    return row | fields
+    for row in summarise(every, "shuffled").cells:
+        if row.benchmark != "passage":  # there the language's name is shared by all spans
+            assert row.task_accuracy.value == 0.25, (row.benchmark, row.language)
 
 
 def test_summary_counts_by_hand() -> None:
     rows = [
-        plain_row(item_id="1"),
-        plain_row(item_id="2", language_correct=False, outcome="consistency_bottleneck",
+        plain_answer(item_id="1"),
+        plain_answer(item_id="2", language_correct=False, outcome="consistency_bottleneck",
                   answer_language="en", line_pass=False),
-        plain_row(item_id="3", task_correct=None, outcome="unscored", reason="no_number"),
-        plain_row(item_id="4", task_correct=False, language_correct=None, outcome="unscored",
+        plain_answer(item_id="3", task_correct=None, outcome="unscored", reason="no_number"),
+        plain_answer(item_id="4", task_correct=False, language_correct=None, outcome="unscored",
                   reason="too_short", answer_language=None, line_pass=None),
     ]  # fmt: skip
-    cell = summarise(rows, "m")["cells"][0]
-    assert (cell["n"], cell["n_scored"]) == (4, 2)
-    assert cell["task_accuracy"]["value"] == pytest.approx(2 / 3)
-    assert cell["task_accuracy"]["n"] == 3
-    assert cell["task_accuracy"]["low"] == pytest.approx(wilson(2, 3).low)
-    assert cell["language_consistency"]["value"] == pytest.approx(2 / 3)
-    assert cell["outcomes"] == {
+    cell = summarise(rows, "m").cells[0]
+    assert (cell.n, cell.n_scored) == (4, 2)
+    assert cell.task_accuracy.value == pytest.approx(2 / 3)
+    assert cell.task_accuracy.n == 3
+    assert cell.task_accuracy.low == pytest.approx(wilson(2, 3).low)
+    assert cell.language_consistency.value == pytest.approx(2 / 3)
+    assert cell.outcomes == {
         "both": 1, "transfer_bottleneck": 0, "consistency_bottleneck": 1, "neither": 0, "unscored": 2,
     }  # fmt: skip
-    assert cell["reasons"] == {"no_number": 1, "too_short": 1}
-    assert cell["answer_languages"] == {"fr": 2, "en": 1, "unidentified": 1}
-    assert cell["line_pass_rate"] == pytest.approx(2 / 3)
-    assert (cell["word_pass_rate"], cell["lcpr"]) == (None, None)
-    assert (cell["f1"], cell["thinking_consistency"]) == (None, None)
+    assert cell.reasons == {"no_number": 1, "too_short": 1}
+    assert cell.answer_languages == {"fr": 2, "en": 1, "unidentified": 1}
+    assert cell.line_pass_rate == pytest.approx(2 / 3)
+    assert (cell.word_pass_rate, cell.lcpr) == (None, None)
+    assert (cell.f1, cell.thinking_consistency) == (None, None)
 
 
 def test_cells_have_a_fixed_order_whatever_the_rows_order() -> None:
     rows = [
-        plain_row(benchmark=benchmark, language=language, scenario=scenario)
+        plain_answer(benchmark=benchmark, language=language, scenario=scenario)
         for benchmark in ("choice", "sums")
         for language in ("ar", "en", "fr")
         for scenario in ("bilingual_answer", "code_mixed", "monolingual")
     ]
     mixed = random.Random(0).sample(rows, len(rows))
-    orders: dict[str, Any] = {"benchmarks": ["sums", "choice"], "languages": ["fr", "ar"]}
+    used = [
+        BenchmarkUse(name, name, "test", "", {}, {}, {}, ())  # type: ignore[arg-type]
+        for name in ("sums", "choice")
+    ]
+    orders: dict[str, Any] = {"benchmarks": used, "languages": ["fr", "ar"]}
     first, second = summarise(rows, "m", **orders), summarise(mixed, "m", **orders)
     assert first == second
-    keys = [(cell["benchmark"], cell["language"], cell["scenario"]) for cell in first["cells"]]
+    keys = [(cell.benchmark, cell.language, cell.scenario) for cell in first.cells]
     assert keys[:3] == [
         ("sums", "fr", "monolingual"), ("sums", "fr", "code_mixed"), ("sums", "fr", "bilingual_answer"),
     ]  # fmt: skip
     assert [key[1] for key in keys[::3]] == ["fr", "ar", "en"] * 2
-    assert [row["scenario"] for row in first["overall"]] == [
+    assert [row.scenario for row in first.overall] == [
         "monolingual", "code_mixed", "bilingual_answer", None,
     ]  # fmt: skip
 
 
 def test_pooled_rows_are_clustered_and_count_a_coinciding_prompt_once() -> None:
     rows = [
-        plain_row(item_id=str(i), language=language, task_correct=i % 3 == 0)
+        plain_answer(item_id=str(i), language=language, task_correct=i % 3 == 0)
         for i in range(12)
         for language in ("fr", "ar")
     ]
-    repeated = plain_row(
+    repeated = plain_answer(
         item_id="0", language="en", scenario="code_mixed", coincides_with="monolingual"
     )
     summary = summarise([*rows, repeated], "m")
-    over_all = summary["overall"][-1]
+    over_all = summary.overall[-1]
     expected = clustered_rate(
         [i % 3 == 0 for i in range(12) for _ in "ab"], [i for i in range(12) for _ in "ab"]
     )
-    assert over_all["n"] == 24
-    assert over_all["task_accuracy"]["low"] == pytest.approx(expected.low)
-    assert over_all["task_accuracy"]["low"] < wilson(8, 24).low
-    marked = [cell for cell in summary["cells"] if cell["coincides_with"]]
-    assert [(cell["language"], cell["n"]) for cell in marked] == [("en", 1)]
-    code_mixed = next(row for row in summary["overall"] if row["scenario"] == "code_mixed")
-    assert code_mixed["n"] == 0
-    assert code_mixed["task_accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert over_all.n == 24
+    assert over_all.task_accuracy.low == pytest.approx(expected.low)
+    assert over_all.task_accuracy.low < wilson(8, 24).low
+    marked = [cell for cell in summary.cells if cell.coincides_with]
+    assert [(cell.language, cell.n) for cell in marked] == [("en", 1)]
+    code_mixed = next(row for row in summary.overall if row.scenario == "code_mixed")
+    assert code_mixed.n == 0
+    assert code_mixed.task_accuracy == NO_DATA
 
 
 def test_language_preference_counts_picked_options() -> None:
     rows = [
-        plain_row(item_id=str(i), scenario="bilingual_answer", option_language=language)
+        plain_answer(item_id=str(i), scenario="bilingual_answer", option_language=language)
         for i, language in enumerate(["fr", "fr", "en", None])
     ]
-    preference = summarise(rows, "m")["cells"][0]["language_preference"]
-    assert preference["n"] == 3
-    assert preference["target_share"] == pytest.approx(2 / 3)
-    assert preference["shares"] == {"fr": pytest.approx(2 / 3), "en": pytest.approx(1 / 3)}
-    other = summarise([plain_row(option_language="fr")], "m")["cells"][0]
-    assert other["language_preference"] is None
+    preference = summarise(rows, "m").cells[0].language_preference
+    assert preference.n == 3
+    assert preference.target_share == pytest.approx(2 / 3)
+    assert preference.shares == {"fr": pytest.approx(2 / 3), "en": pytest.approx(1 / 3)}
+    other = summarise([plain_answer(option_language="fr")], "m").cells[0]
+    assert other.language_preference is None
 
 
 def test_word_pass_rate_is_among_lines_that_passed() -> None:
     rows = [
-        plain_row(language="ar", line_pass=line, word_pass=word)
+        plain_answer(language="ar", line_pass=line, word_pass=word)
         for line, word in ((True, True), (True, False), (True, True), (False, None))
     ]
-    cell = summarise(rows, "m")["cells"][0]
-    assert cell["line_pass_rate"] == 0.75
-    assert cell["word_pass_rate"] == pytest.approx(2 / 3)
-    assert cell["lcpr"] == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    cell = summarise(rows, "m").cells[0]
+    assert cell.line_pass_rate == 0.75
+    assert cell.word_pass_rate == pytest.approx(2 / 3)
+    assert cell.lcpr == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
 
 
 def test_summary_of_nothing() -> None:
-    summary = summarise([], "m", identifier={"name": "lingua"})
-    assert summary["cells"] == []
-    assert [row["n"] for row in summary["overall"]] == [0]
-    assert summary["identifier"] == {"name": "lingua"}
+    measured = IdentifierAccuracy("lingua", ("en",), "items", {})
+    summary = summarise([], "m", identifier=measured)
+    assert summary.cells == ()
+    assert [row.n for row in summary.overall] == [0]
+    assert summary.identifier == measured
 
 
 def test_xquad_gold_answers_are_right(benchmarks_dir: Path) -> None:
@@ -400,11 +412,11 @@ def test_xquad_gold_answers_are_right(benchmarks_dir: Path) -> None:
                     "passage", language, gold=(gold,), passage=paragraph["context"]
                 )
                 answer = LANGUAGES[language].texts.answer_phrase.format(answer=gold)
-                row = judge(
+                row = score_answer(
                     Completion("1", answer, None, "stop", 1), prompt,
                     make_identifier("lingua", SIX), ScoreConfig(), frozenset(),
                 )  # fmt: skip
                 n += 1
-                wrong += not row["exact_match"]
+                wrong += not row.exact_match
         assert n > 50
         assert wrong / n <= 0.02, (language, wrong, n)

@@ -10,15 +10,17 @@ import json
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from linguamap.languages import LANGUAGES
+from linguamap.records import PHASES, Answer, Kind
+from linguamap.run.contents import as_json, as_type
 from linguamap.scoring.compare import compare_answers
-from linguamap.scoring.score import summarise
+from linguamap.scoring.summary import summarise
 
 SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
 SHARE_OF_TARGET = {"en": 0.97, "es": 0.8, "fr": 0.78, "ar": 0.55, "hi": 0.4, "ja": 0.5}
@@ -86,9 +88,10 @@ def write_fake_run(
             own[index * 7 % len(own)]["answer"] = text
     write_rows(folder / "before" / "answers.jsonl", before)
     write_rows(folder / "after" / "answers.jsonl", after)
-    put(folder / "before" / "summary.json", summarise(before, "starter"))
-    put(folder / "after" / "summary.json", summarise(after, "starter"))
-    put(folder / "comparison.json", compare_answers(before, after))
+    sides = [[as_type(Answer, row, "a made-up answer") for row in rows] for rows in (before, after)]
+    for phase, answers in zip(PHASES, sides, strict=True):
+        put(folder / phase / "summary.json", as_json(summarise(answers, "starter")))
+    put(folder / "comparison.json", as_json(compare_answers(*sides)))
     write_probes(folder / "probe", languages, n_layers, rng, shift=0.0)
     write_probes(folder / "probe_after", languages, n_layers, rng, shift=0.25)
     texts = [HOSTILE[index % len(HOSTILE)] for index in range(24)] if hostile else []
@@ -170,12 +173,13 @@ def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[s
     closing = LANGUAGES[spoken].texts.answer_phrase.format(answer=value)
     text = f"{words[1].format(a=a, b=b)} {closing}"
     row = {
-        "item_id": question["item_id"], "benchmark": question["benchmark"], "language": language,
+        "item_id": question["item_id"], "group": question["item_id"], "benchmark": question["benchmark"], "language": language,
         "scenario": scenario, "prompt": question["prompt"],
         "prompt_parts": question["prompt_parts"], "answer": text, "thinking": None,
         "extracted": str(value), "gold": [str(a + b)], "task_correct": right,
         "answer_language": spoken, "language_correct": spoken == language, "outcome": "",
-        "reason": None, "kind": question["benchmark"], "prompt_id": question["prompt_id"],
+        "reason": None, "kind": question["benchmark"] if question["benchmark"] in get_args(Kind) else "sums",
+        "prompt_id": question["prompt_id"],
         "coincides_with": question["coincides_with"], "finish": "stop", "n_tokens": len(text) // 3,
     }  # fmt: skip
     if rng.random() < 0.04:
@@ -339,7 +343,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
     put(folder / "layers.json", {
         "n_layers": n_layers, "phases": {"early_end": 3, "late_start": n_layers - 3},
         "late_start_interval": [n_layers - 4, n_layers - 2], "tune_layers": tuned,
-        "trainable_share": 0.0416, "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
+        "trainable_share": 0.0416, "fallback_layers": [n_layers], "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
             "hi": {"boundary": 15.5, "reason": None, "curves": {
                 "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True},
                 "retrieval": {"turn": 14.0, "turn_interval": None, "counts": False,
@@ -379,7 +383,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
     names = ("before", "probe", "locate", "tune", "after", "probe_after", "compare")
     put(folder / "stages.json", {
         name: {"seconds": 12.5 * (place + 1) ** 2, "peak_memory_bytes": 2_000_000_000 + place,
-               "finished": f"2025-01-0{place + 1}T10:00:00Z", "inputs": "x", "outputs": []}
+               "finished": f"2025-01-0{place + 1}T10:00:00Z", "inputs": "x", "outputs": {}}
         for place, name in enumerate(names)
     })  # fmt: skip
     put(folder / "manifest.json", {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import plain_answer
 from fake_run import write_fake_run
 from tiny import save_tiny
 from typer.testing import CliRunner
@@ -21,8 +22,8 @@ from linguamap.cli.main import app
 from linguamap.cli.sweep_command import do_stages
 from linguamap.config import TuneConfig, dump_config, load_config
 from linguamap.progress import silent
-from linguamap.records import UserError
-from linguamap.run.files import read_rows, write_json, write_text
+from linguamap.records import Answer, UserError
+from linguamap.run.files import read_rows, write_text
 from linguamap.run.folder import Run, open_run
 from linguamap.scoring.stats import paired_bootstrap
 from linguamap.sweep.choice import choose, group_variants
@@ -131,20 +132,19 @@ def test_one_seed_of_all_comes_before_the_next_and_low_boundaries_first() -> Non
     ]  # fmt: skip
 
 
-def rows_of(language: list[int], task: list[int]) -> list[dict[str, Any]]:
+def rows_of(language: list[int], task: list[int]) -> list[Answer]:
     """Answers to prompts of one item each."""
     return [
-        {"prompt_id": f"p{place}", "benchmark": "sums", "item_id": str(place),
-         "language_correct": bool(right), "task_correct": bool(solved)}
+        plain_answer(item_id=str(place), language_correct=bool(right), task_correct=bool(solved))
         for place, (right, solved) in enumerate(zip(language, task))
-    ]  # fmt: skip
+    ]
 
 
 def variant_row(
-    label: str, seed: int, answers: list[dict[str, Any]], seconds: float, task_high: float = 0.1
+    label: str, seed: int, answers: list[Answer], seconds: float, task_high: float = 0.1
 ) -> dict[str, Any]:
     def rate(name: str) -> dict[str, Any]:
-        value = sum(row[name] for row in answers) / len(answers)
+        value = sum(getattr(answer, name) for answer in answers) / len(answers)
         return {"value": value, "low": value, "high": value, "n": len(answers), "n_items": 40}
 
     return {
@@ -154,8 +154,8 @@ def variant_row(
         "total_seconds": seconds + 1, "peak_memory_bytes": 10**9, "right": 1,
         "right_in_language": 1, "asked": len(answers), "trainable_share": 0.02,
         "trainable_parameters": 5, "delta_bytes": 10,
-        "language_change": {"difference": 0.5, "low": 0.3, "high": 0.6, "mcnemar_p": 0.01},
-        "task_change": {"difference": 0.0, "low": -0.2, "high": task_high, "mcnemar_p": 1.0},
+        "language_change": {"difference": 0.5, "low": 0.3, "high": 0.6, "p_value": 0.01},
+        "task_change": {"difference": 0.0, "low": -0.2, "high": task_high, "p_value": 1.0},
     }  # fmt: skip
 
 
@@ -180,10 +180,10 @@ def test_the_choice_by_its_rule() -> None:
     assert [one[:6] for one in choice["excluded"]] == ["spoils"]
     (tie,), (below,) = choice["ties"], choice["clearly_below"]
     assert tie["difference"] == pytest.approx(-1 / 40)
-    assert tie["mcnemar_p"] == 1.0  # one differing pair
+    assert tie["p_value"] == 1.0  # one differing pair
     assert tie["test"] == "mcnemar"  # each item has one prompt
     assert below["setting"].startswith("low")
-    assert below["mcnemar_p"] == pytest.approx(2 * 0.5**28)  # 28 pairs, all one way
+    assert below["p_value"] == pytest.approx(2 * 0.5**28)  # 28 pairs, all one way
     assert "(92.5 %)" in choice["reason"]
 
 
@@ -207,7 +207,7 @@ def test_seeds_are_pooled_and_their_spread_counts() -> None:
     wanted = paired_bootstrap([0.0] * 20, [1.0] * 12 + [0.5] * 8, list(range(20)), seed=1)
     change = facts["language_change"]
     assert (change["difference"], change["low"]) == (wanted.value, wanted.low)
-    assert change["mcnemar_p"] is None
+    assert change["p_value"] is None
     choice = choose(groups, seed=1)
     assert choice is not None
     assert choice["ties"][0]["seeds_overlap"] is True
@@ -381,19 +381,8 @@ def base_run(folder: Path) -> Run:
     base = open_run(folder, load_config(None, ["languages=[en, es]"]))
     write_fake_run(base.folder, languages=("en", "es"), items=2)
     write_text(base.folder / "config.yaml", dump_config(base.config))
-    entries = {
-        name: {
-            "outputs": [],
-            "seconds": 1.0,
-            "peak_memory_bytes": 5,
-            "finished": "2026",
-            "inputs": "",
-        }
-        for name in ("before", "probe", "locate")
-    }
-    write_json(base.folder / "stages.json", entries)
-    for name in entries:
-        base.adopt(base, [name])
+    for name in ("before", "probe", "locate"):
+        base.note(name, [], 1.0)
     return base
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console, RenderableType
@@ -15,7 +15,8 @@ from rich.text import Text
 from linguamap.cli.open_run_folder import screen
 from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
-from linguamap.records import UserError
+from linguamap.config import ScoreConfig, difference, load_config
+from linguamap.records import PHASES, Summary, UserError
 
 app = typer.Typer()
 
@@ -64,25 +65,45 @@ def score(
 def _score_run(folder: Path, identifier: str | None, settings: list[str], as_json: bool) -> None:
     from linguamap.pipeline import Pipeline
     from linguamap.report.terminal import terminal_summary
+    from linguamap.run.contents import read_as
     from linguamap.run.folder import open_run
-    from linguamap.scoring.rescore import asked_score, lcb_rows
+    from linguamap.scoring.summary import lcb_rows
 
     run = open_run(folder, None)
     was = run.config.score
     changes = [f"score.identifier={identifier}"] if identifier else []
-    asked = asked_score(folder, [*changes, *settings])
+    asked = _other_rules(folder, [*changes, *settings])
     with Bars(screen) as bars:
         Pipeline(run, bars).rescore(asked)
     if as_json:
-        _print_json({"rows": lcb_rows(folder), "score": asked.model_dump()})
+        paths = {phase: folder / phase / "summary.json" for phase in PHASES}
+        rows = [
+            row
+            for phase, path in paths.items()
+            if path.exists()
+            for row in lcb_rows(read_as(Summary, path), phase)
+        ]
+        _print_json({"rows": rows, "score": asked.model_dump()})
         return
     _print(terminal_summary(folder))
     console = _console()
-    console.print(f"Judged with {asked.identifier}; min_letters {asked.min_letters}.")
+    console.print(f"Scored with {asked.identifier}; min_letters {asked.min_letters}.")
     if was.identifier != asked.identifier and (folder / "probe" / "lens.parquet").exists():
         console.print(
             f"The curves in {folder / 'probe'} are still those read with {was.identifier}."
         )
+
+
+def _other_rules(folder: Path, overrides: list[str]) -> ScoreConfig:
+    """The score section of a run's config with some values changed."""
+    path = folder / "config.yaml"
+    stored, asked = load_config(path), load_config(path, overrides)
+    other = [one for one in difference(stored, asked) if not one.startswith("score.")]
+    if other:
+        raise UserError(
+            f"score: only settings under score. can change without the model, not {'; '.join(other)}"
+        )
+    return asked.score
 
 
 def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None:
@@ -181,10 +202,10 @@ def identifiers(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is compared with.")],
-    where: Annotated[
+    phase: Annotated[
         str | None,
         typer.Option(
-            "--where", help="before or after tuning; after by default if all runs have it."
+            "--phase", help="before or after tuning; after by default if all runs have it."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON here.")] = None,
@@ -200,26 +221,27 @@ def compare(
     """
     from linguamap.report.compare_page import write_compare
     from linguamap.report.terminal_scores import comparison_tables
+    from linguamap.run.contents import as_json as json_of
     from linguamap.run.files import write_json
-    from linguamap.scoring.compare_runs import Where, compare_runs, latest_answers
+    from linguamap.scoring.compare_runs import compare_runs, latest_answers
 
-    if where is None:
-        where = latest_answers(runs)
-    if where not in get_args(Where):
-        raise UserError(f"compare: --where {where} is unknown; known: before, after")
+    if phase is None:
+        phase = latest_answers(runs)
+    if phase not in PHASES:
+        raise UserError(f"compare: --phase {phase} is unknown; known: {', '.join(PHASES)}")
     if out is not None and out.is_dir():
         raise UserError(f"compare: {out} is a folder; name a file for --out")
-    result = compare_runs(runs, cast(Where, where))
+    result = compare_runs(runs, phase)
     if out is not None:
-        write_json(out, result)
+        write_json(out, json_of(result))
     page = to or (None if as_json else Path("compare.html"))
     if page is not None:
         write_compare(runs, result, page)
     if as_json:
-        _print_json(result)
+        _print_json(json_of(result))
         return
-    for one in result["comparisons"]:
-        _print(comparison_tables(result["reference"], one["run"], one, where))
+    for one in result.comparisons:
+        _print(comparison_tables(result, one))
     if out is not None:
         _print([Text(f"Written: {out}")])
     _print([Text(f"Page: {page}")])

@@ -110,26 +110,26 @@ def _beside(sections: Sequence[str]) -> str:
 
 
 def _answer(reading: Reading, language: str, picked: bool) -> str:
-    row = reading.row
-    found, wanted = row["answer_language"], language_name(language)
+    scored = reading.scored
+    found, wanted = scored.answer_language, language_name(language)
     if found is None:
-        reason = str(row["language_reason"] or "unknown").replace("_", " ")
+        reason = str(scored.language_reason or "unknown").replace("_", " ")
         spoken = f"language not told ({_escaped(reason)}); wanted: {wanted}"
-    elif row["language_correct"]:
+    elif scored.language_correct:
         spoken = f"in {_named(found)}, as wanted"
     else:
         spoken = f"in {_named(found)}; wanted: {wanted}"
     facts = [spoken]
     if picked:
-        name = _escaped(OUTCOME_NAMES[row["outcome"]])
-        mark = f'<i class="lm-dot" style="background:var(--outcome-{row["outcome"]})"></i>'
+        name = _escaped(OUTCOME_NAMES[scored.outcome])
+        mark = f'<i class="lm-dot" style="background:var(--outcome-{scored.outcome})"></i>'
         facts.insert(0, f"{mark}<b>{name}</b>")
-        gold = " or ".join(row["gold"])
-        taken = "nothing found" if row["extracted"] is None else row["extracted"]
+        gold = " or ".join(scored.gold)
+        taken = "nothing found" if scored.extracted is None else scored.extracted
         facts.append(f"taken as <bdi>{shown(taken)}</bdi>, right is <bdi>{shown(gold)}</bdi>")
-    if row["finish"] == "length":
+    if scored.finish == "length":
         facts.append("stopped at the token limit")
-    text = row["answer"] or "(nothing)"
+    text = scored.answer or "(nothing)"
     return (
         f"<h3>{TITLES[reading.phase]}</h3>"
         f'<div class="lm-answer" dir="auto"{_lang(found)}>{shown(text)}</div>'

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,15 +21,14 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens, handover, next_tokens, supports_handover
 from linguamap.probes.texts import LensText, PromptPair, with_answer
 from linguamap.probes.token_grid import TokenGrid, token_grid
-from linguamap.records import Completion, Part, Prompt, UserError
+from linguamap.records import Answer, Completion, Part, Phase, Prompt, UserError
 from linguamap.scoring.language_id import Identifier
-from linguamap.scoring.score import judge
+from linguamap.scoring.score import score_answer
 from linguamap.tuning.delta import check_base, new_weights, read_delta
 from linguamap.tuning.layers import is_tied, untie_head
 from linguamap.tuning.methods import method_of
 
 ENGLISH = "en"
-Phase = Literal["before", "after"]
 
 
 class Variants:
@@ -123,14 +122,14 @@ class Reading:
     """What one model did with a question; later parts are None until they are there.
 
     Attributes:
-        row: the judged answer, as a line of ``answers.jsonl``.
+        scored: the answer, scored as one of a run.
         handover: rows of :data:`linguamap.probes.handover.ITEMS_SCHEMA`.
         next_tokens: the handover to the English twin as a curve; None where it cannot tell.
         missing: part -> why it will not come.
     """
 
     phase: Phase
-    row: dict[str, Any]
+    scored: Answer
     missing: dict[str, str]
     grid: TokenGrid | None = None
     handover: list[dict[str, Any]] | None = None
@@ -252,13 +251,13 @@ def _answer(
         update={"temperature": 0.0, "max_new_tokens": max_new_tokens}
     )
     generate(lm, [prompt], settings, model_config=config.model, seed=config.seed, save=found.extend)
-    return Reading(phase, judge(found[0], prompt, identifier, config.score), {})
+    return Reading(phase, score_answer(found[0], prompt, identifier, config.score), {})
 
 
 def _with_grid(
     lm: LanguageModel, identifier: Identifier, prompt: Prompt, reading: Reading
 ) -> Reading:
-    answer = reading.row["answer"]
+    answer = reading.scored.answer
     if not answer.strip():
         return replace(reading, missing={**reading.missing, "grid": "The model wrote nothing."})
     text = _as_written(lm, prompt, answer)

@@ -111,21 +111,6 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
     )
 
 
-def read_layers(path: Path) -> dict[str, Any]:
-    """What ``layers.json`` holds, with all that tuning asks of it.
-
-    Raises:
-        UserError: it is missing or broken.
-    """
-    layers = read_json(path)
-    kinds = {"tune_layers": list, "fallback_layers": list, "n_layers": int, "evidence": dict}
-    if isinstance(layers, dict) and all(isinstance(layers.get(k), v) for k, v in kinds.items()):
-        return layers
-    raise UserError(
-        f"layers.json is broken; delete it and run: linguamap locate --out {path.parent}"
-    )
-
-
 def locate_layers(
     lens: pa.Table,
     similarity: pa.Table | None,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from linguamap.benchmarks import check_name, load_benchmark
 from linguamap.languages import get_language
 from linguamap.prompts.scenarios import render_all
-from linguamap.records import Benchmark, Prompt, Split, UserError
+from linguamap.records import Benchmark, BenchmarkUse, Prompt, Split, UserError
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig
@@ -89,15 +88,15 @@ class RunItems:
         )
 
 
-def describe(benchmark: Benchmark) -> dict[str, Any]:
+def describe(benchmark: Benchmark) -> BenchmarkUse:
     """What a summary says of a benchmark's rows: read, used, left out and why."""
-    return {
-        "name": benchmark.name,
-        "kind": benchmark.kind,
-        "split": benchmark.split,
-        "source": benchmark.source,
-        "items": {code: len(items) for code, items in benchmark.items.items()},
-        "missing_languages": benchmark.missing_languages,
-        "rows_read": benchmark.rows_read,
-        "dropped": [dataclasses.asdict(one) for one in benchmark.dropped],
-    }
+    return BenchmarkUse(
+        name=benchmark.name,
+        kind=benchmark.kind,
+        split=benchmark.split,
+        source=benchmark.source,
+        items={code: len(items) for code, items in benchmark.items.items()},
+        missing_languages=benchmark.missing_languages,
+        rows_read=benchmark.rows_read,
+        dropped=benchmark.dropped,
+    )

@@ -3,6 +3,20 @@
 Everything here is drawn from the files of a run folder alone; no model is loaded.
 """
 
-from linguamap.report.run_page import write_report
+from importlib.util import find_spec
 
-__all__ = ["write_report"]
+from linguamap.report.run_page import write_report
+from linguamap.run.folder import Run
+from linguamap.run.manifest import write_manifest
+
+__all__ = ["write_all", "write_report"]
+
+
+def write_all(run: Run) -> None:
+    """The manifest, the page, and the figures where Matplotlib is there."""
+    write_manifest(run)
+    write_report(run.folder)
+    if find_spec("matplotlib") is not None:
+        from linguamap.report.figures import write_figures
+
+        write_figures(run.folder)

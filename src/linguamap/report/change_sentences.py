@@ -141,7 +141,7 @@ def _by_language_sentences(data: RunData) -> list[Sentence]:
 def _difference_pieces(difference: Json) -> list[Piece]:
     before, after, moved = change_figures(difference["before"], difference["after"])
     pieces: list[Piece] = ["from ", Number(before), " to ", Number(after)]
-    low, high, p = (difference.get(name) for name in ("low", "high", "mcnemar_p"))
+    low, high, p = (difference.get(name) for name in ("low", "high", "p_value"))
     if not is_number(low) or not is_number(high):
         return pieces
     detail = f"{points(low)} to {points(high)}"

@@ -35,14 +35,16 @@ from linguamap.report.repeat import commands
 from linguamap.report.run_charts import n_layers
 from linguamap.report.run_values import Json, RunData, read_run
 from linguamap.report.sentences import Number, figure
+from linguamap.run.contents import as_json
 from linguamap.run.files import replacing
+from linguamap.scoring.compare_runs import RunsCompared
 
 SCRIPTS = ("chart.js", "frame.js", "compare.js")
 STYLES = ("style.css", "chart.css", "figures.css", "compare.css")
 NO_FIGURE = "\N{EN DASH}"
 
 
-def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path:
+def write_compare(folders: Sequence[Path], comparison: RunsCompared, path: Path) -> Path:
     """Draw a page of two runs or more.
 
     Args:
@@ -59,7 +61,9 @@ def write_compare(folders: Sequence[Path], comparison: Json, path: Path) -> Path
         raise UserError(f"compare: {path} {fault}; name an HTML file for --to")
     runs = [_view(place, Path(folder), path) for place, folder in enumerate(folders)]
     with replacing(path) as temporary:
-        temporary.write_bytes(render_compare(runs, comparison).encode("utf-8", errors="replace"))
+        temporary.write_bytes(
+            render_compare(runs, as_json(comparison)).encode("utf-8", errors="replace")
+        )
     return path
 
 
@@ -95,7 +99,7 @@ def _view(place: int, folder: Path, page: Path) -> RunView:
 
 
 def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) -> dict[str, Any]:
-    where = str(comparison["where"])
+    where = str(comparison["phase"])
     return {
         "runs": runs,
         "where": where,

@@ -64,7 +64,7 @@ def sentences(runs: Sequence[RunView], comparison: Json) -> list[Sentence]:
             if one["n"] == 0:
                 sentence.append(f"{name} could not be judged in both")
                 continue
-            detail = f"{points(one['low'])} to {points(one['high'])}; {p_value(one['mcnemar_p'])}; n = {count(one['n'])}"
+            detail = f"{points(one['low'])} to {points(one['high'])}; {p_value(one['p_value'])}; n = {count(one['n'])}"
             before, after, moved = change_figures(one["before"], one["after"])
             sentence += [f"{name} ", Number(before), " to ", Number(after), ", "]
             sentence.append(Number(f"{moved} points", detail))
@@ -96,7 +96,7 @@ def cautions(runs: Sequence[RunView], comparison: Json) -> list[str]:
         listed.append("Each run is compared with the first one; the p values over all answers "
                         "are not corrected for the number of runs, those of cells are.")  # fmt: skip
     seeds = {run.letter: run.data.tuning for run in runs if run.data.tuning is not None}
-    if seeds and comparison["where"] == "after":
+    if seeds and comparison["phase"] == "after":
         listed.append(f"Tuning ran once in {joined(list(seeds))}: the luck of a seed is not in "
                         "the intervals.")  # fmt: skip
     return listed

@@ -88,7 +88,7 @@ def _change_cells(found: Json) -> tuple[list[str], int]:
     if not is_number(before) or not is_number(after):
         return [NO_FIGURE] * 6, 0
     low, high, n = found.get("low"), found.get("high"), found.get("n")
-    p = found.get("holm_p", found.get("mcnemar_p"))
+    p = found.get("holm_p", found.get("p_value"))
     interval, sign = NO_FIGURE, 0
     if is_number(low) and is_number(high):
         interval = f"{points(low)} to {points(high)}"

@@ -16,6 +16,8 @@ from linguamap.charts.naming import (
     points,
     scenario_name,
 )
+from linguamap.records import Change, Changes
+from linguamap.scoring.compare_runs import RunComparison, RunsCompared
 
 Row = Mapping[str, Any]
 
@@ -62,11 +64,12 @@ def _accuracy(row: Row) -> str:
     return f"{100 * row['accuracy']:.1f} ({low}{EN_DASH}{high})"
 
 
-def comparison_tables(first: str, second: str, comparison: Row, where: str) -> list[RenderableType]:
+def comparison_tables(runs: RunsCompared, comparison: RunComparison) -> list[RenderableType]:
     """One run against another: all answers, by scenario, by benchmark, and the cells that differ."""
     parts: list[RenderableType] = [
         Text(
-            f"{second} against {first}, answers {where} tuning, {comparison['n_prompts']} prompts",
+            f"{comparison.run} against {runs.reference}, answers {runs.phase} tuning, "
+            f"{comparison.n_prompts} prompts",
             style="bold",
         ),
         *_left_out(comparison),
@@ -74,58 +77,56 @@ def comparison_tables(first: str, second: str, comparison: Row, where: str) -> l
     table = _table(
         1, "", *[head for name in MEASURES.values() for head in (name, "points (95%)", "p")]
     )
-    groups: list[tuple[str, Row]] = [("all answers", comparison["overall"])]
-    groups += [(scenario_name(k), v) for k, v in comparison["scenarios"].items()]
-    groups += [(benchmark_name(k), v) for k, v in comparison["benchmarks"].items()]
+    groups = [("all answers", comparison.overall)]
+    groups += [(scenario_name(k), v) for k, v in comparison.scenarios.items()]
+    groups += [(benchmark_name(k), v) for k, v in comparison.benchmarks.items()]
     for name, entry in groups:
-        changes = [cell for one in MEASURES for cell in _change(entry[one], "mcnemar_p")]
-        table.add_row(Text(name), *changes)
-    return [*parts, table, Text(P_VALUES, style="dim"), *_cells(comparison["cells"])]
+        changes = (getattr(entry, measure) for measure in MEASURES)
+        table.add_row(Text(name), *[cell for one in changes for cell in _change(one, one.p_value)])
+    return [*parts, table, Text(P_VALUES, style="dim"), *_cells(comparison.cells)]
 
 
-def _left_out(comparison: Row) -> list[RenderableType]:
-    said = [
-        f"{comparison[field]} only in the {which} run"
-        for field, which in (("only_first", "first"), ("only_second", "second"))
-        if comparison[field]
-    ]
-    if comparison.get("n_other_text"):
-        said.append(f"{comparison['n_other_text']} common ones ask in other words")
+def _left_out(comparison: RunComparison) -> list[RenderableType]:
+    only = (("first", comparison.only_first), ("second", comparison.only_second))
+    said = [f"{n} only in the {which} run" for which, n in only if n]
+    if comparison.n_other_text:
+        said.append(f"{comparison.n_other_text} common ones ask in other words")
     return [Text(f"Prompts: {'; '.join(said)}.", style="dim")] if said else []
 
 
-def _cells(cells: Sequence[Row]) -> list[RenderableType]:
+def _cells(cells: Sequence[Changes]) -> list[RenderableType]:
     """The cells whose Holm-corrected p is below 0.05, measure by measure."""
     parts: list[RenderableType] = []
     for measure, name in MEASURES.items():
-        known = [cell for cell in cells if cell[measure].get("holm_p") is not None]
-        differing = [cell for cell in known if cell[measure]["holm_p"] < SIGNIFICANT]
+        changes: list[Change] = [getattr(cell, measure) for cell in cells]
+        known = [(cell, one) for cell, one in zip(cells, changes) if one.holm_p is not None]
+        differing = [(cell, one) for cell, one in known if (one.holm_p or 0.0) < SIGNIFICANT]
         parts.append(
             Text(f"Cells that differ in '{name}' (Holm p < 0.05): {len(differing)} of {len(known)}")
         )
         if not differing:
             continue
         table = _table(3, "benchmark", "language", "scenario", name, "points (95%)", "Holm p")
-        for cell in differing:
+        for cell, one in differing:
             names = (
-                benchmark_name(cell["benchmark"]),
-                language_name(cell["language"]),
-                scenario_name(cell["scenario"]),
+                benchmark_name(cell.benchmark or ""),
+                language_name(cell.language or ""),
+                scenario_name(cell.scenario or ""),
             )
-            table.add_row(*map(Text, names), *_change(cell[measure], "holm_p"))
+            table.add_row(*map(Text, names), *_change(one, one.holm_p))
         parts.append(table)
     return parts
 
 
-def _change(measure: Row, p_name: str) -> list[RenderableType]:
+def _change(change: Change, p_value: float | None) -> list[RenderableType]:
     """Both rates, their difference with its interval, and a p value."""
-    if measure["before"] is None:
+    low, high = change.low, change.high
+    if change.difference is None or low is None or high is None or p_value is None:
         return [EN_DASH] * 3
-    low, high = measure["low"], measure["high"]
     style = "green" if low > 0 else "red" if high < 0 else ""
-    difference = f"{points(measure['difference'])} ({points(low)} to {points(high)})"
-    rates = f"{_percent(measure['before'])} to {_percent(measure['after'])}"
-    return [rates, Text(difference, style=style), f"{measure[p_name]:.2g}"]
+    difference = f"{points(change.difference)} ({points(low)} to {points(high)})"
+    rates = f"{_percent(change.before)} to {_percent(change.after)}"
+    return [rates, Text(difference, style=style), f"{p_value:.2g}"]
 
 
 def _percent(share: float | None) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linguamap.outside import parse_json
 from linguamap.records import UserError
 
 if TYPE_CHECKING:
@@ -34,21 +35,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a run folder.
+    """Read a JSON file of a run folder; nesting and digits without bound are refused.
 
     Raises:
         UserError: it is missing or broken.
     """
+    if not path.is_file():
+        raise UserError(f"run folder: {path} is missing; run the stage that makes it first")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"run folder: {path} is missing; run the stage that makes it first"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"run folder: {path} is broken ({error}); delete it and run the stage again"
-        ) from None
+        return parse_json(path.read_text(encoding="utf-8", errors="surrogateescape"), path)
+    except UserError as error:
+        raise UserError(f"run folder: {error}; delete it and run the stage again") from None
 
 
 @contextmanager
@@ -64,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append JSON lines in one write, and see them to the disk.
 
     Only ASCII is written: JSON escapes keep lone surrogates and line separators of untrusted text

@@ -6,28 +6,41 @@ whole lines; a line torn by a kill is dropped on reading.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from linguamap.config import (
+    STAGE_SETTINGS,
     RunConfig,
-    ScoreConfig,
     difference,
     dump_config,
     load_config,
+    settings_of,
 )
 from linguamap.records import UserError
-from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.contents import as_json, read_as
+from linguamap.run.files import write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
 
-STAGES = ("before", "probe", "locate", "tune", "after", "probe_after", "compare", "report")
-SUMMING_UP = ("compare", "report")
-"""Stages that are made from judged answers and need no model."""
+STAGES = tuple(STAGE_SETTINGS)
+NEEDS: dict[str, tuple[str, ...]] = {
+    "before": (),
+    "probe": (),
+    "locate": ("probe",),
+    "tune": ("locate",),
+    "after": ("tune",),
+    "probe_after": ("probe", "tune"),
+    "compare": ("before", "after"),
+    "report": STAGES[:-1],
+}
+"""Stage -> the stages whose results it reads."""
+RUNS_MODEL = ("before", "probe", "tune", "after", "probe_after")
 OWN = (
     "before", "after", "probe", "probe_after", "tuned", "figures", "sweep", "config.yaml", "stages.json",
     "manifest.json", "model.json", "identifier.json", "layers.json", "comparison.json", "change.json",
@@ -36,8 +49,21 @@ OWN = (
 """What a run folder holds of a run, and all that ``fresh`` deletes."""
 
 
-ENTRY = {"inputs", "outputs", "finished"}
-"""What :meth:`Run.stages` holds of each stage at least."""
+@dataclass(frozen=True)
+class StageEntry:
+    """What ``stages.json`` says of a finished stage.
+
+    Attributes:
+        inputs: a key of the settings and results that it was made from.
+        outputs: file -> its size in bytes.
+        finished: when, in UTC.
+    """
+
+    inputs: str
+    outputs: dict[str, int]
+    seconds: float
+    peak_memory_bytes: int
+    finished: str
 
 
 class Run:
@@ -53,23 +79,34 @@ class Run:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """What ``stages.json`` says: stage -> inputs, outputs, seconds, peak memory."""
+    def stages(self) -> dict[str, StageEntry]:
+        """The finished stages, as ``stages.json`` has them."""
         path = self.folder / "stages.json"
-        found = read_json(path) if path.exists() else {}
-        sound = isinstance(found, dict) and found.keys() <= set(STAGES)
-        if not sound or not all(isinstance(o, dict) and o.keys() >= ENTRY for o in found.values()):
-            raise UserError(f"run folder: {path} is broken; delete it and run the stages again")
-        return found  # type: ignore[no-any-return]
+        found = read_as(dict[str, StageEntry], path) if path.exists() else {}
+        if unknown := found.keys() - set(STAGES):
+            raise UserError(
+                f"run folder: {path} is broken (there is no stage {min(unknown)}); delete it and run "
+                "the stages again"
+            )
+        return found
 
     def is_done(self, stage: str) -> bool:
-        """Whether a stage's results are there, made from the inputs that are there now."""
+        """Whether a stage's results are there as it left them, made from what is asked now."""
         entry = self.stages().get(stage)
-        return (
-            entry is not None
-            and entry["inputs"] == self._inputs(stage)
-            and all((self.folder / name).exists() for name in entry["outputs"])
-        )
+        return entry is not None and entry.inputs == self._key(stage) and not self._damaged(entry)
+
+    def damaged(self, stage: str) -> list[str]:
+        """Files of a finished stage that are missing or not as long as they were."""
+        entry = self.stages().get(stage)
+        return self._damaged(entry) if entry else []
+
+    def _damaged(self, entry: StageEntry) -> list[str]:
+        paths = {name: self.folder / name for name in entry.outputs}
+        return [
+            name
+            for name, size in entry.outputs.items()
+            if not paths[name].is_file() or paths[name].stat().st_size != size
+        ]
 
     def run_stage(self, stage: str, outputs: Iterable[str], work: Callable[[], None]) -> bool:
         """Do ``work`` unless the stage is done; note its time and memory.
@@ -79,24 +116,35 @@ class Run:
         """
         if self.is_done(stage):
             return False
-        inputs = self._inputs(stage)
         started = time.monotonic()
         work()
-        entry = {
-            "inputs": inputs,
-            "outputs": list(outputs),
-            "seconds": round(time.monotonic() - started, 2),
-            "peak_memory_bytes": peak_memory_bytes(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        write_json(self.folder / "stages.json", {**self.stages(), stage: entry})
+        self.note(stage, outputs, time.monotonic() - started)
         return True
 
+    def note(self, stage: str, outputs: Iterable[str], seconds: float) -> None:
+        """Count a stage as done now, with the files that it left."""
+        entry = StageEntry(
+            inputs=self._key(stage),
+            outputs={name: (self.folder / name).stat().st_size for name in outputs},
+            seconds=round(seconds, 2),
+            peak_memory_bytes=peak_memory_bytes(),
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        self.write_stages({**self.stages(), stage: entry})
+
+    def note_again(self, stage: str) -> None:
+        """Take the files of a finished stage as they are now, made by what is asked now."""
+        stages = self.stages()
+        outputs = {n: (self.folder / n).stat().st_size for n in stages[stage].outputs}
+        entry = dataclasses.replace(stages[stage], inputs=self._key(stage), outputs=outputs)
+        self.write_stages({**stages, stage: entry})
+
     def forget(self, stage: str) -> None:
-        """Mark a stage and every later one as not done; their files stay until replaced."""
-        later = STAGES[STAGES.index(stage) :]
-        kept = {name: entry for name, entry in self.stages().items() if name not in later}
-        write_json(self.folder / "stages.json", kept)
+        """Mark a stage as not done; its files stay until replaced, and so do those who need it."""
+        self.write_stages({k: entry for k, entry in self.stages().items() if k != stage})
+
+    def write_stages(self, stages: Mapping[str, StageEntry]) -> None:
+        write_json(self.folder / "stages.json", as_json(dict(stages)))
 
     def check_model(self, identity: Mapping[str, str]) -> None:
         """Note which weights a run is of, in ``model.json``.
@@ -108,51 +156,16 @@ class Run:
         if not path.exists():
             write_json(path, dict(identity))
             return
-        before, now = (one.get("weights_sha256", "") for one in (read_json(path), identity))
+        stored = read_as(dict[str, str], path)
+        before, now = (one.get("weights_sha256", "") for one in (stored, identity))
         if before != now:
             raise UserError(
                 f"run folder: {self.folder} is of weights {before[:8]}, but the model now has "
                 f"{now[:8]}; put the old weights back, or use another --out"
             )
 
-    def adopt(self, other: Run, stages: Iterable[str]) -> None:
-        """Count stages as done that another run did; their files must be here already."""
-        theirs = other.stages()
-        for stage in stages:
-            entry = {**theirs[stage], "inputs": self._inputs(stage)}
-            write_json(self.folder / "stages.json", {**self.stages(), stage: entry})
-
-    def change_score(self, score: ScoreConfig) -> None:
-        """Take other rules of scoring into the config, after the stored answers were judged by them.
-
-        What needs the model stays done (the curves of the probes keep the identifier that read
-        them); the comparison and the report are forgotten. Stages that were done under either
-        config count, so that the same call again mends one that was killed half-way.
-        """
-        changed = Run(self.folder, self.config.model_copy(update={"score": score}))
-        stages = self.stages()
-        kept = {name: entry for name, entry in stages.items() if name not in SUMMING_UP}
-        for name in kept:
-            if self.is_done(name) or changed.is_done(name):
-                kept[name] = {**kept[name], "inputs": changed._inputs(name)}
-        write_json(self.folder / "stages.json", kept)
-        write_text(self.folder / "config.yaml", dump_config(changed.config))
-        self.config = changed.config
-
-    def change_settings(self, config: RunConfig) -> None:
-        """Take other settings of locating and tuning into the config of a run that is not tuned.
-
-        What was done before stays done; it does not depend on them.
-        """
-        changed = Run(self.folder, config)
-        stages = self.stages()
-        located = config.locate == self.config.locate
-        for name, entry in list(stages.items()):
-            if not located and STAGES.index(name) >= STAGES.index("locate"):
-                del stages[name]
-            elif self.is_done(name) or changed.is_done(name):
-                stages[name] = {**entry, "inputs": changed._inputs(name)}
-        write_json(self.folder / "stages.json", stages)
+    def change(self, config: RunConfig) -> None:
+        """Take other settings; stages that read one of them are not done any more."""
         write_text(self.folder / "config.yaml", dump_config(config))
         self.config = config
 
@@ -163,15 +176,24 @@ class Run:
         own = self.folder / "config.yaml"
         return any(path.is_file() and path != own for path in self.folder.rglob("*"))
 
-    def _inputs(self, stage: str) -> str:
-        """A key of what a stage is made from: the config and when the stages before it ended."""
-        earlier = {
-            name: entry["finished"]
-            for name, entry in self.stages().items()
-            if STAGES.index(name) < STAGES.index(stage)
-        }
-        text = json.dumps([self.config.model_dump(), earlier], sort_keys=True)
+    def _key(self, stage: str) -> str:
+        """A key of what a stage is made from: its settings, the stages that it needs, the weights."""
+        stages = self.stages()
+        needed = [
+            (name, self._key(name), stages[name].finished) if name in stages else (name,)
+            for name in NEEDS[stage]
+        ]
+        made_from = [settings_of(self.config, stage), needed, self._weights(stage)]
+        text = json.dumps(made_from, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _weights(self, stage: str) -> str | None:
+        """The hash of the weights, for stages that run the local model."""
+        asks_server = stage == "before" and self.config.evaluate.endpoint is not None
+        path = self.folder / "model.json"
+        if stage not in RUNS_MODEL or asks_server or not path.exists():
+            return None
+        return read_as(dict[str, str], path).get("weights_sha256")
 
 
 def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> Run:
@@ -211,7 +233,7 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         write_text(stored_path, dump_config(config))
         return Run(folder, config)
     if all(one.startswith(("tune.", "locate.")) for one in changes) and not run._has_tuned():
-        run.change_settings(config)
+        run.change(config)
         return run
     raise UserError(
         f"run folder: {folder} was made with another config ({'; '.join(changes)}); "

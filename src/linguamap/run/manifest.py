@@ -41,7 +41,7 @@ def write_manifest(run: Run) -> dict[str, Any]:
             "accelerator": _accelerator(),
         },
         "stages": {
-            name: {key: entry[key] for key in ("seconds", "peak_memory_bytes", "finished")}
+            name: {key: getattr(entry, key) for key in ("seconds", "peak_memory_bytes", "finished")}
             for name, entry in run.stages().items()
         },
         "peak_memory_bytes": peak_memory_bytes(),

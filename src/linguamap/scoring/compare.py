@@ -6,106 +6,117 @@ Rows that repeat another scenario's prompt (English) are left out of everything 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from linguamap.records import SCENARIOS, UserError
+from linguamap.records import SCENARIOS, Answer, Change, Changes, Comparison, UserError
 from linguamap.scoring.stats import holm, paired_difference, paired_test
+from linguamap.scoring.summary import MEASURES, Column, own_answers
 
-Row = dict[str, Any]
-Pair = tuple[Row, Row]
-
-MEASURES = {"task_accuracy": "task_correct", "language_consistency": "language_correct"}
+Pair = tuple[Answer, Answer]
 
 
-def compare_answers(first: Sequence[Row], second: Sequence[Row], *, seed: int = 0) -> Row:
-    """Compare two runs' answer rows, prompt by prompt.
+def compare_answers(
+    first: Sequence[Answer], second: Sequence[Answer], *, seed: int = 0
+) -> Comparison:
+    """Compare two runs' answers, prompt by prompt.
+
+    Each measure stands as before, after, difference with its 95 % interval (clustered by item), p, n
+    and left_out. ``p_value`` is McNemar's exact p where each item has one prompt, as in cells; where
+    several prompts of an item are pooled it is that of the sign-flip test over items. In cells it
+    stands Holm-corrected over all of them beside it.
 
     Args:
-        first, second: rows of ``answers.jsonl``; prompts that only one of them has are left out.
+        first, second: answers; prompts that only one of them has are left out.
         seed: of the bootstrap.
-    Returns:
-        ``cells`` (benchmark x language x scenario, p values Holm-corrected over cells),
-        ``scenarios``, ``benchmarks``, ``languages`` and ``overall``; each measure as before, after,
-        difference with its 95 % interval (clustered by item), p, n and left_out. ``mcnemar_p`` is
-        McNemar's exact p where each item has one prompt, as in cells; where several prompts of an
-        item are pooled it is that of the sign-flip test over items. ``test`` says which,
-        ``interval`` how ``low`` and ``high`` were found.
     Raises:
         UserError: the two share no prompt.
     """
-    by_id = {row["prompt_id"]: row for row in second}
-    pairs = [(row, by_id[row["prompt_id"]]) for row in first if row["prompt_id"] in by_id]
+    by_id = {answer.prompt_id: answer for answer in second}
+    pairs = [(one, by_id[one.prompt_id]) for one in first if one.prompt_id in by_id]
     if not pairs:
         raise UserError("compare: the two runs share no prompt; compare runs on the same items")
-    own = [pair for pair in pairs if pair[0].get("coincides_with") is None]
+    own_ids = {answer.prompt_id for answer in own_answers(first)}
+    own = [pair for pair in pairs if pair[0].prompt_id in own_ids]
     cells = [
-        {"benchmark": key[0], "language": key[1], "scenario": key[2], **_measures(group, seed)}
-        for key, group in _grouped(pairs, ("benchmark", "language", "scenario"))
+        dataclasses.replace(
+            _changes(group, seed),
+            benchmark=group[0][0].benchmark,
+            language=group[0][0].language,
+            scenario=group[0][0].scenario,
+        )
+        for group in _grouped(pairs, ("benchmark", "language", "scenario")).values()
     ]
+
+    def pools(column: Column) -> dict[str, Changes]:
+        return {key[0]: _changes(group, seed) for key, group in _grouped(own, (column,)).items()}
+
+    scenarios = pools("scenario")
+    return Comparison(
+        n_prompts=len(pairs),
+        only_first=len(first) - len(pairs),
+        only_second=len(second) - len(pairs),
+        overall=_changes(own, seed),
+        scenarios={name: scenarios[name] for name in SCENARIOS if name in scenarios},
+        benchmarks=pools("benchmark"),
+        languages=pools("language"),
+        cells=tuple(with_holm(cells)),
+    )
+
+
+def with_holm(cells: Sequence[Changes]) -> list[Changes]:
+    """The cells with p values corrected over all of them."""
+    corrected = list(cells)
     for measure in MEASURES:
-        corrected = holm([cell[measure]["mcnemar_p"] for cell in cells])
-        for cell, p_value in zip(cells, corrected, strict=True):
-            cell[measure]["holm_p"] = p_value
-    return {
-        "n_prompts": len(pairs),
-        "only_first": len(first) - len(pairs),
-        "only_second": len(second) - len(pairs),
-        "overall": _measures(own, seed),
-        "scenarios": {
-            key[0]: _measures(group, seed)
-            for key, group in sorted(
-                _grouped(own, ("scenario",)), key=lambda entry: SCENARIOS.index(entry[0][0])
-            )
-        },
-        "benchmarks": {
-            key[0]: _measures(group, seed) for key, group in _grouped(own, ("benchmark",))
-        },
-        "languages": {
-            key[0]: _measures(group, seed) for key, group in _grouped(own, ("language",))
-        },
-        "cells": cells,
-    }
+        changes = [getattr(cell, measure) for cell in cells]
+        p_values = holm([change.p_value for change in changes])
+        corrected = [
+            dataclasses.replace(cell, **{measure: dataclasses.replace(change, holm_p=p_value)})
+            for cell, change, p_value in zip(corrected, changes, p_values, strict=True)
+        ]
+    return corrected
 
 
 def _grouped(
-    pairs: Iterable[Pair], names: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], list[Pair]]]:
+    pairs: Iterable[Pair], columns: tuple[Column, ...]
+) -> dict[tuple[str, ...], list[Pair]]:
     """Pairs by the values of some columns, in order of first appearance."""
     found: dict[tuple[str, ...], list[Pair]] = {}
     for pair in pairs:
-        found.setdefault(tuple(pair[0][name] for name in names), []).append(pair)
-    return list(found.items())
+        found.setdefault(tuple(getattr(pair[0], name) for name in columns), []).append(pair)
+    return found
 
 
-def _measures(pairs: Sequence[Pair], seed: int) -> Row:
-    return {measure: _change(pairs, column, seed) for measure, column in MEASURES.items()}
+def _changes(pairs: Sequence[Pair], seed: int) -> Changes:
+    found = {name: _change(pairs, column, seed) for name, column in MEASURES.items()}
+    return Changes(
+        task_accuracy=found["task_accuracy"],
+        language_consistency=found["language_consistency"],
+        right_in_both=found["right_in_both"],
+    )
 
 
-def _change(pairs: Sequence[Pair], column: str, seed: int) -> Row:
-    """One yes-or-no column before and after."""
-    judged = [
-        (one[column], other[column], f"{one['benchmark']}/{one['item_id']}")
-        for one, other in pairs
-        if one[column] is not None and other[column] is not None
-    ]
+def _change(pairs: Sequence[Pair], column: str, seed: int) -> Change:
+    """One yes-or-no field before and after."""
+    values = [(getattr(one, column), getattr(other, column), one.item) for one, other in pairs]
+    judged = [one for one in values if one[0] is not None and one[1] is not None]
     before = [bool(value) for value, _, _ in judged]
     after = [bool(value) for _, value, _ in judged]
-    clusters = [cluster for _, _, cluster in judged]
-    test = paired_test(before, after, clusters)
-    change = paired_difference(before, after, clusters, seed=seed)
+    items = [item for _, _, item in judged]
+    test = paired_test(before, after, items)
+    change = paired_difference(before, after, items, seed=seed)
     n = len(judged)
-    return {
-        "before": sum(before) / n if n else None,
-        "after": sum(after) / n if n else None,
-        "difference": change.value,
-        "low": change.low,
-        "high": change.high,
-        "interval": change.interval,
-        "mcnemar_p": test.p_value,
-        "test": test.test,
-        "gained": test.second_only,
-        "lost": test.first_only,
-        "n": n,
-        "left_out": len(pairs) - n,
-    }
+    return Change(
+        before=sum(before) / n if n else None,
+        after=sum(after) / n if n else None,
+        difference=change.value,
+        low=change.low,
+        high=change.high,
+        interval=change.interval,
+        p_value=test.p_value,
+        test=test.test,
+        gained=test.second_only,
+        lost=test.first_only,
+        n=n,
+        left_out=len(pairs) - n,
+    )

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from linguamap.scoring.compare import MEASURES
+from linguamap.records import Answer
 from linguamap.scoring.stats import paired_difference, paired_test
 
 Row = dict[str, Any]
+
+MEASURES = {"task_accuracy": "task_correct", "language_consistency": "language_correct"}
+"""Rates that settings are chosen by -> the yes-or-no field of an answer."""
 
 RULE = (
     "Among the settings whose paired change of task accuracy against the untuned model is not "
@@ -45,8 +48,8 @@ class Group:
 
 def group_variants(
     rows: Sequence[Row],
-    answers: Sequence[Sequence[Row] | None],
-    before: Sequence[Row],
+    answers: Sequence[Sequence[Answer] | None],
+    before: Sequence[Answer],
     seed: int,
 ) -> list[Group]:
     """Put variants together that differ in their seed only.
@@ -153,15 +156,16 @@ def _spread(values: Sequence[float | None]) -> Row:
     return {"mean": sum(known) / len(known), "least": min(known), "most": max(known)}
 
 
-def _means(answers: Sequence[Sequence[Row]], column: str) -> dict[str, tuple[float, str]]:
+def _means(answers: Sequence[Sequence[Answer]], column: str) -> dict[str, tuple[float, str]]:
     """Each prompt's mean over the seeds in which its answer could be judged."""
     found: dict[str, list[bool]] = {}
     items: dict[str, str] = {}
-    for rows in answers:
-        for row in rows:
-            if row[column] is not None:
-                found.setdefault(row["prompt_id"], []).append(bool(row[column]))
-                items[row["prompt_id"]] = f"{row['benchmark']}/{row['item_id']}"
+    for given in answers:
+        for answer in given:
+            value: bool | None = getattr(answer, column)
+            if value is not None:
+                found.setdefault(answer.prompt_id, []).append(value)
+                items[answer.prompt_id] = f"{answer.benchmark}/{answer.item_id}"
     return {name: (sum(values) / len(values), items[name]) for name, values in found.items()}
 
 
@@ -181,7 +185,7 @@ def _difference(
         "low": change.low,
         "high": change.high,
         "interval": change.interval,
-        "mcnemar_p": test.p_value if single else None,
+        "p_value": test.p_value if single else None,
         "test": test.test if single else None,
         "n": len(common),
     }

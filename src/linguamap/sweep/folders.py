@@ -16,7 +16,7 @@ from linguamap.sweep.variants import Variant, in_folder
 
 BASE_STAGES = ("before", "probe", "locate")
 OWN_STAGES = ("tune", "after", "compare")
-SHARED = ("before", "probe", "layers.json", "identifier.json")
+SHARED = ("before", "probe", "layers.json", "identifier.json", "model.json")
 FAILURE = "failure.json"
 COST_ONLY = ("tune.cache_gb", "tune.cache_on", "tune.tracker")
 """Settings that leave a variant's weights as they are."""
@@ -94,7 +94,7 @@ def _changes(stored: RunConfig, asked: RunConfig) -> list[str]:
 def _same_base(base: Run, run: Run) -> bool:
     theirs, ours = run.stages(), base.stages()
     return all(
-        theirs.get(stage, {}).get("finished") == ours[stage]["finished"] for stage in BASE_STAGES
+        stage in theirs and theirs[stage].finished == ours[stage].finished for stage in BASE_STAGES
     )
 
 
@@ -110,6 +110,7 @@ def _make(base: Run, folder: Path, config: RunConfig) -> Run:
         elif source.exists():
             shutil.copy2(source, making / name)
     write_text(making / "config.yaml", dump_config(config))
-    Run(making, config).adopt(base, BASE_STAGES)
+    done = base.stages()
+    Run(making, config).write_stages({stage: done[stage] for stage in BASE_STAGES})
     os.replace(making, folder)
     return Run(folder, config)

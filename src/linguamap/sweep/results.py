@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from linguamap.run.files import read_json, read_rows, write_json, write_text
+from linguamap.records import Answer, Comparison, Phase
+from linguamap.run.contents import as_json, read_as, read_evaluation
+from linguamap.run.files import read_json, write_json, write_text
 from linguamap.run.folder import Run
-from linguamap.scoring.compare import MEASURES
-from linguamap.sweep.choice import RULE, choose, group_variants
+from linguamap.scoring.summary import own_answers
+from linguamap.sweep.choice import MEASURES, RULE, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
 from linguamap.sweep.sweep_chart import write_picture
 from linguamap.sweep.table import markdown
@@ -23,16 +24,17 @@ Row = dict[str, Any]
 def collect(base: Run, runs: Mapping[Variant, Run]) -> Row:
     """What ``results.json`` holds: the untuned model, one row for each variant, groups over seeds,
     and the choice among them."""
-    before = _own(read_rows(base.folder / "before" / "answers.jsonl"))
-    rows, answers = [], []
+    before = _own(base, "before")
+    rows: list[Row] = []
+    answers: list[list[Answer] | None] = []
     for variant, run in runs.items():
         done = is_finished(run)
         rows.append({**_asked(variant), **(_measured(run) if done else _nothing(run))})
-        answers.append(_own(read_rows(run.folder / "after" / "answers.jsonl")) if done else None)
+        answers.append(_own(run, "after") if done else None)
     groups = group_variants(rows, answers, before, base.config.seed)
     return {
         "model": base.config.model.name,
-        "untuned": _rates(base.folder / "before"),
+        "untuned": _rates(base, "before"),
         "rows": rows,
         "groups": [group.facts for group in groups],
         "rule": RULE,
@@ -78,15 +80,15 @@ def _asked(variant: Variant) -> Row:
 def _measured(run: Run) -> Row:
     """Everything that a finished variant's files say."""
     tuning = read_json(run.folder / "tuned" / "tuning.json")
-    overall = read_json(run.folder / "comparison.json")["overall"]
+    overall = read_as(Comparison, run.folder / "comparison.json").overall
     stages = run.stages()
     epochs = tuning.get("seconds_per_epoch") or []
     spent = tuning.get("build_seconds") or 0.0
     alone = tuning.get("cache_seconds_alone", spent)
     return {
-        **_rates(run.folder / "after"),
-        "language_change": overall["language_consistency"],
-        "task_change": overall["task_accuracy"],
+        **_rates(run, "after"),
+        "language_change": as_json(overall.language_consistency),
+        "task_change": as_json(overall.task_accuracy),
         "layers": tuning.get("layers", []),
         "trainable_share": tuning.get("trainable_share"),
         "trainable_parameters": tuning.get("trainable_parameters"),
@@ -94,9 +96,9 @@ def _measured(run: Run) -> Row:
         "build_seconds_alone": alone,
         "seconds_per_epoch": sum(epochs) / len(epochs) if epochs else None,
         "tuning_seconds": alone + sum(epochs),
-        "answer_seconds": stages["after"]["seconds"],
-        "total_seconds": sum(stages[stage]["seconds"] for stage in ("tune", "after", "compare")),
-        "peak_memory_bytes": tuning.get("peak_memory_bytes", stages["tune"]["peak_memory_bytes"]),
+        "answer_seconds": stages["after"].seconds,
+        "total_seconds": sum(stages[stage].seconds for stage in ("tune", "after", "compare")),
+        "peak_memory_bytes": tuning.get("peak_memory_bytes", stages["tune"].peak_memory_bytes),
         "delta_bytes": tuning.get("delta_bytes"),
         "best_epoch": tuning.get("best_epoch"),
         "stopped": tuning.get("stopped"),
@@ -108,28 +110,22 @@ def _nothing(run: Run) -> Row:
     return {"reason": failure(run) or "not run yet"}
 
 
-def _rates(folder: Path) -> Row:
+def _rates(run: Run, phase: Phase) -> Row:
     """The two rates over all answers, and right answers of all that were asked for."""
-    summary = read_json(folder / "summary.json")
-    whole = next(row for row in summary["overall"] if row["scenario"] is None)
-    own = _own(read_rows(folder / "answers.jsonl"))
-    rates = {}
-    for measure, column in MEASURES.items():
-        items = {(row["benchmark"], row["item_id"]) for row in own if row[column] is not None}
-        rates[measure] = {**whole[measure], "n_items": len(items)}
+    whole = read_evaluation(run.folder, phase).summary.over_all
+    rates = {name: as_json(getattr(whole, name)) for name in MEASURES}
+    task = whole.task_accuracy
     return {
-        **rates,
-        "right": sum(bool(row["task_correct"]) for row in own),
-        "right_in_language": sum(
-            bool(row["task_correct"]) and bool(row["language_correct"]) for row in own
-        ),
-        "asked": len(own),
+        **{name: {**rate, "n_items": whole.n_items[name]} for name, rate in rates.items()},
+        "right": round((task.value or 0.0) * task.n),
+        "right_in_language": whole.outcomes["both"],
+        "asked": whole.n,
     }
 
 
-def _own(rows: list[Row]) -> list[Row]:
-    """Without the answers that repeat another scenario's prompt."""
-    return [row for row in rows if not row.get("coincides_with")]
+def _own(run: Run, phase: Phase) -> list[Answer]:
+    """A run's answers without those that repeat another scenario's prompt."""
+    return own_answers(read_evaluation(run.folder, phase).answers)
 
 
 def _flat(row: Row, prefix: str = "") -> Row:

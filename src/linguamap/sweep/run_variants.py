@@ -133,7 +133,7 @@ def _do(do_stages: DoStages, run: Run, cache: Path, progress: Progress) -> None:
 def _left(runs: dict[Variant, Run], waiting: int) -> str:
     """An estimate of the time left, from the mean of those that are finished."""
     spent = [
-        sum(entry["seconds"] for stage, entry in run.stages().items() if stage in OWN_STAGES)
+        sum(entry.seconds for stage, entry in run.stages().items() if stage in OWN_STAGES)
         for run in runs.values()
         if is_finished(run)
     ]

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from linguamap.scoring.compare import MEASURES
+from linguamap.sweep.choice import MEASURES
 
 Row = dict[str, Any]
 
@@ -161,7 +161,7 @@ def _points(change: Row) -> str:
     text = f"{100 * change['difference']:+.1f}"
     if change["low"] is not None:
         text += f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
-    p_value = change.get("mcnemar_p")
+    p_value = change.get("p_value")
     if p_value is not None:
         text += " p<.001" if p_value < 0.001 else f" p={p_value:.3f}".replace("0.", ".", 1)
     return text

@@ -7,14 +7,17 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from linguamap.records import UserError
+from linguamap.run.contents import Layers, read_as
 
 if TYPE_CHECKING:
+    from linguamap.config import TuneConfig
     from linguamap.models.language_model import LanguageModel
 
 FORMS = "all, last:2, first:2, middle:2, random:2 or block numbers like 17,18"
@@ -50,6 +53,23 @@ def parse_layers(
     if not re.fullmatch(r"\s*[0-9]+(\s*,\s*[0-9]+)*\s*", text):
         raise UserError(f"layers: '{text}' is not understood; use {FORMS}")
     return check_layers([int(number) for number in text.split(",")], n_layers)
+
+
+def blocks_to_tune(path: Path, config: TuneConfig, seed: int) -> tuple[tuple[int, ...], str]:
+    """The blocks, and why these: named in the config, located, or the last ones instead.
+
+    Args:
+        path: ``layers.json``.
+        seed: of blocks that are drawn.
+    """
+    located = read_as(Layers, path)
+    if config.layers:
+        avoid = located.tune_layers or located.fallback_layers
+        return parse_layers(config.layers, located.n_layers, seed, avoid), "config"
+    if located.tune_layers:
+        return located.tune_layers, "located"
+    reason = located.evidence.reason or "locate proposed none"
+    return located.fallback_layers, f"fallback: {reason}"
 
 
 def check_layers(layers: Sequence[int], n_layers: int) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from linguamap.progress import Progress
 from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.run.files import append_rows, read_rows
 from linguamap.scoring.language_id import Identifier
-from linguamap.scoring.score import judge
+from linguamap.scoring.score import score_answer
 
 FILE = "teacher.jsonl"
 
@@ -117,11 +117,11 @@ def _fault(
     """Why an answer is not used, or None."""
     if completion.finish != "stop":
         return "cut" if completion.finish == "length" else "error"
-    row = judge(completion, prompt, identifier, config.score)
-    if not row["task_correct"]:
-        return row["task_reason"] or "wrong_answer"
-    if not row["language_correct"]:
-        return row["language_reason"] or "wrong_language"
+    scored = score_answer(completion, prompt, identifier, config.score)
+    if not scored.task_correct:
+        return scored.task_reason or "wrong_answer"
+    if not scored.language_correct:
+        return scored.language_reason or "wrong_language"
     return None
 
 

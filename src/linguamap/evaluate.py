@@ -1,0 +1,196 @@
+"""One evaluation: generate what is missing, score it, sum it up.
+
+Prompts that are the same text under two scenarios (English) are asked once; the answer stands in the
+rows of both, and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from linguamap.config import ScoreConfig
+from linguamap.prompts.run_prompts import describe
+from linguamap.records import (
+    PHASES,
+    Answer,
+    Completion,
+    IdentifierAccuracy,
+    Phase,
+    Prompt,
+    UserError,
+)
+from linguamap.run.contents import append_answers, as_json, as_type, read_answers, write_answers
+from linguamap.run.files import write_json
+from linguamap.run_context import RunContext
+from linguamap.scoring.identifier_accuracy import measured_for_run
+from linguamap.scoring.language_id import make_identifier
+from linguamap.scoring.summary import summarise
+
+CHANGED = "put the files back that the run was made from, or evaluate again with --fresh"
+
+
+def evaluate(context: RunContext, phase: Phase) -> None:
+    """Answers and summary of one phase; what is answered already is not asked again."""
+    run, processes = context.run, context.processes
+    folder = run.path(phase, "answers.jsonl").parent
+    asked = distinct(context.prompts(phase))
+    stored = checked_answers(folder, asked)
+    if len(stored) < len(asked):
+        config, scorer = run.config, context.scorer
+        own = folder / shard_name(processes.rank)
+        (folder / "summary.json").unlink(missing_ok=True)  # of answers that are not all there
+
+        def save(completions: Sequence[Completion]) -> None:
+            append_answers(own, [scorer(one, asked[one.prompt_id]) for one in completions])
+
+        answerer(context, phase)(
+            list(asked.values()),
+            config.evaluate,
+            model_config=config.model,
+            seed=config.seed,
+            done=frozenset(stored),
+            save=save,
+            progress=context.progress,
+            label=f"answers {phase}",
+        )
+    processes.wait()
+    if processes.writes:
+        new = checked_answers(folder, asked)
+        score_again = {name: context.scorer.again(stored[name], asked[name]) for name in stored}
+        write_scores(context, phase, {**new, **score_again})
+
+
+def answerer(context: RunContext, phase: Phase) -> Callable[..., None]:
+    """Who answers: a server for the model as it is, if one is named; else the local model."""
+    run = context.run
+    if run.config.evaluate.endpoint and phase == "before":
+        if context.processes.world_size > 1:
+            raise UserError(
+                "evaluate: a server answers many requests at once; start one process, and "
+                "raise evaluate.concurrency instead"
+            )
+        from linguamap.generation.endpoint import answer_over_endpoint
+
+        return partial(answer_over_endpoint, record=run.path("before", "endpoint.json"))
+    from linguamap.generation.local import generate
+
+    model = context.model if phase == "before" else context.tuned_model
+    return partial(generate, model, share=context.processes.share)
+
+
+def write_scores(context: RunContext, phase: Phase, answers: dict[str, Answer]) -> None:
+    """All prompts' answers in their fixed order, coinciding ones filled in, and the summary."""
+    run, items = context.run, context.items
+    rows = [_restored(prompt, answers) for prompt in context.prompts(phase)]
+    write_answers(run.path(phase, "answers.jsonl"), rows)
+    for path in shards(run.folder / phase):
+        path.unlink()
+    measured = measured_for_run(
+        run.path("identifier.json"), run.config, context.identifier, context.labelled_texts
+    )
+    summary = summarise(
+        rows,
+        run.config.model.name,
+        benchmarks=[describe(benchmark) for benchmark in items.test_benchmarks],
+        languages=run.config.languages,
+        identifier=as_type(IdentifierAccuracy, measured, "identifier.json"),
+        english_words=context.scorer.english.about if context.scorer.english else None,
+    )
+    write_json(run.path(phase, "summary.json"), as_json(summary))
+
+
+def rescore(context: RunContext, score: ScoreConfig) -> None:
+    """Score stored answers by other rules, without the model, and keep these in the run's config.
+
+    Answers of a phase that was stopped while it answered are scored, too; it goes on from these.
+
+    Raises:
+        UserError: there are no answers, or the data files changed since they were asked for; then
+            nothing has been written.
+    """
+    run = context.run
+    found: dict[Phase, dict[str, Answer]] = {}
+    asked: dict[Phase, dict[str, Prompt]] = {}
+    for phase in PHASES:
+        if not (run.folder / phase / "answers.jsonl").exists():
+            continue
+        asked[phase] = distinct(context.prompts(phase))
+        found[phase] = checked_answers(run.folder / phase, asked[phase], refuse_others=True)
+        if len(found[phase]) < len(asked[phase]) and phase in run.stages():
+            raise UserError(
+                f"score: {run.folder / phase} holds {len(found[phase])} answers, but the data files "
+                f"give {len(asked[phase])} prompts now; {CHANGED}"
+            )
+    if not found:
+        raise UserError(
+            f"score: {run.folder} holds no answers; run: linguamap evaluate --out {run.folder}"
+        )
+    make_identifier(score.identifier, run.config.languages)  # may not be installed
+    run.change(run.config.model_copy(update={"score": score}))
+    context.__dict__.pop("identifier", None)
+    for phase, stored in found.items():
+        prompts = asked[phase]
+        answers = {name: context.scorer.again(one, prompts[name]) for name, one in stored.items()}
+        if len(answers) < len(prompts):
+            write_answers(run.path(phase, "answers.jsonl"), answers.values())
+            continue
+        write_scores(context, phase, answers)
+        if phase in run.stages():
+            run.note_again(phase)
+
+
+def distinct(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
+    """The prompts that are asked, by id: each text once."""
+    return {one.prompt_id: one for one in prompts if one.coincides_with is None}
+
+
+def checked_answers(
+    folder: Path, asked: dict[str, Prompt], *, refuse_others: bool = False
+) -> dict[str, Answer]:
+    """Stored answers by prompt id, from all processes' files, without those filled in.
+
+    Args:
+        refuse_others: whether an answer to a prompt that is not asked any more is an error, or is
+            left out.
+    Raises:
+        UserError: an answer was asked for in other words than the data files give now.
+    """
+    found = {}
+    for path in (folder / "answers.jsonl", *shards(folder)):
+        for answer in read_answers(path, growing=not (folder / "summary.json").exists()):
+            prompt = asked.get(answer.prompt_id)
+            if answer.coincides_with is not None or (prompt is None and not refuse_others):
+                continue
+            if prompt is None or prompt.text != answer.prompt:
+                raise UserError(
+                    f"{path}: {answer.prompt_id} was asked in other words than the data files give "
+                    f"now; {CHANGED}"
+                )
+            found[answer.prompt_id] = answer
+    return found
+
+
+def shard_name(rank: int) -> str:
+    """The file that a process appends its answers to; the first one's is the run's own."""
+    return f"answers.rank{rank}.jsonl" if rank else "answers.jsonl"
+
+
+def shards(folder: Path) -> list[Path]:
+    """Answer files of further processes that were not merged yet."""
+    return sorted(folder.glob("answers.rank*.jsonl"))
+
+
+def _restored(prompt: Prompt, answers: dict[str, Answer]) -> Answer:
+    """The answer to a prompt; where it was not asked itself, that to the same text."""
+    twin = dataclasses.replace(
+        prompt, scenario=prompt.coincides_with or prompt.scenario, coincides_with=None
+    )
+    return dataclasses.replace(
+        answers[twin.prompt_id],
+        scenario=prompt.scenario,
+        prompt_id=prompt.prompt_id,
+        coincides_with=prompt.coincides_with,
+    )

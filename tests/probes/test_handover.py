@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import torch
 from fake_identifier import FakeIdentifier, by_script
-from scipy.stats import binomtest
+from scipy.stats import norm
+from scipy.stats import t as student_t
 from tiny import TEXT, tiny_lm
 
 from linguamap.models.language_model import LanguageModel
@@ -203,7 +204,10 @@ def test_curves_by_hand() -> None:
 
 
 def test_a_band_has_a_width_where_all_prompts_agree() -> None:
-    """Three prompts of two groups, no word in English: Wilson's limits of 0 in 2 and of 2 in 2.
+    """Three prompts of two groups, no word in English: Wilson's limits of 0 in m and of m in m.
+
+    m is 2 groups times (z / t)^2, with one degree of freedom; of 0 in m the upper limit is
+    z^2 / (m + z^2).
 
     Regression: the bootstrap gave 0 (0 to 0).
     """
@@ -212,9 +216,10 @@ def test_a_band_has_a_width_where_all_prompts_agree() -> None:
     rows = [{"item_id": f"i{i}", "group": g, **facts, **said} for i, g in enumerate("aab")]
     (curve,) = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
     assert (curve["english"], curve["english_low"], curve["target"]) == (0.0, 0.0, 1.0)
-    limits = binomtest(0, 2).proportion_ci(method="wilson")
-    assert curve["english_high"] == pytest.approx(limits.high)
-    assert curve["target_low"] == pytest.approx(1 - limits.high)
+    z, t = norm.ppf(0.975), student_t.ppf(0.975, df=1)
+    high = z**2 / (2 * (z / t) ** 2 + z**2)
+    assert curve["english_high"] == pytest.approx(high)
+    assert curve["target_low"] == pytest.approx(1 - high)
 
 
 def test_a_model_without_such_a_cache_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

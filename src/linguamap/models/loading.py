@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from linguamap.models.language_model import LanguageModel, assemble
+from linguamap.models.load_faults import (
+    INDEX,
+    check_config,
+    check_folder,
+    check_index,
+    check_weights,
+    loading_fault,
+    no_unpickling,
+)
 from linguamap.models.prepared_tokenizer import check_chat_marks
 from linguamap.models.self_check import verify_model
 from linguamap.records import UserError
@@ -53,8 +62,7 @@ def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
             raise UserError(f"model: the GGUF file {path} does not exist")
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"model: the folder {path} has no config.json; give a model folder")
+        check_folder(path)
         return str(path), {}
     if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
         raise UserError(f"model: the folder {path} does not exist")
@@ -67,40 +75,38 @@ def load_weights(config: ModelConfig) -> tuple[Any, Any]:
     Raises:
         UserError: not found, not understood, broken, incomplete, an encoder-decoder, or too large.
     """
+    if not config.trust_remote_code:  # kernels of the hub are foreign code, too
+        os.environ.setdefault("USE_HUB_KERNELS", "0")
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source, options = weights_source(config)
     common = {**options, "trust_remote_code": config.trust_remote_code}
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
-        found = AutoConfig.from_pretrained(source, **common)
-        if getattr(found, "is_encoder_decoder", False):
-            raise UserError(
-                f"model: {config.name} ({found.model_type}) is an encoder-decoder; use a causal "
-                "(decoder-only) language model"
+        with no_unpickling():
+            found = AutoConfig.from_pretrained(source, **common)
+            check_config(
+                found, config.name, config.trust_remote_code or config.attention is not None
             )
-        if "gguf_file" in options:  # reading a large vocabulary out of GGUF takes long
-            common["config"] = found
-        model, info = load(source, **common, **_weight_options(config), output_loading_info=True)
-        common.pop("config", None)
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+            if "gguf_file" in options:  # reading a large vocabulary out of GGUF takes long
+                common["config"] = found
+            elif not Path(source).is_dir() and (index := _hub_index(source, options)):
+                check_index(index)
+            model, info = load(
+                source, **common, **_weight_options(config), output_loading_info=True
+            )
+            common.pop("config", None)
+            tokenizer = AutoTokenizer.from_pretrained(source, **common)
+    except (UserError, MemoryError):
+        raise
     except torch.OutOfMemoryError:
         raise UserError(
             f"model: {config.name} does not fit into memory; set model.dtype=bfloat16, "
             "model.quantization=4bit or model.device_map=auto"
         ) from None
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"model: {config.name} cannot be loaded ({_first_line(error)}); give 'starter', a hub "
-            "name (with --revision), a model folder or a .gguf file"
-        ) from error
-    if info.get("missing_keys"):
-        names = sorted(info["missing_keys"])
-        raise UserError(
-            f"model: {config.name} has no weights for {names[0]}"
-            + (f" and {len(names) - 1} more tensors" if len(names) > 1 else "")
-            + "; it is no complete causal language model"
-        )
+    except Exception as error:  # Transformers and a model's own code raise of every kind
+        raise loading_fault(config.name, error) from error
+    check_weights(model, info, config.name)
     return model, tokenizer
 
 
@@ -151,9 +157,12 @@ def _cpu_has_bfloat16() -> bool:
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(". ")
+def _hub_index(name: str, options: dict[str, Any]) -> Path | None:
+    """The index of a hub model's weights, where it has one."""
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(name, INDEX, **options, _raise_exceptions_for_missing_entries=False)
+    return Path(found) if found else None
 
 
 @contextlib.contextmanager

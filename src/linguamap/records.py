@@ -10,6 +10,7 @@ Axes have one order everywhere: layer, batch, position, d_model, vocab.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -256,11 +257,17 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Identification:
-    """The language of a text, or why it cannot be said (``empty``, ``too_short``, ``ambiguous``)."""
+    """The language of a text, or why there is none.
+
+    Attributes:
+        reason: ``empty``, ``too_short``, ``ambiguous``, or ``mixed`` where no language has a clear majority.
+        shares: language -> share of the text's words, the largest first.
+    """
 
     language: str | None
     reason: str | None = None
     confidence: float | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,7 +296,9 @@ class Answer:
         prompt_parts: what each part of the prompt is, and its length in characters.
         extracted: what the answer says, by ``rule``; None for the reason ``task_reason``.
         option_language: language of the offered option that was chosen.
-        answer_language: None for the reason ``language_reason``.
+        answer_language: None for the reason ``language_reason``; ``mixed`` counts as not consistent.
+        language_shares: language -> share of the answer's words, the largest first.
+        reasoning_language: of what stands before the closing phrase ("The answer is").
         reason: why the outcome is ``unscored``, or ``empty``.
         line_pass, word_pass: of the Language Confusion Benchmark.
     """
@@ -319,6 +328,9 @@ class Answer:
     reason: str | None = None
     task_reason: str | None = None
     language_reason: str | None = None
+    language_shares: Mapping[str, float] = field(default_factory=dict)
+    reasoning_language: str | None = None
+    reasoning_language_correct: bool | None = None
     thinking_language: str | None = None
     thinking_language_correct: bool | None = None
     line_pass: bool | None = None

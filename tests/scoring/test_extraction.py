@@ -16,7 +16,7 @@ import pytest
 
 from linguamap.languages import LANGUAGES
 from linguamap.records import Kind, Option, Part, Prompt
-from linguamap.scoring.extraction import answer_language, extract, prose
+from linguamap.scoring.extraction import answer_languages, extract, prose
 from linguamap.scoring.extraction.numbers import find_numbers
 from linguamap.scoring.extraction.spans import exact_match
 from linguamap.scoring.language_id import make_identifier
@@ -351,7 +351,7 @@ def test_offered_texts_stay_in_the_prose() -> None:
     prompt = make_prompt("sums", "ar", options)
     assert prose("The result is 12.", prompt) == "The result is"
     identifier = make_identifier("lingua", SIX)
-    assert answer_language("The result is 12.", prompt, identifier, 8).language == "en"
+    assert answer_languages("The result is 12.", prompt, identifier, 8).whole.language == "en"
 
 
 def test_a_picked_candidate_shows_the_language_however_short() -> None:
@@ -366,13 +366,13 @@ def test_a_picked_candidate_shows_the_language_however_short() -> None:
         Option("", "dans un panier de serviettes propres", "fr", False),
     )
     prompt = make_prompt("passage", "fr", options, passage)
-    assert answer_language("- the postman", prompt, identifier, 12).language == "en"
-    assert answer_language("Sa nièce.", prompt, identifier, 12).language == "fr"
-    assert answer_language("Mirka", prompt, identifier, 12).reason == "too_short"
+    assert answer_languages("- the postman", prompt, identifier, 12).whole.language == "en"
+    assert answer_languages("Sa nièce.", prompt, identifier, 12).whole.language == "fr"
+    assert answer_languages("Mirka", prompt, identifier, 12).whole.reason == "too_short"
     assert prose("dans un panier de serviettes propres", prompt) != ""
     assert prose("trouvée par sa nièce, dans un panier", prompt) == ""
     unoffered = make_prompt("passage", "fr", (), passage)
-    assert answer_language("Sa nièce.", unoffered, identifier, 12).reason == "too_short"
+    assert answer_languages("Sa nièce.", unoffered, identifier, 12).whole.reason == "too_short"
 
 
 @pytest.mark.parametrize(
@@ -384,23 +384,23 @@ def test_a_picked_candidate_shows_the_language_however_short() -> None:
         ("B) 12", None, "too_short"),
         ("Elle vend neuf œufs.", "fr", None),
         ("答えは十八です。", "ja", None),
-        ("Ответ: восемнадцать рублей.", "und-Cyrl", None),
-        ("답은 열여덟입니다.", "und-Hang", None),
+        ("Ответ: восемнадцать рублей.", "ru", None),
+        ("답은 열여덟입니다.", "ko", None),
         ("الإجابة هي ثمانية عشر (eighteen)", "ar", None),
         ("The answer is कुल seventeen apples", "en", None),
     ],
 )
 def test_answer_language(answer: str, language: str | None, reason: str | None) -> None:
     identifier = make_identifier("lingua", SIX)
-    found = answer_language(answer, make_prompt("sums", "fr"), identifier, 12)
+    found = answer_languages(answer, make_prompt("sums", "fr"), identifier, 12).whole
     assert (found.language, found.reason) == (language, reason)
 
 
 def test_a_syllable_counts_as_three_letters() -> None:
     identifier = make_identifier("lingua", SIX)
     prompt = make_prompt("sums", "ja")
-    assert answer_language("答えは", prompt, identifier, 9).language == "ja"
-    assert answer_language("答えは", prompt, identifier, 10).reason == "too_short"
+    assert answer_languages("答えは", prompt, identifier, 9).whole.language == "ja"
+    assert answer_languages("答えは", prompt, identifier, 10).whole.reason == "too_short"
 
 
 def test_published_worked_answers(benchmarks_dir: Path) -> None:

@@ -37,7 +37,7 @@ class ByMarker:
     name = "marker"
     languages: tuple[str, ...] = ()
 
-    def identify(self, text: str) -> Identification:
+    def identify(self, text: str, asked: str | None = None) -> Identification:
         for word in text.split():
             if word.startswith("x") and len(word) == 3:
                 return Identification(word[1:], confidence=1.0)

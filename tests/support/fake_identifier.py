@@ -17,7 +17,7 @@ class FakeIdentifier:
         self.rule = rule
         self.asked: list[str] = []
 
-    def identify(self, text: str) -> Identification:
+    def identify(self, text: str, asked: str | None = None) -> Identification:
         return Identification(self.rule(text))
 
     def identify_words(self, words: Sequence[str]) -> list[str | None]:

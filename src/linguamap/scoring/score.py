@@ -15,8 +15,9 @@ from decimal import Decimal, InvalidOperation
 from linguamap.config import ScoreConfig
 from linguamap.languages import normalise_digits
 from linguamap.records import Answer, Completion, Extraction, Identification, Outcome, Prompt
-from linguamap.scoring.extraction import answer_language, extract
+from linguamap.scoring.extraction import answer_languages, extract
 from linguamap.scoring.extraction.answer_markers import is_empty
+from linguamap.scoring.extraction.prose import AnswerLanguages
 from linguamap.scoring.extraction.spans import exact_match, span_f1
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.lcb import EnglishWords, check_response, english_words_at_hand
@@ -67,18 +68,17 @@ def score_answer(
     if english_words is None:
         at_hand = english_words_at_hand()
         english_words = at_hand.words if at_hand else None
-    extraction, language = _read(completion, prompt, identifier, config)
+    extraction, languages = _read(completion, prompt, identifier, config)
+    language = languages.whole
     empty = extraction.reason == "empty" and completion.finish != "error"
     task = _Task(False if empty else None)
     if extraction.value is not None:
         task = _score_task(extraction.value, prompt, config.f1_threshold)
-    language_correct: bool | None = False if empty else None
-    if language.language is not None:
-        language_correct = language.language == prompt.language
+    language_correct = False if empty else is_in(prompt.language, language)
     outcome = _outcome(task.correct, language_correct)
     task_reason = None if extraction.value is not None else extraction.reason
     failed = outcome == "unscored" or empty
-    thinking_language = _thinking_language(completion, prompt, identifier, config)
+    thinking = _thinking(completion, prompt, identifier, config)
     return Answer(
         prompt_id=prompt.prompt_id,
         item_id=prompt.item_id,
@@ -105,10 +105,11 @@ def score_answer(
         reason=(task_reason or language.reason) if failed else None,
         task_reason=task_reason,
         language_reason=language.reason,
-        thinking_language=thinking_language,
-        thinking_language_correct=None
-        if thinking_language is None
-        else thinking_language == prompt.language,
+        language_shares=dict(language.shares),
+        reasoning_language=languages.reasoning.language,
+        reasoning_language_correct=is_in(prompt.language, languages.reasoning),
+        thinking_language=thinking.language,
+        thinking_language_correct=is_in(prompt.language, thinking),
         **check_response(completion.answer, prompt.language, identifier, english_words),
         finish=completion.finish,
         n_tokens=completion.n_tokens,
@@ -127,16 +128,27 @@ class _Task:
 
 def _read(
     completion: Completion, prompt: Prompt, identifier: Identifier, config: ScoreConfig
-) -> tuple[Extraction, Identification]:
+) -> tuple[Extraction, AnswerLanguages]:
     if completion.finish == "error":
-        return Extraction(None, "error"), Identification(None, "error")
+        return Extraction(None, "error"), _unread("error")
     thought = completion.thinking is not None and completion.finish == "length"
     if thought and is_empty(completion.answer):
-        return Extraction(None, "thinking_cut"), Identification(None, "thinking_cut")
+        return Extraction(None, "thinking_cut"), _unread("thinking_cut")
     return (
         extract(completion.answer, prompt),
-        answer_language(completion.answer, prompt, identifier, config.min_letters),
+        answer_languages(completion.answer, prompt, identifier, config.min_letters),
     )
+
+
+def _unread(reason: str) -> AnswerLanguages:
+    return AnswerLanguages(Identification(None, reason), Identification(None, reason))
+
+
+def is_in(language: str, found: Identification) -> bool | None:
+    """Whether a text is in a language: a mixed one is not, of others without a language it is unknown."""
+    if found.language is None:
+        return False if found.reason == "mixed" else None
+    return found.language == language
 
 
 def _outcome(task_correct: bool | None, language_correct: bool | None) -> Outcome:
@@ -181,9 +193,9 @@ def _number(text: str) -> Decimal:
         raise ValueError(f"'{text}' is no plain decimal number") from None
 
 
-def _thinking_language(
+def _thinking(
     completion: Completion, prompt: Prompt, identifier: Identifier, config: ScoreConfig
-) -> str | None:
+) -> Identification:
     if completion.thinking is None or is_empty(completion.thinking):
-        return None
-    return answer_language(completion.thinking, prompt, identifier, config.min_letters).language
+        return Identification(None, "empty")
+    return answer_languages(completion.thinking, prompt, identifier, config.min_letters).whole

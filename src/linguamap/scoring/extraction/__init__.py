@@ -1,7 +1,7 @@
 """What did it answer, and in which language: numbers, options, spans, language by language.
 
 :func:`extract` reads the answer's content, :func:`prose` what is left of it for the language
-identifier, :func:`answer_language` names the language. None of them looks at the gold answer.
+identifier, :func:`answer_languages` names the language. None of them looks at the gold answer.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from linguamap.records import Extraction, Prompt
 from linguamap.scoring.extraction.answer_markers import clean, is_empty, next_questions
 from linguamap.scoring.extraction.choices import extract_choice
 from linguamap.scoring.extraction.numbers import extract_number, is_conclusion
-from linguamap.scoring.extraction.prose import answer_language, prose
+from linguamap.scoring.extraction.prose import answer_languages, prose
 from linguamap.scoring.extraction.spans import extract_span
 
-__all__ = ["answer_language", "extract", "prose"]
+__all__ = ["answer_languages", "extract", "prose"]
 
 
 def extract(answer: str, prompt: Prompt) -> Extraction:

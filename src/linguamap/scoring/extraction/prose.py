@@ -8,20 +8,24 @@ stay, even if the passage holds them: a model that picks the English candidate h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import regex
 
 from linguamap.languages import (
-    LANGUAGES,
     SYLLABIC_SCRIPTS,
     UNSEGMENTED_SCRIPTS,
     script_counts,
     script_of,
 )
 from linguamap.records import Identification, Prompt
-from linguamap.scoring.extraction.answer_markers import clean, is_empty
+from linguamap.scoring.extraction.answer_markers import clean, find_cues, is_empty
+from linguamap.scoring.extraction.segments import language_shares, main_language
 from linguamap.scoring.extraction.spans import extract_span, searchable
-from linguamap.scoring.language_id import Identifier
+
+if TYPE_CHECKING:
+    from linguamap.scoring.language_id import Identifier
 
 MIN_COPIED_WORDS = 4
 """Words in a row that the passage holds in the same order count as copied from this length on."""
@@ -29,7 +33,7 @@ MIN_COPIED_LETTERS = 8
 """The same in letters, for scripts that put no blanks between words."""
 SYLLABIC_WEIGHT = 3
 """A syllabic or logographic letter counts as much as so many alphabetic ones."""
-_JAPANESE_CHINESE = frozenset({"Hani", "Hira", "Kana", "Bopo"})
+_SENTENCE_MARKS = ".!?。！？।؟۔\n"
 
 _NOT_PROSE = [
     regex.compile(pattern, regex.DOTALL)
@@ -39,7 +43,9 @@ _NOT_PROSE = [
         r"\$\$.*?\$\$|\\\[.*?\\\]|\\\(.*?\\\)",
         r"\$(?=[^$\n]*[\\^_=+*/])[^$\n]+\$",
         r"\\boxed\s*\{[^{}]*\}|\\[a-zA-Z]+",
-        r"https?://\S+|www\.\S+",
+        r"https?://\S+|www\.\S+|\S+@\S+\.\S+",
+        r"(?m)^[ \t]*(?:(?:def|class|import|from|return|print|for|while|if|elif|const|let|var|function|public)\b"
+        r"|#include|<\?php|SELECT\b)[^\n]*[(){};:=\[\]][^\n]*$|^[^\n]*[;{}][ \t]*$",
     )
 ]
 _FORMULA = regex.compile(
@@ -62,65 +68,86 @@ def prose(answer: str, prompt: Prompt) -> str:
         text = _without_span(text, prompt)
         text = _without_copied_words(text, prompt, prompt.passage)
         text = _without_copied_letters(text, prompt, prompt.passage)
-    text = _LONE_LETTER.sub(" ", _FORMULA.sub(" ", text))
-    return " ".join(text.split())
+    text = _LONE_LETTER.sub(" ", _FORMULA.sub(_gap, text))
+    return "\n".join(" ".join(line.split()) for line in text.split("\n") if line.strip())
 
 
-def answer_language(
+def _gap(formula: regex.Match[str]) -> str:
+    """What is left of a number or formula: the end of its line or sentence, if it held that."""
+    text = formula.group()
+    return "\n" if "\n" in text else ". " if text.rstrip() != text and "." in text[-2:] else " "
+
+
+@dataclass(frozen=True)
+class AnswerLanguages:
+    """Languages of an answer.
+
+    Attributes:
+        whole: of all of its prose.
+        reasoning: of what stands before the closing phrase ("The answer is"); no language and reason
+            ``too_short`` where nothing else was said.
+    """
+
+    whole: Identification
+    reasoning: Identification
+
+
+def answer_languages(
     answer: str, prompt: Prompt, identifier: Identifier, min_letters: int
-) -> Identification:
-    """The language of an answer's prose.
+) -> AnswerLanguages:
+    """The language of an answer's prose, with and without its closing phrase.
 
-    Letters are counted (syllabic and logographic ones three times), and the script with most of them
-    decides first: if none of the identifier's candidates is written in it, the language is given
-    as ``und-`` and the script (``und-Cyrl``), which no target language equals; lingua over six
-    candidates would otherwise be forced to choose one of them. Else the identifier judges the words in
-    that script, so that a few foreign words do not turn a text. Within one script a mixture gets
-    the language that the identifier finds in the whole. An answer that is nothing but one offered
-    text has that text's language, however short it is: which language was picked needs no identifier.
-
-    Returns:
-        A language, or None with the reason ``empty`` (no letter or digit in the answer),
-        ``too_short`` (fewer than ``min_letters``) or ``ambiguous``.
+    An answer that is nothing but one offered text has that text's language, however short it is:
+    which language was picked needs no identifier. Else see :func:`text_language`. A closing phrase
+    does not decide: where the reasoning before it is in another language than the whole, the answer is
+    ``mixed``.
     """
     if is_empty(answer):
-        return Identification(None, "empty")
+        return AnswerLanguages(Identification(None, "empty"), Identification(None, "empty"))
     said = searchable(clean(answer))
     picked = {option.language for option in prompt.options if searchable(option.text) == said}
     if len(picked) == 1 and _LETTER.search(said):
-        return Identification(picked.pop())
-    return text_language(prose(answer, prompt), identifier, min_letters)
+        return AnswerLanguages(Identification(picked.pop()), Identification(None, "too_short"))
+    asked = prompt.language
+    whole = text_language(prose(answer, prompt), identifier, min_letters, asked)
+    reasoning = text_language(
+        prose(_without_closing(clean(answer), asked), prompt), identifier, min_letters, asked
+    )
+    if whole.language == asked and reasoning.language not in (None, asked):
+        whole = Identification(None, "mixed", shares=whole.shares)
+    return AnswerLanguages(whole, reasoning)
 
 
-def text_language(text: str, identifier: Identifier, min_letters: int) -> Identification:
-    """The language of a text that is all prose, by the same rule."""
-    weights: dict[str, int] = {}
-    for script, count in script_counts(text).items():
-        group = "Hani" if script in _JAPANESE_CHINESE else script
-        weight = SYLLABIC_WEIGHT if script in SYLLABIC_SCRIPTS else 1
-        weights[group] = weights.get(group, 0) + weight * count
-    if sum(weights.values()) < min_letters:
+def text_language(
+    text: str, identifier: Identifier, min_letters: int, asked: str | None = None
+) -> Identification:
+    """The language of a text that is all prose: that of a clear majority of its words.
+
+    Letters are counted first (syllabic and logographic ones three times): with fewer than
+    ``min_letters`` the text is ``too_short``. Then :mod:`linguamap.scoring.extraction.segments` reads it
+    clause by clause. A script that no language is known for is named ``und-`` and its code.
+
+    Args:
+        asked: the language that the text should be in; it is kept where another is not clearly likelier.
+    Returns:
+        A language, or None with the reason ``too_short``, ``ambiguous`` or ``mixed``; the shares of
+        the languages are in it either way.
+    """
+    counts = script_counts(text)
+    if sum(n * (SYLLABIC_WEIGHT if s in SYLLABIC_SCRIPTS else 1) for s, n in counts.items()) < (
+        min_letters
+    ):
         return Identification(None, "too_short")
-    main = max(weights, key=lambda group: weights[group])
-    scripts = _JAPANESE_CHINESE if main == "Hani" else frozenset({main})
-    if not any(scripts.intersection(_scripts(code)) for code in identifier.languages):
-        return Identification(f"und-{main}")
-    return identifier.identify(_in_scripts(text, scripts))
+    return main_language(*language_shares(text, identifier, asked))
 
 
-def _scripts(code: str) -> tuple[str, ...]:
-    return LANGUAGES[code].scripts if code in LANGUAGES else ()
-
-
-def _in_scripts(text: str, scripts: frozenset[str]) -> str:
-    """A text without the words that are written in other scripts."""
-
-    def keep(match: regex.Match[str]) -> str:
-        word = match.group()
-        mine = sum((script_of(letter) or "Zyyy") in scripts for letter in _LETTER.findall(word))
-        return str(word) if mine else " "
-
-    return str(_WORD.sub(keep, text))
+def _without_closing(text: str, language: str) -> str:
+    """A cleaned answer without the sentence that announces the final answer."""
+    strong = [cue for cue in find_cues(text, language, "answer") if cue.strong and not cue.opening]
+    if not strong:
+        return text
+    end = strong[-1].start
+    return text[: max(text.rfind(mark, 0, end) + 1 for mark in _SENTENCE_MARKS)]
 
 
 def _is_offered(text: str, prompt: Prompt) -> bool:

@@ -1,0 +1,73 @@
+"""What the commonest words of a text say of its language, in more languages than identifiers know.
+
+A profile of ``data/word_profiles.toml`` holds a language's commonest words, the endings of its longer
+words and the letters that not every language of its script has, each with how frequent it is:
+class k is 2^k times a floor that stands for "not in the profile". A text's score in a language is the
+sum of the classes of what it holds, so the difference of two scores is the log ratio (base 2) of
+a naive Bayes over these marks. ``studies/word_profiles.py`` counts them from public texts.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+import regex
+
+MOST_OF_ONE_MARK = 5
+"""No mark counts for more than 2^5 against "not in the profile": single words do not decide."""
+
+_WORD = regex.compile(
+    r"\p{Han}|[\p{Hiragana}\p{Katakana}ー]+|\p{Thai}+|[\p{L}\p{M}]+(?:['ʼ·][\p{L}\p{M}]+)*"
+)
+_LETTER = regex.compile(
+    r"[[\p{Latin}\p{Cyrillic}]--[a-zа-я]]|\p{Arabic}|[ৰৱळ]", regex.VERSION1
+)  # fmt: skip
+_LONG_WORD = 5
+_ENDING = 3
+
+
+def marks(text: str) -> Iterator[str]:
+    """Words in lower case, ``-end`` for the last three letters of longer ones, ``*x`` for letters."""
+    lowered = text.lower().replace("’", "'")
+    for word in _WORD.findall(lowered):
+        yield word
+        if len(word) >= _LONG_WORD:
+            yield f"-{word[-_ENDING:]}"
+    for letter in _LETTER.findall(lowered):
+        yield f"*{letter}"
+
+
+def profile_scores(text: str) -> Counter[str]:
+    """Score of a text in every language with a profile that shares a mark with it (log base 2)."""
+    known = _by_mark()
+    scores: Counter[str] = Counter()
+    for mark in marks(text):
+        for language, points in known.get(mark, ()):
+            scores[language] += points
+    return scores
+
+
+@cache
+def profile_languages() -> frozenset[str]:
+    """Languages that have a profile; ``hi-Latn`` is Hindi in Latin letters."""
+    return frozenset(language for rows in _by_mark().values() for language, _ in rows)
+
+
+def read_profiles() -> dict[str, dict[str, str]]:
+    """Language -> class -> its marks, as in the file."""
+    source = resources.files("linguamap") / "data" / "word_profiles.toml"
+    return tomllib.loads(source.read_text(encoding="utf-8"))
+
+
+@cache
+def _by_mark() -> dict[str, list[tuple[str, int]]]:
+    found: dict[str, list[tuple[str, int]]] = {}
+    for language, classes in read_profiles().items():
+        for points, words in classes.items():
+            for mark in words.split():
+                found.setdefault(mark, []).append((language, min(int(points), MOST_OF_ONE_MARK)))
+    return found

@@ -23,7 +23,7 @@ class Words:
     name = "words"
     languages = ("en", "es")
 
-    def identify(self, text: str) -> Identification:
+    def identify(self, text: str, asked: str | None = None) -> Identification:
         return Identification(None, "empty")
 
     def identify_words(self, words: Any) -> list[str | None]:

@@ -15,6 +15,7 @@ import importlib.util
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -53,6 +54,10 @@ more extreme than its errors allow."""
 
 NEUTRAL = -2.0
 """What lingua says (log base 2, against its favourite) of a language that it does not know."""
+
+SHORT_TEXT = 8
+NARROW_LEAD = 4.0
+"""In a text of so few words another language that leads by no more than this leaves it open."""
 
 BY_WORDS_ALONE = {("id", "ms")}
 """Neighbours that lingua confuses so often that only the word profiles tell them apart."""
@@ -191,15 +196,44 @@ class Lingua(_Cached):
         for one in self._of_texts.compute_language_confidence_values(text):
             code = _code(one.language)
             shares[_LINGUA_NAMES.get(code, code)] = one.value
-        return likeliest(profile_scores(text), shares, asked)
+        return likeliest(profile_scores(text), shares, asked, len(text.split()))
 
     def _identify_new(self, words: list[str]) -> Iterable[str | None]:
         found = self._of_words.detect_languages_in_parallel_of(words)
         return [None if language is None else _code(language) for language in found]
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """Points of the word profiles (log base 2) and an identifier's probabilities for one text."""
+
+    scores: Mapping[str, float]
+    shares: Mapping[str, float]
+
+    def heard(self, code: str) -> float | None:
+        """log2 of what the identifier gives a language, against its favourite; None: it does not know it."""
+        best = max(self.shares.values(), default=0.0)
+        if code not in self.shares or not best:
+            return None
+        return max(-MOST_OF_LINGUA, math.log2(max(self.shares[code], _LEAST_SHARE) / best))
+
+    def points(self, code: str) -> float:
+        heard = self.heard(code)
+        return self.scores.get(code, 0.0) + (NEUTRAL if heard is None else heard)
+
+    def excess(self, code: str, asked: str) -> float:
+        """By how much a language is likelier than the one asked for, beyond what it takes to replace it."""
+        lead = self.scores.get(code, 0.0) - self.scores.get(asked, 0.0)
+        its = None if (asked, code) in BY_WORDS_ALONE else self.heard(code)
+        mine = self.heard(asked)
+        if mine is not None and its is not None:
+            lead += max(-MOST_OF_LINGUA, min(MOST_OF_LINGUA, its - mine))
+        usual = LEAST_LEAD if its is not None else LEAST_LEAD_OF_OTHERS
+        return lead - _least_leads().get(asked, {}).get(code, usual)
+
+
 def likeliest(
-    scores: Mapping[str, float], shares: Mapping[str, float], asked: str | None
+    scores: Mapping[str, float], shares: Mapping[str, float], asked: str | None, n_words: int
 ) -> Identification:
     """Words and an identifier's probabilities together: the likeliest language.
 
@@ -207,48 +241,29 @@ def likeliest(
         scores: of the word profiles, log base 2; a language in foreign letters (``hi-Latn``) takes
             part only where that language is asked for.
         shares: an identifier's probabilities; languages that it does not know are not in it.
-        asked: kept unless another one leads by more than :data:`LEAST_LEAD`.
+        asked: kept unless another one leads by more than ``data/language_neighbours.toml`` says.
+        n_words: of the text; up to :data:`SHORT_TEXT` a narrow lead leaves it open.
     Returns:
-        A language, or None (``ambiguous``) where nothing speaks for any.
+        A language, or None (``ambiguous``) where nothing or too little speaks for one.
     """
-    best = max(shares.values(), default=0.0)
+    found = _Evidence(scores, shares)
     languages = {code for code, share in shares.items() if share > 0} | {
         code for code in scores if "-Latn" not in code or code == f"{asked}-Latn"
     }
-    if not languages:
+    ranked = sorted(languages, key=lambda code: (-found.points(code), code))
+    if not ranked:
         return Identification(None, "ambiguous")
-
-    def seen(code: str) -> float | None:
-        """log2 of what the identifier gives it, against its favourite."""
-        if code not in shares or not best:
-            return None
-        return max(-MOST_OF_LINGUA, math.log2(max(shares[code], _LEAST_SHARE) / best))
-
-    def points(code: str) -> float:
-        heard = seen(code)
-        return scores.get(code, 0.0) + (NEUTRAL if heard is None else heard)
-
-    def leads(code: str) -> bool:
-        """Whether a language is so much likelier than the one asked for that it replaces it."""
-        lead = scores.get(code, 0.0) - scores.get(str(asked), 0.0)
-        mine, its = seen(str(asked)), seen(code)
-        if (asked, code) in BY_WORDS_ALONE:
-            its = None
-        if mine is not None and its is not None:
-            lead += max(-MOST_OF_LINGUA, min(MOST_OF_LINGUA, its - mine))
-        usual = LEAST_LEAD if its is not None else LEAST_LEAD_OF_OTHERS
-        return lead > _least_leads().get(str(asked), {}).get(code, usual)
-
-    ranked = sorted(languages, key=lambda code: (-points(code), code))
-    first = ranked[0]
-    chosen = first
+    chosen = first = ranked[0]
     if asked in languages:
-        rivals = [code for code in ranked if code != asked and leads(code)]
+        excess = {code: found.excess(code, str(asked)) for code in ranked if code != asked}
+        rivals = [code for code, most in excess.items() if most > 0]
+        if rivals and n_words <= SHORT_TEXT and max(excess.values()) <= NARROW_LEAD:
+            return Identification(None, "ambiguous")
         chosen = rivals[0] if rivals else str(asked)
-    elif len(ranked) > 1 and points(ranked[1]) >= points(first) - _ROUNDING:
+    elif len(ranked) > 1 and found.points(ranked[1]) >= found.points(first) - _ROUNDING:
         return Identification(None, "ambiguous")
-    total = sum(2 ** (points(code) - points(first)) for code in ranked)
-    share = 2 ** (points(chosen) - points(first)) / total
+    lead = [2 ** (found.points(code) - found.points(first)) for code in ranked]
+    share = 2 ** (found.points(chosen) - found.points(first)) / sum(lead)
     return Identification(chosen, confidence=round(share, 6))
 
 

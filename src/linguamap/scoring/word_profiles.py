@@ -18,7 +18,9 @@ from importlib import resources
 import regex
 
 MOST_OF_ONE_MARK = 5
-"""No mark counts for more than 2^5 against "not in the profile": single words do not decide."""
+MOST_OF_AN_ENDING = 3
+"""No mark counts for more than 2^5 against "not in the profile", no ending for more than 2^3: one
+word does not decide."""
 
 _WORD = regex.compile(
     r"\p{Han}|[\p{Hiragana}\p{Katakana}ー]+|\p{Thai}+|[\p{L}\p{M}]+(?:['ʼ·][\p{L}\p{M}]+)*"
@@ -69,5 +71,6 @@ def _by_mark() -> dict[str, list[tuple[str, int]]]:
     for language, classes in read_profiles().items():
         for points, words in classes.items():
             for mark in words.split():
-                found.setdefault(mark, []).append((language, min(int(points), MOST_OF_ONE_MARK)))
+                most = MOST_OF_AN_ENDING if mark[0] == "-" else MOST_OF_ONE_MARK
+                found.setdefault(mark, []).append((language, min(int(points), most)))
     return found

@@ -27,6 +27,10 @@ CLEAR_MAJORITY = 0.75
 LEAST_CLAUSE = 3
 """Words; shorter clauses beside longer ones are not read, shorter runs in another script are insertions."""
 
+LEAST_OTHER = 6
+"""Words; a shorter clause that is not English is in the language of the whole text of its script: few
+words of neighbours look alike."""
+
 LEAST_ENGLISH_RUN = 4
 LEAST_ENGLISH_POINTS = 12
 """A stretch of English within a clause: words, and how much likelier (log base 2) English is there."""
@@ -64,21 +68,36 @@ def language_shares(
     Returns:
         Language -> share of the words that could be placed, the largest first (``und-Latn``: in a
         script, but in no language that is known), and the identifier's confidence where all of the text is
-        one segment.
+        in one script.
     """
+    pieces = _joined([piece for sentence in _sentences(text) for piece in _pieces(sentence)])
+    if len(pieces) > 1 and asked not in CAPITAL_NOUNS:
+        pieces = [piece for piece in pieces if not _is_name(piece.text)] or pieces
+    wholes = {
+        script: " ".join(p.text for p in pieces if p.script == script)
+        for script in _scripts(pieces)
+    }
+    named = {code: identify_piece(t, code, identifier, asked) for code, t in wholes.items()}
+    found = [identify_piece(piece.text, piece.script, identifier, asked) for piece in pieces]
+    own = sum(p.n_words for p, one in zip(pieces, found, strict=True) if one.language == asked)
+    mainly = own * 2 >= sum(piece.n_words for piece in pieces)
     counts: Counter[str] = Counter()
-    confidence: float | None = None
-    pieces = [piece for sentence in _sentences(text) for piece in _pieces(sentence)]
-    for piece in _joined(pieces):
-        english = _english_words(piece, asked)
-        found = identify_piece(piece.text, piece.script, identifier, asked)
-        if english and found.language != "en":
-            counts["en"] += english
-        if found.language is not None:
-            counts[found.language] += piece.n_words - (english if found.language != "en" else 0)
-        confidence = found.confidence if not counts or len(pieces) == 1 else None
+    for piece, one in zip(pieces, found, strict=True):
+        code, whole = one.language, named[piece.script].language
+        kept = mainly and whole == asked if code != asked else whole is not None
+        if len(pieces) == 1 or (piece.n_words < LEAST_OTHER and kept and "en" not in (code, whole)):
+            code = whole
+        english = _english_words(piece, asked) if code != "en" else 0
+        counts["en"] += english
+        if code is not None:
+            counts[code] += piece.n_words - english
     total = sum(counts.values())
-    return {code: n / total for code, n in counts.most_common() if n}, confidence
+    shares = {code: n / total for code, n in counts.most_common() if n}
+    return shares, named[pieces[0].script].confidence if len(named) == 1 else None
+
+
+def _scripts(pieces: list[_Piece]) -> list[str]:
+    return list(dict.fromkeys(piece.script for piece in pieces))
 
 
 def main_language(shares: Mapping[str, float], confidence: float | None) -> Identification:

@@ -23,7 +23,7 @@ from linguamap.charts.naming import (
     spans,
 )
 from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
-from linguamap.report.curve_readings import commitment, overtakings
+from linguamap.probes.curves import commitment, overtakings
 from linguamap.report.findings import find, headline
 from linguamap.report.measure_rows import measure_rows
 from linguamap.report.rates import own_rows, tally
@@ -152,7 +152,7 @@ def test_overtaking_is_the_first_layer_from_which_the_target_stays_ahead() -> No
 def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
     def curve(language: str, shares: dict[int, float], n: int = 8) -> list[dict[str, Any]]:
         return [
-            {"language": language, "intervention": "to_english", "layer": k, "share": v, "n": n}
+            {"language": language, "intervention": "to_english", "layer": k, "english": v, "n": n}
             for k, v in shares.items()
         ]
 
@@ -160,7 +160,7 @@ def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
     rows += curve("fr", {-1: 0.7, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9})
     rows += curve("es", {-1: 0.0, 0: 0.0, 1: 0.1, 2: 0.2, 3: 0.4})
     rows += curve("ja", {-1: 0.0, 0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, n=4)
-    assert commitment(rows) == {"ar": 2}
+    assert commitment(rows) == {"ar": 2, "fr": None, "es": None}
 
 
 def test_handover_reads_the_language_that_the_swap_would_bring() -> None:

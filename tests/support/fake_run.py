@@ -343,7 +343,9 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
     put(folder / "layers.json", {
         "n_layers": n_layers, "phases": {"early_end": 3, "late_start": n_layers - 3},
         "late_start_interval": [n_layers - 4, n_layers - 2], "tune_layers": tuned,
-        "trainable_share": 0.0416, "fallback_layers": [n_layers], "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
+        "trainable_share": 0.0416, "fallback_layers": [n_layers],
+        "overtakes_english": {"fr": n_layers - 4, "hi": n_layers - 1, "ja": None},
+        "committed_layer": {"fr": n_layers // 2, "hi": n_layers // 2 + 1}, "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
             "hi": {"boundary": 15.5, "reason": None, "curves": {
                 "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True},
                 "retrieval": {"turn": 14.0, "turn_interval": None, "counts": False,

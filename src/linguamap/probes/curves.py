@@ -6,7 +6,7 @@ language, so that bands of different curves may be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -247,3 +247,67 @@ def _change(
         "largest_below": largest,
         "by_layer": {str(layer): float(np.mean(v)) for layer, v in sorted(moved.items())},
     }
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+MIN_PROMPTS = 8
+"""Below this many prompts a language, a share of one half says too little to be put into words."""
+
+TO_ENGLISH = "to_english"
+"""The direction in which the English twin's state is put into the target's prompt."""
+
+
+def overtakings(lens: Rows, pivot: str = "en") -> dict[str, int | None]:
+    """Target language -> first layer from which its share stays above English's to the end.
+
+    None where English leads at the last layer. The pivot itself is left out, as are targets whose
+    table lacks one of the two curves.
+    """
+    shares: dict[str, dict[str | None, dict[int, float]]] = {}
+    for row in lens:
+        if row.get("share") is None:
+            continue
+        target = shares.setdefault(str(row["target_language"]), {})
+        target.setdefault(row["word_language"], {})[int(row["layer"])] = float(row["share"])
+    found: dict[str, int | None] = {}
+    for code, curves in shares.items():
+        if code == pivot or code not in curves or pivot not in curves:
+            continue
+        found[code] = _leads_from(curves[code], curves[pivot])
+    return found
+
+
+def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
+    start: int | None = None
+    for layer in sorted(own.keys() & other.keys(), reverse=True):
+        if own[layer] <= other[layer]:
+            break
+        start = layer
+    return start
+
+
+def commitment(handover: Rows, half: float = 0.5) -> dict[str, int | None]:
+    """Language -> first layer from which the swapped-in English state turns half the words English.
+
+    None for languages that never reach one half, and for those whose words are mostly English without
+    any swap; those with fewer than :data:`MIN_PROMPTS` prompts are left out.
+
+    Args:
+        handover: rows of ``handover.CURVES_SCHEMA``; layer -1 is where nothing is swapped.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for row in handover:
+        if row["intervention"] != TO_ENGLISH or row["english"] is None or row["n"] < MIN_PROMPTS:
+            continue
+        curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["english"])
+    found: dict[str, int | None] = {}
+    for language, curve in curves.items():
+        start: int | None = None
+        if curve.pop(-1, 0.0) < half:
+            for layer in sorted(curve, reverse=True):
+                if curve[layer] < half:
+                    break
+                start = layer
+        found[language] = start
+    return found

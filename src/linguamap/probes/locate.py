@@ -22,7 +22,15 @@ from linguamap.probes.change_points import (
     plateau_level,
     plateau_start,
 )
-from linguamap.probes.curves import Array, draws, lens_counts, ratio, read_table
+from linguamap.probes.curves import (
+    Array,
+    commitment,
+    draws,
+    lens_counts,
+    overtakings,
+    ratio,
+    read_table,
+)
 from linguamap.records import UserError
 from linguamap.run.files import read_json
 from linguamap.scoring.stats import expanded_tail
@@ -100,7 +108,7 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
         raise UserError(f"locate: {folder} has no {missing[0]}; run `linguamap probe` first")
     facts = read_json(folder / "probe.json")
     path = folder / "similarity_items.parquet"
-    return locate_layers(
+    layers = locate_layers(
         read_table(folder / "lens_items.parquet"),
         read_table(path) if path.is_file() else None,
         block_parameters=facts["block_parameters"],
@@ -109,6 +117,15 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
         seed=seed,
         noise=facts.get("noise", {}).get("shares", {}).get(RIVAL, 0.0),
     )
+    return layers | {
+        "overtakes_english": overtakings(_rows(folder / "lens.parquet"), RIVAL),
+        "committed_layer": commitment(_rows(folder / "handover.parquet")),
+    }
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table of curves; none where it was not made."""
+    return read_table(path).to_pylist() if path.is_file() else []
 
 
 def locate_layers(

@@ -20,7 +20,6 @@ from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
 from linguamap.charts.training_charts import layer_change, loss
 from linguamap.records import OUTCOMES, UserError
-from linguamap.report.curve_readings import overtakings
 from linguamap.report.rates import cases, is_number
 from linguamap.report.run_values import Json, RunData, Table, list_at, object_at, read_run
 from linguamap.report.tables import map_cells
@@ -79,7 +78,7 @@ def lens_chart(data: RunData) -> Chart | None:
     return lens(
         both_phases(data.lens, data.lens_after), languages=data.languages, pivot=pivot,
         marks=marks_of(data), ceilings=ceilings(data), noise=noise if is_number(noise) else None,
-        overtakes=overtakings(data.lens, pivot),
+        overtakes=object_at(data.layers, "overtakes_english"),
     )  # fmt: skip
 
 

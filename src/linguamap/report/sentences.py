@@ -20,9 +20,7 @@ from linguamap.charts.naming import (
     percent_range,
 )
 from linguamap.records import Rate
-from linguamap.report.curve_readings import commitment, overtakings
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
-from linguamap.report.run_charts import handover_frame
 from linguamap.report.run_values import RunData, Table, object_at
 
 MANY_CUT = 0.1
@@ -168,7 +166,8 @@ def where(data: RunData) -> list[Sentence]:
 
 def _committed_sentence(data: RunData) -> Sentence:
     """From which layer on the English twin's state decides; a contrast only where it is one."""
-    committed = commitment(handover_frame(data.handover))
+    known = object_at(data.layers, "committed_layer")
+    committed = {code: layer for code, layer in known.items() if is_number(layer)}
     if not committed:
         return []
     first, last = min(committed.values()), max(committed.values())
@@ -186,8 +185,8 @@ def _committed_sentence(data: RunData) -> Sentence:
 
 def _overtaking_sentences(data: RunData) -> list[Sentence]:
     sentences: list[Sentence] = []
-    crossings = overtakings(data.lens)
-    reached = {code: layer for code, layer in crossings.items() if layer is not None}
+    crossings = object_at(data.layers, "overtakes_english")
+    reached = {code: layer for code, layer in crossings.items() if is_number(layer)}
     if reached:
         ordered = sorted(reached.items(), key=lambda pair: pair[1])
         layers = sorted({layer for _, layer in ordered})
@@ -202,7 +201,7 @@ def _overtaking_sentences(data: RunData) -> list[Sentence]:
             lead = "at layer " if place == 0 else link
             sentence += [lead, Number(str(layer)), f" for {names}"]
         sentences.append([*sentence, "."])
-    never = [code for code, layer in crossings.items() if layer is None]
+    never = [code for code, layer in crossings.items() if not is_number(layer)]
     if never:
         verb = "never does" if reached else "never overtakes English for good"
         subject = "It" if reached else "Read layer by layer, the language asked for"

@@ -22,7 +22,6 @@ from linguamap.charts.naming import (
     spans,
 )
 from linguamap.records import Rate
-from linguamap.report.curve_readings import overtakings
 from linguamap.report.findings import find
 from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
 from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
@@ -205,7 +204,8 @@ def _layers(data: RunData) -> list[RenderableType]:
         if is_number(layers.get("trainable_share")):
             text += f", {percent_exact(layers['trainable_share'])} of the weights"
     parts.append(Text(text + "."))
-    crossings = {code: layer for code, layer in overtakings(data.lens).items() if layer is not None}
+    overtakes = object_at(layers, "overtakes_english")
+    crossings = {code: layer for code, layer in overtakes.items() if is_number(layer)}
     if crossings:
         named = ", ".join(f"{language_name(code)} {layer}" for code, layer in crossings.items())
         parts.append(

@@ -25,7 +25,7 @@ from linguamap.explore.explorer_html import page_css, readings_html, settled, sh
 from linguamap.explore.reading import Question, Reading, Variants, read_question, typed
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens
-from linguamap.records import Part, Prompt, UserError
+from linguamap.records import Answer, Part, Prompt, UserError
 from linguamap.tuning.delta import Delta, apply_delta, save_delta
 
 IDENTIFIER = FakeIdentifier(("en", "es", "hi"), by_script)
@@ -215,7 +215,10 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
 
 
 def test_the_handover_curve_by_hand() -> None:
-    row = {"answer": "Hola", "answer_language": "es", "language_correct": True, "finish": "stop"}
+    row = Answer(
+        "sums/monolingual/es/1", "1", "1", "sums", "sums", "es", "monolingual", "¿?", "Hola", None,
+        True, "unscored", answer_language="es",
+    )  # fmt: skip
     handed = [
         {"layer": layer, "intervention": "to_english", "text": "a", "has_word": True,
          "word_language": "es"}

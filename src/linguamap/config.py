@@ -295,12 +295,26 @@ prompts, hence the two single settings of ``tune``.
 """
 
 
+HOW_ASKED = ("evaluate.concurrency", "evaluate.timeout")
+"""Settings that change no answer."""
+
+
+def what_is_asked(config: RunConfig) -> dict[str, Any]:
+    """A config without what is no part of a run: dotted key -> value.
+
+    Whether a server answers is a part of it; where the server is, is not.
+    """
+    flat = _flatten(config.model_dump())
+    asked = {key: value for key, value in flat.items() if key not in HOW_ASKED}
+    return {**asked, "evaluate.endpoint": config.evaluate.endpoint is not None}
+
+
 def settings_of(config: RunConfig, stage: str) -> dict[str, Any]:
     """What a stage reads of a config: dotted key -> value."""
     read = STAGE_SETTINGS[stage]
     return {
         key: value
-        for key, value in _flatten(config.model_dump()).items()
+        for key, value in what_is_asked(config).items()
         if any(key == name or key.startswith(f"{name}.") for name in read)
     }
 

@@ -373,6 +373,9 @@ class ScoreRow:
 
     Attributes:
         coincides_with: the scenario that a cell repeats.
+        n_empty, n_with_reasoning: answers without a letter or digit, and those of them beside which
+            the model's reasoning came.
+        n_replaced: answers that hold halves of a character, as a token limit leaves them.
         n_items: different questions behind ``n`` answers and behind each of the two rates.
         right_in_both: right task and right language, of all answers; nothing is left out.
         wrong_in_english: of the answers known to be in a wrong language, those in English.
@@ -387,6 +390,9 @@ class ScoreRow:
     n_scored: int
     n_coinciding: int
     n_cut: int
+    n_empty: int
+    n_with_reasoning: int
+    n_replaced: int
     n_items: dict[str, int]
     task_accuracy: Rate
     language_consistency: Rate

@@ -50,6 +50,18 @@ def test_the_first_sentence_says_of_how_many_answers_its_shares_are() -> None:
     assert "Right in both, of all prompts: 12% (" in text
 
 
+def test_empty_answers_are_called_empty_and_no_wrong_language() -> None:
+    empty = {"answer": "", "reason": "empty", "language_correct": False, "thinking": "Let me see."}
+    rows = [row(i, False, None) | empty for i in range(10)]
+    found = find(RunData(Path(), SETTINGS, before=rows))
+    assert "10 of 10 answers" in found.headline
+    assert "are empty" in found.headline
+    said = " ".join(in_words([sentence]) for sentence in found.cautions)
+    assert "10 of 10 answers before tuning are empty" in said
+    assert "With 10 of them came reasoning" in said
+    assert "empty" not in find(RunData(Path(), SETTINGS, before=[row(0, True, "hi")])).headline
+
+
 def tuned(before: list[dict[str, Any]], after: list[dict[str, Any]], **more: Any) -> str:
     data = RunData(Path(), SETTINGS, before=before, after=after, tuning={"method": "full"}, **more)
     return in_words(change(data, []))

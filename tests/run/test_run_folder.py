@@ -42,6 +42,7 @@ def test_stage_is_done_once_and_again_when_what_it_needs_is_redone(tmp_path: Pat
 EVALUATED = {"before", "after", "compare", "report"}
 ALL = set(STAGES)
 UNDONE = {
+    "evaluate.concurrency": set(), "evaluate.timeout": set(),
     "model": ALL, "languages": ALL, "seed": ALL, "data": ALL,
     "scenarios": ALL - {"probe", "locate"},
     "evaluate": EVALUATED,
@@ -103,7 +104,7 @@ def test_a_setting_undoes_the_stages_that_read_it_and_no_other(
     changed = load_config(None, [f"{key}={value}"])
     assert changed != run.config
     run.change(changed)
-    undone = UNDONE.get(key) or UNDONE[key.partition(".")[0]]
+    undone = UNDONE[key if key in UNDONE else key.partition(".")[0]]
     assert {stage for stage in STAGES if not run.is_done(stage)} == undone
 
 
@@ -156,6 +157,20 @@ def test_a_folder_without_results_takes_another_config(tmp_path: Path) -> None:
     open_run(tmp_path / "r", load_config(None, ["languages=[en, xx]"]))
     assert open_run(tmp_path / "r", load_config()).config == load_config()
     assert open_run(tmp_path / "r", None).config == load_config()
+
+
+def test_where_a_server_is_and_how_fast_it_is_asked_are_no_part_of_a_run(tmp_path: Path) -> None:
+    """A new job gets another node; answers that were paid for stay."""
+    asked = ["evaluate.endpoint=http://node1:8000", "evaluate.concurrency=4"]
+    run = open_run(tmp_path / "r", load_config(None, asked))
+    run.run_stage("before", ["x"], lambda: write_json(run.path("x"), 1))
+    moved = ["evaluate.endpoint=http://node2:9000", "evaluate.timeout=9"]
+    run = open_run(tmp_path / "r", load_config(None, moved))
+    assert run.is_done("before")
+    assert open_run(tmp_path / "r", None).config == load_config(None, moved)
+    for other in ([], [*moved, "evaluate.endpoint_model=b"], [*moved, "seed=1"]):
+        with pytest.raises(UserError, match="made with another config"):
+            open_run(tmp_path / "r", load_config(None, other))
 
 
 def test_settings_of_tuning_may_change_until_it_is_done(tmp_path: Path) -> None:

@@ -121,7 +121,20 @@ def test_an_answer_whose_reasoning_was_cut_is_unscored_and_says_why() -> None:
     found = summarise([row, ended, answered], "m")
     assert (found.cells[0].n_cut, found.overall[-1].n_cut) == (2, 2)
     assert found.cells[0].n_scored == 2
+    assert (found.cells[0].n_empty, found.cells[0].n_with_reasoning) == (1, 1)
+    assert found.cells[0].n_replaced == 0
     assert found.cells[0].reasons == {"thinking_cut": 1}
+
+
+def test_halves_of_a_character_are_counted() -> None:
+    """A token limit cuts within one; the answer is judged like any other."""
+    rows = [
+        row_of(FRENCH + "La réponse est : 18. \ufffd", make_prompt()),
+        row_of("", make_prompt()),
+    ]
+    cell = summarise(rows, "m").cells[0]
+    assert rows[0].outcome == "both"
+    assert (cell.n_replaced, cell.n_empty, cell.n_with_reasoning) == (1, 1, 0)
 
 
 def test_open_prompts_score_the_language_only() -> None:

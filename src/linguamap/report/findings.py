@@ -80,6 +80,9 @@ def headline(data: RunData) -> str:
         if difference["low"] > 0:
             return f"{remedy} brings {model} back to the language it is asked for"
         return f"{remedy} did not measurably help {model} keep to the language it is asked for"
+    n_empty, n = len(_empty(data)), len(data.before)
+    if 2 * n_empty >= max(n, 1):
+        return f"{n_empty} of {n} answers of {model} are empty: nothing can be said of its language"
     rates = headline_rates(data, "before")
     if rates and rates[0].low is not None and rates[0].high is not None:
         if rates[0].low >= 0.9:
@@ -104,8 +107,21 @@ def _remedy(data: RunData) -> str:
     return f"{'Steering' if method == STEER.name else 'Tuning'} {blocks}"
 
 
+def _empty(data: RunData) -> Table:
+    """The answers before tuning that hold no letter and no digit."""
+    return [row for row in data.before if row.get("reason") == "empty"]
+
+
 def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
     cautions: list[Sentence] = []
+    if empty := _empty(data):
+        said = f"{len(empty)} of {len(data.before)} answers before tuning are empty, and count as wrong in both."
+        if reasoned := sum(bool(row.get("thinking")) for row in empty):
+            said += (
+                f" With {reasoned} of them came reasoning: raise evaluate.max_new_tokens, set "
+                "model.thinking=no, or see how the server parts reasoning and answer."
+            )
+        cautions.append([said])
     if weakest(found) is not None and len(found) > 1:
         cautions.append(
             [f"The worst case is picked from {len(found)} after looking, which makes it look a "

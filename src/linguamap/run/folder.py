@@ -22,6 +22,7 @@ from linguamap.config import (
     dump_config,
     load_config,
     settings_of,
+    what_is_asked,
 )
 from linguamap.records import UserError
 from linguamap.run.contents import as_json, read_as
@@ -205,7 +206,8 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
         fresh: delete what the folder holds of an earlier run first.
     Raises:
         UserError: the folder is not a run, or was made with another config. Settings of locating and
-            tuning may change until it is tuned, and all of them while the folder holds nothing else.
+            tuning may change until it is tuned, where a server is and how fast it is asked at any time,
+            and all of them while the folder holds nothing else.
     """
     stored_path = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
@@ -229,9 +231,9 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
     run = Run(folder, stored)
     if config is None or not (changes := difference(stored, config)):
         return run
-    if not run._has_results():
-        write_text(stored_path, dump_config(config))
-        return Run(folder, config)
+    if not run._has_results() or what_is_asked(stored) == what_is_asked(config):
+        run.change(config)
+        return run
     if all(one.startswith(("tune.", "locate.")) for one in changes) and not run._has_tuned():
         run.change(config)
         return run

@@ -115,6 +115,7 @@ def score_row(
 
     outcomes = Counter(answer.outcome for answer in answers)
     strayed = [one for one in answers if one.language_correct is False and one.answer_language]
+    empty = [one for one in answers if one.reason == "empty"]
     thinking = rate(lambda one: one.thinking_language_correct)
     intervals = {
         "f1": _mean(answers, confidence),
@@ -135,6 +136,9 @@ def score_row(
         n_scored=len(answers) - outcomes["unscored"],
         n_coinciding=sum(one.coincides_with is not None for one in answers),
         n_cut=sum(one.finish == "length" for one in answers),
+        n_empty=len(empty),
+        n_with_reasoning=sum(bool(one.thinking) for one in empty),
+        n_replaced=sum("\ufffd" in one.answer for one in answers),
         n_items=_n_items(answers),
         task_accuracy=rate(lambda one: one.task_correct),
         language_consistency=rate(lambda one: one.language_correct),

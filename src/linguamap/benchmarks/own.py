@@ -111,6 +111,7 @@ def own_items(path: Path, split: Split, languages: Sequence[str]) -> tuple[Kind,
     """
     readings: dict[str, Reading] = {}
     kinds: set[Kind] = set()
+    asked: dict[tuple[Any, ...], str] = {}
     for place, values in json_rows(path):
         try:
             row = Row.model_validate(values)
@@ -125,7 +126,14 @@ def own_items(path: Path, split: Split, languages: Sequence[str]) -> tuple[Kind,
             raise UserError(f"{place}: kinds {' and '.join(sorted(kinds))}; a file has one kind")
         if row.split == split:
             reading = readings.setdefault(code, Reading(Origin(path.stem, code, split)))
-            reading.add(_item(reading.origin, row, place), place)
+            item = _item(reading.origin, row, place)
+            if isinstance(item, Item):
+                content = (code, item.question, item.passage, item.options)
+                first = asked.setdefault(content, item.item_id)
+                if first != item.item_id:
+                    reason = f"its question is that of another item: {first}"
+                    item = Dropped(code, item.item_id, reason)
+            reading.add(item, place)
     if not readings:
         raise UserError(
             f'{path} has no {split} items; mark them with "split": "{split}" (default: test)'

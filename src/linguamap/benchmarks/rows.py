@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from linguamap.benchmarks.option_references import refers_to_options
 from linguamap.languages import normalise_digits
 from linguamap.outside import MOST_DIGITS, as_text, shown
 from linguamap.records import Dropped, Item, Split, UserError
@@ -143,7 +144,10 @@ def choice_item(
     explanation: object = None,
     group: str | None = None,
 ) -> Item | Dropped:
-    """A question with lettered options; ``answer`` is a letter or a 0-based index."""
+    """A question with lettered options; ``answer`` is a letter or a 0-based index.
+
+    An item with an option that speaks of others ("all of the above") is dropped: options are shuffled.
+    """
     letters = LETTERS[: len(options)]
     texts = _Texts()
     asked = texts.needed("the question", question)
@@ -160,6 +164,9 @@ def choice_item(
     fault = texts.fault
     if fault is None and (len(letter) != 1 or letter not in letters):
         fault = f"the answer is no option: '{shown(answer)}' is not one of {letters[:1]} to {letters[-1:]}"
+    if fault is None:
+        referring = [text for text in offered if refers_to_options(text, origin.language)]
+        fault = f"an option speaks of others: '{shown(referring[0])}'" if referring else None
     if fault is not None:
         return Dropped(origin.language, item_id, fault)
     return Item(

@@ -25,6 +25,7 @@ from linguamap.scoring.lcb import (
     read_english_words,
     score_lcb,
     split_words,
+    with_codes,
     word_splitter,
 )
 
@@ -338,6 +339,38 @@ def test_the_word_list_in_the_data_folder_is_the_first_of_all(
     (tmp_path / "elsewhere").mkdir()
     elsewhere = english_words_at_hand(tmp_path / "elsewhere")
     assert elsewhere == english_words_in(other / "language_confusion" / "words")
+
+
+def test_without_the_benchmarks_list_the_packages_own_is_used_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Names such as google are no English words, as in the benchmark's list."""
+    monkeypatch.delenv("LINGUAMAP_BENCHMARKS", raising=False)
+    english_words_at_hand.cache_clear()
+    found = english_words_at_hand()
+    english_words_at_hand.cache_clear()
+    assert {"house", "people"} <= found.words
+    assert not {"google", "linux", "facebook", "wikipedia", "paris"} & found.words
+    assert "of the benchmark's list" in found.name
+
+
+def _named(language: str) -> dict[str, str]:
+    return {"model": "m", "task": "t", "source": "s", "language": language, "completion": "Nein."}
+
+
+@pytest.mark.parametrize("name", ["German", "de-DE", "deu_Latn", "deu", "Deutsch", "DE"])
+def test_languages_of_completions_are_understood_by_name(name: str) -> None:
+    rows = with_codes([_named(name)], make_identifier("lingua", ("de",)), {"de"})
+    assert [row["language"] for row in rows] == ["de"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("igbo", "cannot name Igbo"), ("yue", "cannot name Cantonese"), ("Klingon", "no language is known")],
+)  # fmt: skip
+def test_a_language_that_cannot_be_rated_is_refused_by_name(name: str, why: str) -> None:
+    with pytest.raises(UserError, match=f"language '{name}': .*{why}"):
+        with_codes([_named(name)], make_identifier("lingua", ("de",)), {"de", "zh"})
 
 
 def test_completions_are_read_as_published(tmp_path: Path) -> None:

@@ -114,49 +114,45 @@ def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None
         english_words_in,
         read_completions,
         score_lcb,
+        with_codes,
     )
 
     rows = read_completions(path)
     if not rows:
         raise UserError(f"{path} holds no completions")
-    used = _lcb_identifier(name, sorted({row["language"] for row in rows}))
+    used, known = _lcb_identifier(name)
+    rows = with_codes(rows, used, known)
     english = english_words_in(words) if words is not None else english_words_at_hand()
-    table = score_lcb(rows, used, english.words if english else None)
+    table = score_lcb(rows, used, english.words)
     averages = average_lcb(table)
     if as_json:
         about = {"name": used.name, "candidates": list(used.languages)}
-        listed = english.about if english else None
+        listed = english.about
         _print_json({"rows": table, "averages": averages, "identifier": about, "words": listed})
         return
     _print(lcb_tables(table, averages))
     notes = [f"Percent; identifier {used.name}."]
     if used.name != "fasttext":
         notes.append("The benchmark's own figures are made with --identifier fasttext.")
-    if english is None:
-        notes.append("No list of English words: no WPR; give one with --words.")
-    else:
-        notes.append(f"English words: {english.name}, sha256 {english.sha256}.")
+    notes.append(f"English words: {english.name}, sha256 {english.sha256}.")
     _print([Text(" ".join(notes), style="dim")])
 
 
-def _lcb_identifier(name: str, languages: list[str]) -> Any:
-    """An identifier that chooses among all languages, as the benchmark's own does.
-
-    lingua chooses among the table's languages and those asked for; langdetect and fastText among all
-    that they know.
-    """
+def _lcb_identifier(name: str) -> tuple[Any, frozenset[str]]:
+    """An identifier that chooses among all languages, as the benchmark's own does, and those it names."""
     from linguamap.languages import LANGUAGES
-    from linguamap.scoring.language_id import make_identifier
+    from linguamap.scoring.language_id import LangDetect, lingua_languages, make_identifier
+    from linguamap.scoring.lcb import FASTTEXT_LACKS
 
     known_name = _check_identifier(name)
     if known_name == "lingua":
-        return make_identifier("lingua", [*LANGUAGES, *languages])
-    if known_name == "langdetect":
-        make_identifier("langdetect", languages)  # refuses those that it does not know
-    return make_identifier(known_name, [])
+        return make_identifier("lingua", list(LANGUAGES)), lingua_languages()
+    used = make_identifier(known_name, [])
+    if known_name == "fasttext":
+        return used, lingua_languages() - FASTTEXT_LACKS
+    return used, used.known if isinstance(used, LangDetect) else frozenset()
 
 
-@app.command()
 def identifiers(
     languages: Annotated[
         str | None, typer.Option("--languages", help="Codes, e.g. en,fr,hi; all by default.")

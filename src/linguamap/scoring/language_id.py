@@ -286,7 +286,7 @@ class LangDetect(_Cached):
         detector_factory.init_factory()
         self._factory: Any = detector_factory._factory
         self._factory.set_seed(0)
-        known = {_plain(code) for code in self._factory.langlist}
+        self.known = known = frozenset(_plain(code) for code in self._factory.langlist)
         if only_known:
             languages = tuple(code for code in languages if code in known)
         self.languages = languages
@@ -391,6 +391,12 @@ def _overruled(found: Identification, text: str) -> Identification:
 
 def _within(code: str | None, languages: tuple[str, ...]) -> str | None:
     return code if not languages or code in languages else None
+
+
+def lingua_languages() -> frozenset[str]:
+    """Codes of the languages that lingua knows."""
+    codes = (_code(language) for language in _lingua_all())
+    return frozenset(_LINGUA_NAMES.get(code, code) for code in codes)
 
 
 def _lingua_all() -> Iterable[LinguaLanguage]:

@@ -19,6 +19,7 @@ Source: Marchisio et al. 2024 (arXiv:2406.20052) and the project for-ai/language
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import os
@@ -26,13 +27,13 @@ import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.metadata import version
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from icu4py.breakers import WordBreaker
 
-from linguamap.languages import LANGUAGES
+from linguamap.languages import LANGUAGES, language_code, language_name
 from linguamap.outside import csv_table, read_text, text_fault
 from linguamap.records import UserError
 from linguamap.scoring.language_id import Identifier
@@ -43,6 +44,12 @@ MIN_ENGLISH_LETTERS = 4
 """Shorter words of the English list are not looked for."""
 COLUMNS = ("id", "model", "completion", "task", "source", "language")
 """Columns of a file of completions, as the benchmark publishes them."""
+
+OWN_WORDS = "wamerican (all but 0.1 % of the benchmark's list)"
+"""Name of the package's word list; its licence is ``data/english_words.LICENSE``."""
+
+FASTTEXT_LACKS = frozenset({"lg", "mi", "sn", "st", "tn", "ts", "xh", "zu"})
+"""Languages of lingua that have no label in fastText's lid.176."""
 
 _REMOVED = str.maketrans({**dict.fromkeys(string.punctuation + "،"), "—": " "})
 
@@ -197,6 +204,32 @@ def read_completions(path: Path) -> list[dict[str, str]]:
     return [row for _, row in rows]
 
 
+def with_codes(
+    rows: Sequence[Mapping[str, str]], identifier: Identifier, known: Collection[str]
+) -> list[dict[str, str]]:
+    """Rows whose languages are codes: names and tags ("German", "deu_Latn", "zh-CN") are understood.
+
+    Args:
+        known: the languages that the identifier has a label for.
+    Raises:
+        UserError: a language is unknown, or one that the identifier cannot name or whose words cannot
+            be split: its answers would all be called wrong, or right.
+    """
+    codes = {name: language_code(name) for name in sorted({row["language"] for row in rows})}
+    for name, code in codes.items():
+        if code is None or code not in known:
+            which = (
+                "no language is known by that name"
+                if code is None
+                else (f"{identifier.name} cannot name {language_name(code)} ({code})")
+            )
+            raise UserError(
+                f"score: language '{name}': {which}; languages are codes or names such as de, German, "
+                "deu_Latn; leave these rows out"
+            )
+    return [dict(row) | {"language": str(codes[row["language"]])} for row in rows]
+
+
 def read_english_words(path: Path) -> frozenset[str]:
     """The words of a list (one a line) that the word test looks for: lower case, four letters or more.
 
@@ -234,38 +267,25 @@ def english_words_in(path: Path) -> EnglishWords:
 
 
 @cache
-def english_words_at_hand(folder: Path | None = None) -> EnglishWords | None:
+def english_words_at_hand(folder: Path | None = None) -> EnglishWords:
     """The English words at hand, the first of these that exists.
 
     1. the benchmark's own ``words`` in a folder of benchmarks, or of this one;
     2. the same in the folder that LINGUAMAP_BENCHMARKS names;
-    3. ``/usr/share/dict/words``, of which that is a copy (Debian's ``wamerican``);
-    4. the English dictionary of the package pyspellchecker (extra ``lcb``), which is larger, so that
-       WPR may come out a little lower.
-
-    None if there is none of them; the word pass rate is then missing.
+    3. the package's copy of Debian's ``wamerican`` in the edition of the benchmark's, which lacks
+       85 of its 81,995 words, so that WPR may differ in single answers.
 
     Args:
         folder: where a run reads its benchmarks (``data.folder``).
     """
     named = os.environ.get("LINGUAMAP_BENCHMARKS")
-    files = []
     for place in (folder, Path(named) if named else None):
-        if place is not None:
-            inside = (place / "language_confusion", place, place.parent)
-            has_tests = [one for one in inside if (one / "test_sets").is_dir()]
-            files += [one / "words" for one in has_tests]
-    for path in (*files, Path("/usr/share/dict/words")):
-        if path.is_file():
-            return english_words_in(path)
-    if importlib.util.find_spec("spellchecker") is None:
-        return None
-    from spellchecker import SpellChecker
-
-    known = SpellChecker(language="en", distance=1).word_frequency.words()
-    words = frozenset(w for w in known if w.islower() and len(w) >= MIN_ENGLISH_LETTERS)
-    name = f"pyspellchecker {version('pyspellchecker')}"
-    return EnglishWords(words, name, _short_hash("\n".join(sorted(words)).encode()))
+        for inside in (place / "language_confusion", place, place.parent) if place else ():
+            if (inside / "test_sets").is_dir() and (inside / "words").is_file():
+                return english_words_in(inside / "words")
+    data = (resources.files("linguamap") / "data" / "english_words.txt.gz").read_bytes()
+    words = frozenset(gzip.decompress(data).decode("utf-8").split("\n"))
+    return EnglishWords(words, OWN_WORDS, _short_hash("\n".join(sorted(words)).encode()))
 
 
 def _short_hash(data: bytes) -> str:

@@ -66,8 +66,7 @@ def score_answer(
             :func:`linguamap.scoring.lcb.english_words_at_hand`.
     """
     if english_words is None:
-        at_hand = english_words_at_hand()
-        english_words = at_hand.words if at_hand else None
+        english_words = english_words_at_hand().words
     extraction, languages = _read(completion, prompt, identifier, config)
     language = languages.whole
     empty = extraction.reason == "empty" and completion.finish != "error"

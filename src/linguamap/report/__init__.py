@@ -13,10 +13,10 @@ __all__ = ["write_all", "write_report"]
 
 
 def write_all(run: Run) -> None:
-    """The manifest, the page, and the figures where Matplotlib is there."""
+    """The manifest, the page, and the figures where vl-convert is there."""
     write_manifest(run)
     write_report(run.folder)
-    if find_spec("matplotlib") is not None:
-        from linguamap.report.figures import write_figures
+    if find_spec("vl_convert") is not None:
+        from linguamap.report.run_charts import write_figures
 
         write_figures(run.folder)

@@ -153,6 +153,7 @@ def _lcb_identifier(name: str) -> tuple[Any, frozenset[str]]:
     return used, used.known if isinstance(used, LangDetect) else frozenset()
 
 
+@app.command()
 def identifiers(
     languages: Annotated[
         str | None, typer.Option("--languages", help="Codes, e.g. en,fr,hi; all by default.")

@@ -421,7 +421,7 @@ def test_lcb_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "is a file; name a folder" in fail("score", path, "--format", "run")
     assert "a CSV file has no config" in fail("score", path, "--set", "score.min_letters=3")
     unknown = completions(tmp_path / "u.csv", [("0", "m", FRENCH, "t", "s", "xx")])
-    assert "does not know xx" in fail("score", unknown)
+    assert "no language is known by that name" in fail("score", unknown)
     assert "holds no completions" in fail("score", completions(tmp_path / "e.csv", []))
 
 

@@ -121,7 +121,7 @@ def _linguamap(options: argparse.Namespace, prompts: list[str]) -> Row:
     started = time.perf_counter()
     from linguamap.config import EvaluateConfig, ModelConfig
     from linguamap.generation.local import generate
-    from linguamap.models.language_model import load_model
+    from linguamap.models.loading import load_model
     from linguamap.records import Completion, Part, Prompt
 
     lm = load_model(ModelConfig(name=options.model, dtype=options.dtypes, chat="no"))

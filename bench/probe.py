@@ -103,8 +103,7 @@ def _texts(options: argparse.Namespace, length: int) -> list[Row]:
     from transformers import AutoTokenizer
 
     from linguamap.benchmarks import load_benchmark
-    from linguamap.probes.lens_text import LensText, encode_texts
-    from linguamap.probes.texts import lens_prompts
+    from linguamap.probes.texts import LensText, encode_texts, lens_prompts
     from linguamap.prompts.scenarios import render_all
 
     languages = options.languages.split(",")
@@ -188,10 +187,10 @@ def _linguamap(options: argparse.Namespace, texts: list[Row]) -> Row:
     import pyarrow as pa
 
     from linguamap.config import ModelConfig
-    from linguamap.models.language_model import load_model
+    from linguamap.models.loading import load_model
     from linguamap.probes.layer_reading import read_texts
-    from linguamap.probes.lens_text import EncodedText, LensText
     from linguamap.probes.logit_scan import TopTokens, state_bytes
+    from linguamap.probes.texts import EncodedText, LensText
 
     class Ids:
         """Keeps what was read, by text and layer."""
@@ -240,7 +239,7 @@ def _floor(options: argparse.Namespace, lm: Any, texts: list[Row], n_layers: int
     """Seconds of the head products alone, in full blocks, and of the blocks' forward passes."""
     import torch
 
-    from linguamap.probes.lens_text import right_padded
+    from linguamap.models.batching import right_padded
     from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head
 
     rows = torch.randn((BLOCK_ROWS, lm.d_model), device=lm.device).to(lm.dtype)

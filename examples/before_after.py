@@ -10,7 +10,7 @@ from pathlib import Path
 
 from linguamap import charts
 from linguamap.records import UserError
-from linguamap.run.folder import read_json
+from linguamap.run.files import read_json
 from linguamap.scoring.stats import wilson
 
 SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(
-    path for folder in ("bench", "studies", "examples", "docs") for path in (ROOT / folder).glob("*.py")
+    path
+    for folder in ("bench", "studies", "examples", "docs")
+    for path in (ROOT / folder).glob("*.py")
 )
 
 

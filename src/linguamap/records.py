@@ -349,6 +349,11 @@ class Answer:
         """The question, whatever language and scenario it was asked in."""
         return self.benchmark, self.item_id
 
+    @property
+    def cluster(self) -> tuple[str, str]:
+        """What is resampled as one: all questions on one text, in all languages and scenarios."""
+        return self.benchmark, self.group
+
 
 @dataclass(frozen=True)
 class LanguagePreference:
@@ -476,8 +481,11 @@ class Change:
 
     Attributes:
         low, high: of the difference; ``interval`` says how they were found.
-        p_value: two-sided; ``test`` says of what. Corrected over cells (Holm): ``holm_p``, None in pools.
+        p_value: two-sided; ``test`` says of what.
+        holm_p: corrected over cells; None in pools, and where no outcome could bring it under .05:
+            ``reason`` then says so.
         gained, lost: prompts that became right or wrong.
+        n_clusters: item groups behind ``n``.
         left_out: pairs of which one could not be judged.
     """
 
@@ -492,8 +500,10 @@ class Change:
     gained: int
     lost: int
     n: int
+    n_clusters: int
     left_out: int
     holm_p: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

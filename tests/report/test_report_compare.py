@@ -165,7 +165,7 @@ def test_after_tuning_and_the_command(runs: list[Path], tmp_path: Path) -> None:
     again = (
         "linguamap run --config A.yaml --out again-A linguamap run --config B.yaml --out again-B"
     )
-    assert f"{again} linguamap compare again-A again-B --where after" in page.text
+    assert f"{again} linguamap compare again-A again-B --phase after" in page.text
     assert "Save the configs below as A.yaml , B.yaml" in page.text
     assert "the luck of a seed" in page.text
 

@@ -30,7 +30,7 @@ from linguamap.report.rates import own_rows, tally
 from linguamap.report.run_charts import handover_frame
 from linguamap.report.run_values import RunData
 from linguamap.report.sentences import Number
-from linguamap.report.tables import change_rows, map_cells, stage_rows
+from linguamap.report.tables import cell_rows, change_rows, map_cells, stage_rows
 from linguamap.report.terminal import show_layers, terminal_summary
 
 SIX = ["en", "fr", "es", "ar", "hi", "ja"]
@@ -328,3 +328,20 @@ def test_further_measures_carry_intervals_and_n() -> None:
     assert hindi[:2] == ["Hindi", "before"]
     assert hindi[2:5] == ["75% (30–95%, n = 4)", "67% (21–94%, n = 3)", "71%"]
     assert hindi[5] == "100% (100–100%, n = 4)"
+
+
+def test_a_cell_that_can_prove_nothing_says_so_in_place_of_p() -> None:
+    change = {"before": 0.0, "after": 1.0, "low": 0.4, "high": 1.0, "n": 8, "p_value": 0.0078}
+    cell = {"benchmark": "sums", "scenario": "monolingual", "language": "hi"}
+    for holm_p, reason, shown in (
+        (None, "cannot reach .05 with 8 items", "cannot reach .05 with 8 items"),
+        (0.031, None, "0.031"),
+    ):
+        entry = change | {"holm_p": holm_p, "reason": reason}
+        comparison = {
+            "cells": [cell | {"task_accuracy": entry}],
+            "overall": {"task_accuracy": entry},
+        }
+        data = RunData(Path(), comparison=comparison)
+        assert cell_rows(data)[0].cells[1][4] == shown
+        assert change_rows(data)[0].cells[1][4] == "0.0078"

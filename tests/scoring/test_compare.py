@@ -101,3 +101,38 @@ def test_rows_that_pool_prompts_of_an_item_are_tested_by_item() -> None:
 def test_runs_without_a_common_prompt_are_refused() -> None:
     with pytest.raises(UserError, match="share no prompt"):
         compare_answers([row("1", True, True)], [row("2", True, True)])
+
+
+def test_questions_on_one_passage_are_one_observation() -> None:
+    """Three passages with two questions each, all gained: 2 of 8 signs, not 2 of 2**6."""
+    names = [(f"{passage}{number}", passage) for passage in "abc" for number in (1, 2)]
+    first, second = (
+        [row(item, task, True, group=passage) for item, passage in names] for task in (False, True)
+    )
+    found = compare_answers(first, second).cells[0].task_accuracy
+    assert (found.n, found.n_clusters) == (6, 3)
+    assert (found.p_value, found.test) == (pytest.approx(2 / 8), "sign_flip_by_item")
+
+
+def test_a_corrected_p_that_cannot_come_under_the_limit_is_not_given() -> None:
+    """Least p of 9 items .0039, twice that over two cells; of 4 items .125."""
+    first, second = [], []
+    for code, n in (("fr", 9), ("es", 4)):
+        first += [row(f"{code}{i}", False, True, language=code) for i in range(n)]
+        second += [row(f"{code}{i}", True, True, language=code) for i in range(n)]
+    large, small = (cell.task_accuracy for cell in compare_answers(first, second).cells)
+    assert (large.holm_p, large.reason) == (pytest.approx(2 * 2**-8), None)
+    assert (small.holm_p, small.reason) == (None, "cannot reach .05 with 4 items")
+    assert small.p_value == pytest.approx(2**-3)
+
+
+def test_seventy_two_cells_of_eight_items_cannot_say_anything_one_by_one() -> None:
+    """Least p 1/128, times 72: .5625; times 6: .047, which can."""
+    for n_cells, reason in ((72, "cannot reach .05 with 8 items"), (6, None)):
+        names = [(f"l{cell}", f"i{item}") for cell in range(n_cells) for item in range(8)]
+        first, second = (
+            [row(i, task, True, language=code, prompt_id=f"{code}/{i}") for code, i in names]
+            for task in (False, True)
+        )
+        cells = compare_answers(first, second).cells
+        assert {cell.task_accuracy.reason for cell in cells} == {reason}

@@ -433,3 +433,13 @@ def test_xquad_gold_answers_are_right(benchmarks_dir: Path) -> None:
                 wrong += not row.exact_match
         assert n > 50
         assert wrong / n <= 0.02, (language, wrong, n)
+
+
+def test_questions_on_one_passage_are_one_cluster_in_cells_and_pools() -> None:
+    values = {"a1": True, "a2": True, "b1": False, "b2": False, "c1": True, "c2": False}
+    rows = [plain_answer(item_id=k, group=k[0], task_correct=v) for k, v in values.items()]
+    summary = summarise(rows, "m")
+    expected = clustered_rate(list(values.values()), [name[0] for name in values])
+    assert summary.cells[0].task_accuracy == expected
+    assert summary.over_all.task_accuracy == expected
+    assert summary.cells[0].n_items["all"] == 6

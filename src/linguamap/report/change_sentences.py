@@ -16,7 +16,7 @@ from linguamap.charts.naming import (
     size,
     spans,
 )
-from linguamap.report.rates import Case, is_number, own_rows
+from linguamap.report.rates import Case, cluster, is_number, own_rows
 from linguamap.report.run_values import Json, RunData, list_at, object_at
 from linguamap.report.sentences import MOST_NAMED, Number, Piece, Sentence, figure, weakest
 from linguamap.scoring.stats import paired_bootstrap
@@ -96,7 +96,7 @@ def _right_in_both_sentence(data: RunData) -> Sentence:
     if not common:
         return []
     first, second = ([side[key].get("outcome") == "both" for key in common] for side in sides)
-    items = [(key[0], key[3]) for key in common]
+    items = [cluster(sides[0][key]) for key in common]
     found = paired_bootstrap([float(one) for one in first], [float(one) for one in second], items)
     sentence: Sentence = ["Right in both task and language were ", Number(count(sum(first)))]
     sentence += [" answers before and ", Number(count(sum(second))), " after"]

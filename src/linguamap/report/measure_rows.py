@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from linguamap.charts.naming import language_name, percent, percent_range
 from linguamap.records import Rate
-from linguamap.report.rates import is_number, own_rows, share
+from linguamap.report.rates import cluster, is_number, own_rows, share
 from linguamap.report.run_values import RunData, Table
 from linguamap.scoring.lcb import harmonic_mean
 from linguamap.scoring.stats import paired_bootstrap
@@ -15,8 +15,8 @@ NO_FIGURE = "\N{EN DASH}"
 def measure_rows(data: RunData) -> list[list[str]]:
     """Language, when, and as text line pass rate, word pass rate, LCPR, F1, exact match.
 
-    Rates are clustered by item where an item occurs more than once; the mean of F1 has a percentile
-    bootstrap over items. LCPR is the harmonic mean of two rates and has no interval. Languages
+    Rates are clustered by item group where one occurs more than once; the mean of F1 has a percentile
+    bootstrap over groups. LCPR is the harmonic mean of two rates and has no interval. Languages
     without any such measure are left out.
     """
     sides = [("before", data.before), ("after", data.after)]
@@ -44,11 +44,10 @@ def _figures(rows: Table) -> list[str]:
 
 
 def _mean(rows: Table, name: str) -> Rate:
-    """Mean of a score in [0, 1] with its bootstrap interval over items."""
+    """Mean of a score in [0, 1] with its bootstrap interval over item groups."""
     known = [row for row in rows if is_number(row.get(name)) or isinstance(row.get(name), bool)]
     values = [float(row[name]) for row in known]
-    items = [(row.get("benchmark"), row.get("item_id")) for row in known]
-    found = paired_bootstrap([0.0] * len(values), values, items)
+    found = paired_bootstrap([0.0] * len(values), values, [cluster(row) for row in known])
     return Rate(found.value, found.low, found.high, len(values))
 
 

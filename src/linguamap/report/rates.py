@@ -58,15 +58,20 @@ def tally(rows: Iterable[dict[str, Any]]) -> Tally:
 def share(rows: Iterable[dict[str, Any]], name: str) -> Rate:
     """Share of rows where a field is true, of those where it is not null.
 
-    Wilson's interval where every item occurs once; clustered by item where languages or scenarios
-    are pooled.
+    Wilson's interval where every item group occurs once; clustered by group where it does not, as
+    where languages or scenarios are pooled.
     """
     known = [row for row in rows if row.get(name) is not None]
     values = [bool(row[name]) for row in known]
-    items = [(row.get("benchmark"), row.get("item_id")) for row in known]
-    if len(set(items)) == len(items):
+    clusters = [cluster(row) for row in known]
+    if len(set(clusters)) == len(clusters):
         return wilson(sum(values), len(values))
-    return clustered_rate(values, items)
+    return clustered_rate(values, clusters)
+
+
+def cluster(row: Json) -> tuple[str, str]:
+    """What an answer is resampled with: its item group."""
+    return str(row.get("benchmark")), str(row.get("group", row.get("item_id")))
 
 
 def own_rows(rows: Table) -> Table:

@@ -62,33 +62,34 @@ def change_rows(data: RunData) -> list[ChangeRow]:
 
 
 def cell_rows(data: RunData) -> list[ChangeRow]:
-    """Before against after in every cell; p values are those corrected for many cells."""
+    """Before against after in every cell; p corrected for many cells, or why it can say nothing."""
     return [
         _change_row(
             f"{benchmark_name(str(entry.get('benchmark')))}, {scenario_name(str(entry.get('scenario')))}",
             language_name(str(entry.get("language"))),
             entry,
+            "holm_p",
         )
         for entry in list_at(data.comparison, "cells")
         if isinstance(entry, dict)
     ]
 
 
-def _change_row(group: str, name: str, entry: Json) -> ChangeRow:
+def _change_row(group: str, name: str, entry: Json, p: str = "p_value") -> ChangeRow:
     cells, clear = [], []
     for measure in MEASURES:
-        texts, sign = _change_cells(object_at(entry, measure))
+        texts, sign = _change_cells(object_at(entry, measure), p)
         cells.append(texts)
         clear.append(sign)
     return ChangeRow(group, name, cells, clear)
 
 
-def _change_cells(found: Json) -> tuple[list[str], int]:
+def _change_cells(found: Json, p_name: str) -> tuple[list[str], int]:
     before, after = found.get("before"), found.get("after")
     if not is_number(before) or not is_number(after):
         return [NO_FIGURE] * 6, 0
     low, high, n = found.get("low"), found.get("high"), found.get("n")
-    p = found.get("holm_p", found.get("p_value"))
+    p = found.get(p_name)
     interval, sign = NO_FIGURE, 0
     if is_number(low) and is_number(high):
         interval = f"{points(low)} to {points(high)}"
@@ -96,7 +97,9 @@ def _change_cells(found: Json) -> tuple[list[str], int]:
     return [
         *change_figures(before, after),
         interval,
-        p_value(float(p)).removeprefix("p ").removeprefix("= ") if is_number(p) else NO_FIGURE,
+        p_value(float(p)).removeprefix("p ").removeprefix("= ")
+        if is_number(p)
+        else str(found.get("reason") or NO_FIGURE),
         count(int(n)) if is_number(n) else NO_FIGURE,
     ], sign
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,10 +101,12 @@ def _cells(cells: Sequence[Changes]) -> list[RenderableType]:
     for measure, name in MEASURES.items():
         changes: list[Change] = [getattr(cell, measure) for cell in cells]
         known = [(cell, one) for cell, one in zip(cells, changes) if one.holm_p is not None]
+        reasons = Counter(one.reason for one in changes if one.reason)
         differing = [(cell, one) for cell, one in known if (one.holm_p or 0.0) < SIGNIFICANT]
         parts.append(
             Text(f"Cells that differ in '{name}' (Holm p < 0.05): {len(differing)} of {len(known)}")
         )
+        parts += [Text(f"  {n} more {why}", style="dim") for why, n in reasons.items()]
         if not differing:
             continue
         table = _table(3, "benchmark", "language", "scenario", name, "points (95%)", "Holm p")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from linguamap.records import SCENARIOS, Answer, Change, Changes, Comparison, UserError
-from linguamap.scoring.stats import holm, paired_difference, paired_test
+from linguamap.scoring.stats import holm, least_p_value, paired_difference, paired_test
 from linguamap.scoring.summary import MEASURES, Column, own_answers
 
 Pair = tuple[Answer, Answer]
+
+SIGNIFICANT = 0.05
+"""A corrected p that cannot come under this, whatever happens, is not given."""
 
 
 def compare_answers(
@@ -21,10 +25,10 @@ def compare_answers(
 ) -> Comparison:
     """Compare two runs' answers, prompt by prompt.
 
-    Each measure stands as before, after, difference with its 95 % interval (clustered by item), p, n
-    and left_out. ``p_value`` is McNemar's exact p where each item has one prompt, as in cells; where
-    several prompts of an item are pooled it is that of the sign-flip test over items. In cells it
-    stands Holm-corrected over all of them beside it.
+    Each measure stands as before, after, difference with its 95 % interval (clustered by item group),
+    p, n and left_out. ``p_value`` is McNemar's exact p where each group has one prompt, as in most
+    cells; where several prompts of a group are pooled it is that of the sign-flip test over groups.
+    In cells it stands Holm-corrected over all of them beside it.
 
     Args:
         first, second: answers; prompts that only one of them has are left out.
@@ -65,16 +69,33 @@ def compare_answers(
 
 
 def with_holm(cells: Sequence[Changes]) -> list[Changes]:
-    """The cells with p values corrected over all of them."""
+    """The cells with p values corrected over all of them.
+
+    Holm's p rises with each of the raw ones, so that the correction of the least p that each test
+    could give bounds what a cell could reach.
+    """
     corrected = list(cells)
     for measure in MEASURES:
-        changes = [getattr(cell, measure) for cell in cells]
+        changes: list[Change] = [getattr(cell, measure) for cell in cells]
         p_values = holm([change.p_value for change in changes])
-        corrected = [
-            dataclasses.replace(cell, **{measure: dataclasses.replace(change, holm_p=p_value)})
-            for cell, change, p_value in zip(corrected, changes, p_values, strict=True)
-        ]
+        least = holm([least_p_value(change.n_clusters) for change in changes])
+        known = zip(corrected, map(_corrected, changes, p_values, least), strict=True)
+        corrected = [_with(cell, measure, change) for cell, change in known]
     return corrected
+
+
+def _with(cell: Changes, measure: str, change: Change) -> Changes:
+    changed: dict[str, Any] = {measure: change}
+    return dataclasses.replace(cell, **changed)
+
+
+def _corrected(change: Change, holm_p: float | None, least: float | None) -> Change:
+    """The change of a cell with its corrected p, or with the reason why that could say nothing."""
+    if least is None or least <= SIGNIFICANT:
+        return dataclasses.replace(change, holm_p=holm_p)
+    n = change.n_clusters
+    reason = f"cannot reach .05 with {n} item{'s' * (n != 1)}"
+    return dataclasses.replace(change, holm_p=None, reason=reason)
 
 
 def _grouped(
@@ -98,13 +119,13 @@ def _changes(pairs: Sequence[Pair], seed: int) -> Changes:
 
 def _change(pairs: Sequence[Pair], column: str, seed: int) -> Change:
     """One yes-or-no field before and after."""
-    values = [(getattr(one, column), getattr(other, column), one.item) for one, other in pairs]
+    values = [(getattr(one, column), getattr(other, column), one.cluster) for one, other in pairs]
     judged = [one for one in values if one[0] is not None and one[1] is not None]
     before = [bool(value) for value, _, _ in judged]
     after = [bool(value) for _, value, _ in judged]
-    items = [item for _, _, item in judged]
-    test = paired_test(before, after, items)
-    change = paired_difference(before, after, items, seed=seed)
+    clusters = [cluster for _, _, cluster in judged]
+    test = paired_test(before, after, clusters)
+    change = paired_difference(before, after, clusters, seed=seed)
     n = len(judged)
     return Change(
         before=sum(before) / n if n else None,
@@ -118,5 +139,6 @@ def _change(pairs: Sequence[Pair], column: str, seed: int) -> Change:
         gained=test.second_only,
         lost=test.first_only,
         n=n,
+        n_clusters=len(set(clusters)),
         left_out=len(pairs) - n,
     )

@@ -130,13 +130,12 @@ def _effective_size(right: np.ndarray, index: np.ndarray, confidence: float) -> 
     return float(size * (normal / t.ppf((1 + confidence) / 2, n_clusters - 1)) ** 2)
 
 
-def least_p_value(n: int, n_tests: int = 1) -> float | None:
+def least_p_value(n: int) -> float | None:
     """The least two-sided p that an exact paired test of ``n`` pairs or clusters can give.
 
-    All of them changed, and all one way: 2 ** (1 - n), times the number of tests where Holm corrects
-    for it (what the least of them is multiplied by); at most 1. None without pairs.
+    All of them changed, and all one way: 2 ** (1 - n). None without pairs.
     """
-    return min(1.0, 2.0 ** (1 - n) * n_tests) if n else None
+    return 2.0 ** (1 - n) if n else None
 
 
 def paired_test(

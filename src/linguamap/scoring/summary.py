@@ -51,8 +51,9 @@ def summarise(
     """All rates: one row per cell, and pools.
 
     Rows come by benchmark, language and scenario, in the given orders, the rest alphabetical.
-    Intervals of cells are Wilson's; in pooled rows they are clustered by item, and an answer whose
-    prompt coincides with an earlier scenario's is counted there only. Its own cell stays.
+    Intervals are Wilson's where every answer is of another item group, as in most cells; else they
+    are clustered by group. In pools an answer whose prompt coincides with an earlier scenario's is
+    counted there only. Its own cell stays.
 
     Args:
         identifier, english_words: what the rates rest on; they stand in the summary as they are.
@@ -106,12 +107,12 @@ def score_row(
     is_cell = len(named) == 3
 
     def rate(value_of: Callable[[Answer], bool | None], among: Sequence[Answer] = answers) -> Rate:
-        known = [(value_of(one), one.item) for one in among]
-        judged = [(bool(value), item) for value, item in known if value is not None]
-        values, items = [value for value, _ in judged], [item for _, item in judged]
-        if is_cell:
+        known = [(value_of(one), one.cluster) for one in among]
+        judged = [(bool(value), cluster) for value, cluster in known if value is not None]
+        values, clusters = [value for value, _ in judged], [cluster for _, cluster in judged]
+        if is_cell and len(set(clusters)) == len(clusters):
             return wilson(sum(values), len(values), confidence)
-        return clustered_rate(values, items, confidence)
+        return clustered_rate(values, clusters, confidence)
 
     outcomes = Counter(answer.outcome for answer in answers)
     strayed = [one for one in answers if one.language_correct is False and one.answer_language]
@@ -176,13 +177,13 @@ def _n_items(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 def _mean(answers: Sequence[Answer], confidence: float) -> Rate:
-    """Mean F1 with its bootstrap interval over items."""
-    known = [(one.f1, one.item) for one in answers if one.f1 is not None]
+    """Mean F1 with its bootstrap interval over item groups."""
+    known = [(one.f1, one.cluster) for one in answers if one.f1 is not None]
     if not known:
         return NO_DATA
     values = [value for value, _ in known]
     found = paired_bootstrap(
-        [0.0] * len(values), values, [item for _, item in known], confidence=confidence
+        [0.0] * len(values), values, [cluster for _, cluster in known], confidence=confidence
     )
     return Rate(sum(values) / len(values), found.low, found.high, len(values))
 

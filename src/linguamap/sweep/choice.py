@@ -11,6 +11,8 @@ from linguamap.records import Answer
 from linguamap.scoring.stats import paired_difference, paired_test
 
 Row = dict[str, Any]
+Judged = tuple[float, tuple[str, str]]
+"""A prompt's mean over seeds, and the item group that it is resampled with."""
 
 MEASURES = {"task_accuracy": "task_correct", "language_consistency": "language_correct"}
 """Rates that settings are chosen by -> the yes-or-no field of an answer."""
@@ -35,11 +37,11 @@ class Group:
 
     Attributes:
         facts: what ``results.json`` says of it.
-        judged: measure -> prompt id -> (mean over seeds, item).
+        judged: measure -> prompt id -> (mean over seeds, item group).
     """
 
     facts: Row
-    judged: dict[str, dict[str, tuple[float, str]]] = field(default_factory=dict)
+    judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
 
     @property
     def is_measured(self) -> bool:
@@ -156,30 +158,28 @@ def _spread(values: Sequence[float | None]) -> Row:
     return {"mean": sum(known) / len(known), "least": min(known), "most": max(known)}
 
 
-def _means(answers: Sequence[Sequence[Answer]], column: str) -> dict[str, tuple[float, str]]:
-    """Each prompt's mean over the seeds in which its answer could be judged."""
+def _means(answers: Sequence[Sequence[Answer]], column: str) -> dict[str, Judged]:
+    """Each prompt's mean over the seeds in which its answer could be judged, and its item group."""
     found: dict[str, list[bool]] = {}
-    items: dict[str, str] = {}
+    clusters: dict[str, tuple[str, str]] = {}
     for given in answers:
         for answer in given:
             value: bool | None = getattr(answer, column)
             if value is not None:
                 found.setdefault(answer.prompt_id, []).append(value)
-                items[answer.prompt_id] = f"{answer.benchmark}/{answer.item_id}"
-    return {name: (sum(values) / len(values), items[name]) for name, values in found.items()}
+                clusters[answer.prompt_id] = answer.cluster
+    return {name: (sum(values) / len(values), clusters[name]) for name, values in found.items()}
 
 
-def _difference(
-    first: dict[str, tuple[float, str]], second: dict[str, tuple[float, str]], seed: int
-) -> Row:
+def _difference(first: dict[str, Judged], second: dict[str, Judged], seed: int) -> Row:
     """Second minus first over the prompts that both have; a p value where each has one seed."""
     common = [name for name in first if name in second]
     one = [first[name][0] for name in common]
     other = [second[name][0] for name in common]
-    items = [first[name][1] for name in common]
-    change = paired_difference(one, other, items, seed=seed)
+    clusters = [first[name][1] for name in common]
+    change = paired_difference(one, other, clusters, seed=seed)
     single = all(value in (0.0, 1.0) for value in (*one, *other))
-    test = paired_test([value == 1 for value in one], [value == 1 for value in other], items)
+    test = paired_test([value == 1 for value in one], [value == 1 for value in other], clusters)
     return {
         "difference": change.value,
         "low": change.low,

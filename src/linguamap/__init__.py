@@ -1,3 +1,3 @@
-"""linguamap: in which layers a language model decides its output language, and tuning only those."""
+"""linguamap: which language a language model answers in, in which layers, and training a few of them."""
 
 __version__ = "0.1.0"

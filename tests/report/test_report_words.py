@@ -345,3 +345,24 @@ def test_a_cell_that_can_prove_nothing_says_so_in_place_of_p() -> None:
         data = RunData(Path(), comparison=comparison)
         assert cell_rows(data)[0].cells[1][4] == shown
         assert change_rows(data)[0].cells[1][4] == "0.0078"
+
+
+@pytest.mark.parametrize("chosen", [[17, 18], [16, 17, 18]])
+def test_a_budget_that_chose_the_blocks_is_named(chosen: list[int]) -> None:
+    layers = {
+        "n_layers": 18, "phases": {"late_start": 16}, "tune_layers": chosen,
+        "evidence": {"max_trainable_share": 0.05},
+    }  # fmt: skip
+    said = in_words(find(RunData(Path(), layers=layers)).paragraphs[0][1])
+    budget = (
+        "The rule names blocks 16\N{EN DASH}18; a budget of 5.0% of the parameters leaves "
+        "17\N{EN DASH}18: the budget decided."
+    )
+    assert (budget in said) == (chosen == [17, 18])
+
+
+def test_what_frozen_blocks_cannot_do_otherwise_is_no_finding() -> None:
+    change = {"share_in_tuned": 1.0, "share_below": 0.0, "largest_below": 0}
+    data = RunData(Path(), tuning={"method": "selective"}, change=change)
+    said = in_words(find(data).paragraphs[0][1])
+    assert "No curve moved below the tuned blocks, as it must be: those blocks are frozen." in said

@@ -86,11 +86,16 @@ def load_command(name: str) -> Any:
     return holder.commands[name] if hasattr(holder, "commands") else holder
 
 
+ABOUT = (
+    "Which language does a language model answer in, in which layers can it be read, and does "
+    "training a few blocks change it?"
+)
+
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="In which layers does a language model decide its output language? Tune only those.",
+    help=ABOUT,
 )
 
 
@@ -100,13 +105,13 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """In which layers does a language model decide its output language? Tune only those."""
+    """Its help is :data:`ABOUT`."""
 
 
 def main() -> None:

@@ -156,13 +156,15 @@ def _difference_pieces(difference: Json) -> list[Piece]:
 
 
 def _moved_sentence(change: Json | None) -> Sentence:
-    """Whether the curves moved in the tuned blocks only."""
+    """Where the curves moved; no finding is made of what cannot be otherwise."""
     inside, below = (change or {}).get("share_in_tuned"), (change or {}).get("share_below")
     if not is_number(inside) or not is_number(below):
         return []
     if (change or {}).get("largest_below") == 0:
         if inside == 1:
-            return ["The curves moved in the tuned blocks only."]
+            return [
+                "No curve moved below the tuned blocks, as it must be: those blocks are frozen."
+            ]
         share = Number(percent(inside))
         return ["Below them no curve moved; ", share, " of the change lies in the tuned blocks."]
     where_not: Sentence = [

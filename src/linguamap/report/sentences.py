@@ -17,11 +17,13 @@ from linguamap.charts.naming import (
     model_title,
     number_word,
     percent,
+    percent_exact,
     percent_range,
+    spans,
 )
 from linguamap.records import Rate
 from linguamap.report.rates import Case, headline_rates, is_number, own_rows, share, tally
-from linguamap.report.run_values import RunData, Table, object_at
+from linguamap.report.run_values import Json, RunData, Table, list_at, object_at
 
 MANY_CUT = 0.1
 """From more cut answers than this share on the text says so."""
@@ -153,7 +155,7 @@ def _weakest_sentence(case: Case) -> Sentence:
 
 
 def where(data: RunData) -> list[Sentence]:
-    """In which layers the language is spoken and decided; empty without probes."""
+    """In which layers the language can be read and is carried; empty without probes."""
     sentences = _overtaking_sentences(data)
     late = _late_sentence(data)
     if late:
@@ -174,7 +176,7 @@ def _committed_sentence(data: RunData) -> Sentence:
     place = f"layer {first}" if first == last else f"layers {first}{EN_DASH}{last}"
     late = object_at(data.layers, "phases").get("late_start")
     if is_number(late) and last < late:
-        lead = "Where it is spoken is not where it is decided: swapping in"
+        lead = "It is carried before it can be read: swapping in"
     else:
         lead = "Swapping in"
     rest = " the state of an English prompt turns half of the next words English from "
@@ -222,7 +224,24 @@ def _late_sentence(data: RunData) -> Sentence:
         detail = f"{interval[0]}{EN_DASH}{interval[1]}"
     total = data.layers.get("n_layers")
     end = f" of {total}." if is_number(total) else "."
-    return ["Over all languages the late phase begins at layer ", Number(str(late), detail), end]
+    begins: Sentence = [
+        "Over all languages the late phase begins at layer ",
+        Number(str(late), detail),
+        end,
+    ]
+    return [*begins, *_budget(data.layers, int(late))]
+
+
+def _budget(layers: Json, late: int) -> Sentence:
+    """Which blocks the budget of parameters left out of those that the rule names."""
+    chosen = [one for one in list_at(layers, "tune_layers") if isinstance(one, int)]
+    cap, total = object_at(layers, "evidence").get("max_trainable_share"), layers.get("n_layers")
+    if not chosen or min(chosen) <= late or not is_number(cap) or not is_number(total):
+        return []
+    ruled = Number(spans(list(range(late, int(total) + 1))))
+    budget = percent_exact(cap)
+    left: Sentence = [" The rule names blocks ", ruled, f"; a budget of {budget} of the parameters"]
+    return [*left, " leaves ", Number(spans(chosen)), ": the budget decided."]
 
 
 def _named(codes: list[str]) -> str:

@@ -201,6 +201,8 @@ def _layers(data: RunData) -> list[RenderableType]:
     chosen = [one for one in list_at(layers, "tune_layers") if isinstance(one, int)]
     if chosen:
         text += f"; blocks to tune: {spans(chosen)}"
+        if is_number(late) and min(chosen) > late:
+            text += f" (of {late}{EN_DASH}{layers.get('n_layers')}; the budget decided)"
         if is_number(layers.get("trainable_share")):
             text += f", {percent_exact(layers['trainable_share'])} of the weights"
     parts.append(Text(text + "."))

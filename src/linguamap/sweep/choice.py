@@ -222,7 +222,7 @@ def _reason(best: Group, highest: Group, n_tied: int, any_kept: bool) -> str:
     if not any_kept:
         said += ", though every setting clearly loses task accuracy"
     if not n_tied:
-        return said + "; every other setting is clearly below it."
+        return said + "; every other setting is below it by an uncorrected interval."
     others = f"{n_tied} other setting{'s' if n_tied > 1 else ''}"
     said += f"; {others} cannot be told from it"
     seconds = best.facts["tuning_seconds"]["mean"]

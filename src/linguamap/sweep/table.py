@@ -98,7 +98,10 @@ def verdict(results: Row) -> list[str]:
     lines = [f"Best: {choice['best']}. {choice['reason']}"]
     if choice["best_trained"] not in (None, choice["best"]):
         lines.append(f"Best of the trained settings, by the same rule: {choice['best_trained']}.")
-    for name, what in (("ties", "Cannot be told from"), ("clearly_below", "Clearly below")):
+    for name, what in (
+        ("ties", "Cannot be told from"),
+        ("clearly_below", "Below, by an uncorrected interval,"),
+    ):
         others = [f"{one['setting']} {_points(one)}" for one in choice[name]]
         if others:
             lines.append(f"{what} the highest (difference in points): {'; '.join(others)}.")

@@ -1,4 +1,4 @@
-"""The main job's tuned model on starter items that the run did not ask, by which no setting was chosen.
+"""The main job's tuned model on starter items that the run did not ask (passage questions on the same passages).
 
 linguamap merge --out runs/starter --to merged
 linguamap evaluate --out runs/all_before --set evaluate.items=24
@@ -40,10 +40,8 @@ def main() -> None:
 
 
 def _of(answers: list[Answer], scenario: str | None) -> list[Answer]:
-    """A scenario's answers, or all with those that coincide counted once."""
-    if scenario is None:
-        return own_answers(answers)
-    return [answer for answer in answers if answer.scenario == scenario]
+    """A scenario's answers, or all; those that coincide with another scenario's are counted there."""
+    return [one for one in own_answers(answers) if scenario in (None, one.scenario)]
 
 
 def _line(scenario: str | None, *sides: list[Answer]) -> str:

@@ -301,6 +301,8 @@ class Answer:
         reasoning_language: of what stands before the closing phrase ("The answer is").
         reason: why the outcome is ``unscored``, or ``empty``.
         line_pass, word_pass: of the Language Confusion Benchmark.
+        repeats: it says the same thing three times over.
+        n_options: answers that the prompt offered.
     """
 
     prompt_id: str
@@ -335,6 +337,8 @@ class Answer:
     thinking_language_correct: bool | None = None
     line_pass: bool | None = None
     word_pass: bool | None = None
+    repeats: bool = False
+    n_options: int = 0
     finish: Finish = "stop"
     n_tokens: int = 0
     error: str | None = None
@@ -373,6 +377,25 @@ class LanguagePreference:
 
 
 @dataclass(frozen=True)
+class LetterUse:
+    """Which letters a model gives to multiple choice, and what they alone would earn.
+
+    Attributes:
+        n: answers that give a letter.
+        counts: letter -> answers.
+        entropy: of the letters, in bits; 0 where one letter is always given, 2 where four are given alike.
+        expected: share right if these letters were given without regard to the question.
+        guess: share right by guessing among the options.
+    """
+
+    n: int
+    counts: dict[str, int]
+    entropy: float
+    expected: float
+    guess: float | None
+
+
+@dataclass(frozen=True)
 class ScoreRow:
     """All rates of one set of answers: a cell, or a pool (what was pooled over is None).
 
@@ -381,9 +404,17 @@ class ScoreRow:
         n_empty, n_with_reasoning: answers without a letter or digit, and those of them beside which
             the model's reasoning came.
         n_replaced: answers that hold halves of a character, as a token limit leaves them.
+        n_mixed: answers in several languages, none of which has a clear majority.
+        n_repeating: answers that say the same thing three times over.
         n_items: different questions behind ``n`` answers and behind each of the two rates.
         right_in_both: right task and right language, of all answers; nothing is left out.
+        reasoning_consistency: language consistency of what stands before the closing phrase alone.
+        consistent_with_option: language consistency where an answer that picks an option in another
+            language is not consistent, whatever its own words are in.
+        picked_in_target: of the answers that plainly pick an offered answer in one language, where
+            answers in two languages are offered, those in the target language.
         wrong_in_english: of the answers known to be in a wrong language, those in English.
+        letters: of multiple choice; None where no answer gives a letter.
         intervals: the rates that stand as plain numbers beside it, each with interval and n.
     """
 
@@ -398,9 +429,14 @@ class ScoreRow:
     n_empty: int
     n_with_reasoning: int
     n_replaced: int
+    n_mixed: int
+    n_repeating: int
     n_items: dict[str, int]
     task_accuracy: Rate
     language_consistency: Rate
+    reasoning_consistency: Rate
+    consistent_with_option: Rate
+    picked_in_target: Rate
     right_in_both: Rate
     wrong_in_english: Rate
     f1: float | None
@@ -414,6 +450,7 @@ class ScoreRow:
     answer_languages: dict[str, int]
     thinking_consistency: Rate | None
     language_preference: LanguagePreference | None
+    letters: LetterUse | None
 
 
 @dataclass(frozen=True)

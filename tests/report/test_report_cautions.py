@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import plain_answer
 from test_report_words import in_words, measure, row
 
 from linguamap.charts.naming import change_figures
@@ -17,6 +18,8 @@ from linguamap.report.change_sentences import change
 from linguamap.report.findings import find
 from linguamap.report.lens_words import largest_move, texts_read
 from linguamap.report.run_values import RunData
+from linguamap.run.contents import as_json
+from linguamap.scoring.summary import summarise
 
 SETTINGS = {"languages": ["en", "hi"], "probe": ProbeConfig().model_dump()}
 
@@ -179,3 +182,24 @@ def test_the_largest_move_is_of_the_language_asked_for() -> None:
     data = RunData(Path(), lens=lens(0.5, 0.1), lens_after=lens(0.44, 0.9))
     assert largest_move(data) == pytest.approx(0.06)
     assert largest_move(RunData(Path(), lens=lens(0.5, 0.1))) is None
+
+
+def test_loops_blind_letters_and_foreign_options_are_held_against_the_rates() -> None:
+    """Eight choices, letter A in six of them; two name an English option in the right language."""
+    answers = [
+        plain_answer(
+            item_id=str(i), kind="choice", benchmark="choice", scenario="english_distractor",
+            extracted="A" if i < 6 else "B", gold=("A" if i < 2 else "B",), n_options=4,
+            option_language="en" if i < 2 else "fr" if i < 4 else None, repeats=i == 7,
+        )
+        for i in range(8)
+    ]  # fmt: skip
+    summary = as_json(summarise(answers, "m"))
+    found = find(RunData(Path(), SETTINGS, before=[], summary_before=summary))
+    said = " ".join(in_words([sentence]) for sentence in found.cautions)
+    assert "say the same thing three times over: 1 of 8 before tuning" in said
+    # A is right in 2 of 8 items and B in 6: 6/8 * 2/8 + 2/8 * 6/8 = 37.5 %.
+    assert "75% of the letters are A" in said
+    assert "would be right in 38%" in said
+    assert "asked for in 50% (" in said
+    assert "consistency would be 75% (" in said

@@ -393,6 +393,62 @@ def test_language_preference_counts_picked_options() -> None:
     assert other.language_preference is None
 
 
+def test_a_model_that_always_answers_a_earns_what_the_letter_earns() -> None:
+    """Ten of A, right in three: .3 expected and found. Then A and B half and half by hand."""
+    always = [
+        plain_answer(
+            kind="choice", item_id=str(i), extracted="A", gold=("A" if i < 3 else "B",), n_options=4,
+            task_correct=i < 3,
+        )
+        for i in range(10)
+    ]  # fmt: skip
+    cell = summarise(always, "m").cells[0]
+    assert cell.letters is not None
+    assert (cell.letters.n, cell.letters.counts, cell.letters.entropy) == (10, {"A": 10}, 0.0)
+    assert cell.letters.expected == pytest.approx(0.3)
+    assert cell.task_accuracy.value == pytest.approx(0.3)
+    assert cell.letters.guess == 0.25
+    mixed = [
+        plain_answer(kind="choice", item_id="1", extracted="A", gold=("A", "C"), n_options=4),
+        plain_answer(kind="choice", item_id="2", extracted="B", gold=("B",), n_options=2),
+        plain_answer(kind="choice", item_id="3", extracted=None, gold=("B",), n_options=4),
+    ]
+    letters = summarise(mixed, "m").cells[0].letters
+    assert letters is not None
+    assert (letters.n, letters.entropy, letters.expected) == (2, 1.0, 0.5)
+    assert letters.guess == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert summarise([plain_answer()], "m").cells[0].letters is None
+
+
+def test_an_english_option_named_in_the_right_language_is_not_plainly_consistent() -> None:
+    """ "La respuesta es: B", where B is English: consistent in its words, not in what it picks."""
+    rows = [
+        plain_answer(item_id=str(i), scenario="english_distractor", option_language=language)
+        for i, language in enumerate(["en", "en", "fr", None])
+    ]
+    cell = summarise(rows, "m").cells[0]
+    assert cell.language_consistency.value == 1.0
+    assert cell.consistent_with_option.value == 0.5
+    assert (cell.picked_in_target.value, cell.picked_in_target.n) == (pytest.approx(1 / 3), 3)
+    plain = summarise([plain_answer(option_language="fr")], "m").cells[0]
+    assert plain.picked_in_target.n == 0
+
+
+def test_loops_mixtures_and_the_reasoning_alone_are_counted() -> None:
+    rows = [
+        plain_answer(item_id="1", repeats=True, reasoning_language_correct=True),
+        plain_answer(
+            item_id="2", language_correct=False, language_reason="mixed", answer_language=None,
+            reasoning_language_correct=False,
+        ),
+        plain_answer(item_id="3", reasoning_language_correct=None),
+    ]  # fmt: skip
+    cell = summarise(rows, "m").cells[0]
+    assert (cell.n_repeating, cell.n_mixed) == (1, 1)
+    assert cell.language_consistency.value == pytest.approx(2 / 3)
+    assert (cell.reasoning_consistency.value, cell.reasoning_consistency.n) == (0.5, 2)
+
+
 def test_word_pass_rate_is_among_lines_that_passed() -> None:
     rows = [
         plain_answer(language="ar", line_pass=line, word_pass=word)

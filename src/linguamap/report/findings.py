@@ -11,6 +11,7 @@ from linguamap.charts.naming import language_name, model_title, number_word, per
 from linguamap.report.benchmark_rows import languages_without_items
 from linguamap.report.change_sentences import change, overall_difference
 from linguamap.report.rates import Case, cases, headline_rates, is_number, own_rows, rate_of
+from linguamap.report.reservations import reservations
 from linguamap.report.run_values import RunData, Table, object_at
 from linguamap.report.sentences import (
     Sentence,
@@ -150,6 +151,7 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
              "unscored. Were they mostly right or mostly wrong, the rates would shift."]
         )  # fmt: skip
     cautions += cut_answers(data)
+    cautions += reservations(data)
     cautions += languages_without_items(data)
     cautions += _identifier_cautions(data)
     if any(row.get("coincides_with") for row in data.before):

@@ -44,6 +44,17 @@ Piece = str | Number
 Sentence = list[Piece]
 
 
+def as_text(sentence: Sentence) -> str:
+    """A sentence without a page: details of a number in brackets behind it."""
+    parts = (
+        piece
+        if isinstance(piece, str)
+        else f"{piece.text}" + f" ({piece.detail})" * bool(piece.detail)
+        for piece in sentence
+    )
+    return "".join(parts).strip()
+
+
 def figure(rate: Rate) -> Number:
     """A rate as a number with its interval and its n."""
     if rate.value is None:

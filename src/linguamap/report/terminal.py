@@ -24,7 +24,9 @@ from linguamap.charts.naming import (
 from linguamap.records import Rate
 from linguamap.report.findings import find
 from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
+from linguamap.report.reservations import reservations
 from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
+from linguamap.report.sentences import as_text
 from linguamap.report.tables import evidence_rows, stage_rows
 
 NOTHING = EN_DASH
@@ -42,6 +44,7 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     data = read_run(Path(run_dir))
     parts: list[RenderableType] = [Text(find(data).headline, style="bold"), _rates(data)]
     parts += [Text(line, style="dim") for line in items_used(data)]
+    parts += [Text(as_text(sentence), style="dim") for sentence in reservations(data)]
     parts += _layers(data)
     if data.tuning is not None:
         parts.append(_tuning_line(data))

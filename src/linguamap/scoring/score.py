@@ -21,6 +21,7 @@ from linguamap.scoring.extraction.prose import AnswerLanguages
 from linguamap.scoring.extraction.spans import exact_match, span_f1
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.lcb import EnglishWords, check_response, english_words_at_hand
+from linguamap.scoring.repetition import repeats
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def score_answer(
         thinking_language=thinking.language,
         thinking_language_correct=is_in(prompt.language, thinking),
         **check_response(completion.answer, prompt.language, identifier, english_words),
+        repeats=repeats(completion.answer),
+        n_options=len(prompt.options),
         finish=completion.finish,
         n_tokens=completion.n_tokens,
         error=completion.error,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import log2
 from typing import Literal
 
 from linguamap.records import (
@@ -17,6 +18,7 @@ from linguamap.records import (
     BenchmarkUse,
     IdentifierAccuracy,
     LanguagePreference,
+    LetterUse,
     Phase,
     Rate,
     Scenario,
@@ -36,6 +38,9 @@ MEASURES = {
 """Rate -> the yes-or-no field of an answer that it is the mean of."""
 
 ENGLISH = "en"
+
+TWO_LANGUAGES = ("english_distractor", "bilingual_answer")
+"""Scenarios that offer answers in the target language and in English."""
 
 
 def summarise(
@@ -117,6 +122,7 @@ def score_row(
     outcomes = Counter(answer.outcome for answer in answers)
     strayed = [one for one in answers if one.language_correct is False and one.answer_language]
     empty = [one for one in answers if one.reason == "empty"]
+    picked = [one for one in answers if one.option_language and one.scenario in TWO_LANGUAGES]
     thinking = rate(lambda one: one.thinking_language_correct)
     intervals = {
         "f1": _mean(answers, confidence),
@@ -140,9 +146,14 @@ def score_row(
         n_empty=len(empty),
         n_with_reasoning=sum(bool(one.thinking) for one in empty),
         n_replaced=sum("\ufffd" in one.answer for one in answers),
+        n_mixed=sum(one.language_reason == "mixed" for one in answers),
+        n_repeating=sum(one.repeats for one in answers),
         n_items=_n_items(answers),
         task_accuracy=rate(lambda one: one.task_correct),
         language_consistency=rate(lambda one: one.language_correct),
+        reasoning_consistency=rate(lambda one: one.reasoning_language_correct),
+        consistent_with_option=rate(_consistent_with_option),
+        picked_in_target=rate(lambda one: one.option_language == one.language, picked),
         right_in_both=rate(lambda one: one.right_in_both),
         wrong_in_english=rate(lambda one: one.answer_language == ENGLISH, strayed),
         **plain,
@@ -153,6 +164,35 @@ def score_row(
         answer_languages=_counts(one.answer_language or "unidentified" for one in answers),
         thinking_consistency=thinking if thinking.n else None,
         language_preference=_preference(answers, rate),
+        letters=letter_use(answers),
+    )
+
+
+def _consistent_with_option(answer: Answer) -> bool | None:
+    if answer.language_correct and answer.scenario in TWO_LANGUAGES:
+        return answer.option_language in (None, answer.language)
+    return answer.language_correct
+
+
+def letter_use(answers: Sequence[Answer]) -> LetterUse | None:
+    """Which letters were given to multiple choice, and what they alone would earn.
+
+    The expected share is the mean over the answers of the shares of the letters that are right there:
+    what a model earns that gives these letters as often, without reading the question.
+    """
+    given = [one for one in answers if one.kind == "choice" and one.extracted is not None]
+    if not given:
+        return None
+    counts = Counter(one.extracted or "" for one in given)
+    share = {letter: count / len(given) for letter, count in counts.items()}
+    offered = [one for one in given if one.n_options]
+    guesses = [len(set(one.gold)) / one.n_options for one in offered]
+    return LetterUse(
+        n=len(given),
+        counts={letter: counts[letter] for letter in sorted(counts)},
+        entropy=-sum(part * log2(part) for part in share.values()) + 0.0,
+        expected=sum(share.get(one, 0.0) for a in given for one in set(a.gold)) / len(given),
+        guess=sum(guesses) / len(guesses) if guesses else None,
     )
 
 

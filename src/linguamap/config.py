@@ -88,7 +88,7 @@ class DataConfig(Section):
     subjects: list[str] | None = None
     """Subjects or categories of MMLU; None takes all."""
     hold_out: bool = True
-    """Cut real benchmarks in two by item id: one half is for probing and tuning,
+    """Cut real benchmarks in two by item group: one half is for probing and tuning,
     the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
     name_language: bool = True
     """Whether the prompt says which language is wanted or only implies it."""

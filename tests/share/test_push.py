@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from tuning_cases import some_examples, tiny_lm
 from typer.testing import CliRunner
 
+from linguamap.charts.naming import percent
 from linguamap.cli.main import app
 from linguamap.config import ModelConfig, RunConfig, TuneConfig, dump_config
 from linguamap.models.loading import load_model
@@ -50,10 +51,8 @@ def _cell(summary: dict[str, Any], measure: str, scenario: str | None = None) ->
     """A cell as written by hand from the summary's own numbers."""
     row = next(one for one in summary["overall"] if one["scenario"] == scenario)
     rate = row[measure]
-    return (
-        f"{100 * rate['value']:.0f}% ({100 * rate['low']:.0f}% to {100 * rate['high']:.0f}%), "
-        f"n = {rate['n']}"
-    )
+    value, low, high = (percent(rate[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high}), n = {rate['n']}"
 
 
 def test_the_card_carries_the_table_with_n_and_intervals(run: Run) -> None:

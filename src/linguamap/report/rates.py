@@ -118,7 +118,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 def headline_rates(data: RunData, when: str) -> tuple[Rate, Rate] | None:
     """Language consistency and task accuracy over all, before or after tuning.
 
-    ``summary.json`` is asked first, whose intervals are clustered by item; without it the rows are
+    ``summary.json`` is asked first, whose intervals are clustered by item group; without it the rows are
     counted.
     """
     rows = data.before if when == "before" else data.after

@@ -150,8 +150,10 @@ def _about_table(config: RunConfig, before: dict[str, Any], after: dict[str, Any
     return (
         f"Benchmarks: {', '.join(map(_plain, benchmarks))}; languages: {', '.join(config.languages)}; "
         f"the same items before and after, none of them trained on; seed {config.seed}. In brackets: "
-        "95 % intervals, over all scenarios clustered by item. n counts the answers that could be "
-        f"judged; not judged on task or language: {' and '.join(left)}."
+        "95 % intervals, over all scenarios clustered by item group. n counts the answers that could be "
+        f"judged; not judged on task or language: {' and '.join(left)}. English distractors and "
+        "bilingual answer offer English text that can be copied, so read the rows apart; an accuracy "
+        "that stays the same does not show that ability was kept."
     )
 
 

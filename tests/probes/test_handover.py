@@ -19,6 +19,7 @@ from linguamap.probes.handover import (
     handover_curves,
     next_tokens,
     supports_handover,
+    with_languages,
 )
 from linguamap.probes.texts import PromptPair
 
@@ -228,3 +229,15 @@ def test_a_model_without_such_a_cache_is_told_apart(monkeypatch: pytest.MonkeyPa
     assert not supports_handover(tiny_lm("jamba"))
     monkeypatch.setattr("linguamap.probes.handover.cache_fault", lambda lm: "planted")
     assert not supports_handover(tiny_lm("llama"))
+
+
+def test_the_letter_of_an_option_is_no_word() -> None:
+    """ "A) El perro" begins with the letter of an option, which an identifier would call Spanish."""
+    rows = [
+        {"item_id": "1", "group": "1", "kind": "choice", "language": "es", "layer": 0, "text": text,
+         "intervention": "to_english"}
+        for text in ("A) El perro", "B", "el perro")
+    ]  # fmt: skip
+    table = with_languages(rows, FakeIdentifier(("es", "en"), lambda word: "es"))
+    assert table.column("has_word").to_pylist() == [True, False, True]
+    assert table.column("word_language").to_pylist() == ["es", None, "es"]

@@ -149,7 +149,9 @@ def test_overtaking_is_the_first_layer_from_which_the_target_stays_ahead() -> No
     assert overtakings(rows) == {"hi": 3, "ja": None}
 
 
-def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
+def test_commitment_is_half_way_between_the_curves_own_ends() -> None:
+    """ar: .45 of 0 to .9. es: .2 of 0 to .4, which an absolute half would never reach. fr: .7 to .8."""
+
     def curve(language: str, shares: dict[int, float], n: int = 8) -> list[dict[str, Any]]:
         return [
             {"language": language, "intervention": "to_english", "layer": k, "english": v, "n": n}
@@ -157,10 +159,10 @@ def test_commitment_is_where_half_of_the_words_turn_and_stay_turned() -> None:
         ]
 
     rows = curve("ar", {-1: 0.0, 0: 0.6, 1: 0.2, 2: 0.5, 3: 0.9})
-    rows += curve("fr", {-1: 0.7, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9})
+    rows += curve("fr", {-1: 0.7, 0: 0.7, 1: 0.8, 2: 0.8, 3: 0.8})
     rows += curve("es", {-1: 0.0, 0: 0.0, 1: 0.1, 2: 0.2, 3: 0.4})
     rows += curve("ja", {-1: 0.0, 0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, n=4)
-    assert commitment(rows) == {"ar": 2, "fr": None, "es": None}
+    assert commitment(rows) == {"ar": 2, "fr": None, "es": 2}
 
 
 def test_handover_reads_the_language_that_the_swap_would_bring() -> None:

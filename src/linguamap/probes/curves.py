@@ -254,6 +254,9 @@ Rows = Sequence[Mapping[str, Any]]
 MIN_PROMPTS = 8
 """Below this many prompts a language, a share of one half says too little to be put into words."""
 
+LEAST_RISE = 0.2
+"""Share of words that the whole swap must turn English for its half-way point to mean anything."""
+
 TO_ENGLISH = "to_english"
 """The direction in which the English twin's state is put into the target's prompt."""
 
@@ -287,11 +290,15 @@ def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
     return start
 
 
-def commitment(handover: Rows, half: float = 0.5) -> dict[str, int | None]:
-    """Language -> first layer from which the swapped-in English state turns half the words English.
+def commitment(handover: Rows) -> dict[str, int | None]:
+    """Language -> first layer from which the swapped-in English state has done half of what it does.
 
-    None for languages that never reach one half, and for those whose words are mostly English without
-    any swap; those with fewer than :data:`MIN_PROMPTS` prompts are left out.
+    Half is between the curve's own ends: the share of English words where nothing is swapped, and where
+    the last layer is, so that everything is. A model that answers in few words of the twin's language
+    has a low end, and an absolute half would never be reached.
+
+    None where the ends are less than :data:`LEAST_RISE` apart; languages with fewer than
+    :data:`MIN_PROMPTS` prompts are left out.
 
     Args:
         handover: rows of ``handover.CURVES_SCHEMA``; layer -1 is where nothing is swapped.
@@ -303,8 +310,11 @@ def commitment(handover: Rows, half: float = 0.5) -> dict[str, int | None]:
         curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["english"])
     found: dict[str, int | None] = {}
     for language, curve in curves.items():
+        untouched = curve.pop(-1, 0.0)
+        whole = curve[max(curve)] if curve else untouched
+        half = (untouched + whole) / 2
         start: int | None = None
-        if curve.pop(-1, 0.0) < half:
+        if whole - untouched >= LEAST_RISE:
             for layer in sorted(curve, reverse=True):
                 if curve[layer] < half:
                     break

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 RIVAL = "en"
 Intervention = Literal["to_english", "from_english", "skip"]
 
+OPTION_LETTERS = frozenset("ABCDEFGHIJ")
+"""lingua calls a lone A or C Spanish, and B English."""
+
 ITEMS_SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
@@ -164,7 +167,7 @@ def handover_batches(
         for intervention, written in texts.items():
             for pair, by_row in zip(batch, written, strict=True):
                 rows += [_row(pair, intervention, i, text) for i, text in enumerate(by_row)]
-        found.append(_with_languages(rows, identifier))
+        found.append(with_languages(rows, identifier))
         done += len(batch)
         progress("handover", done, total, "prompts")
     return found
@@ -333,9 +336,12 @@ def _row(pair: PromptPair, intervention: str, index: int, text: str) -> dict[str
     }
 
 
-def _with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.RecordBatch:
-    """Add each continuation's first word's language."""
-    firsts = [next(iter(words(str(row["text"]))), None) for row in rows]
+def with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.RecordBatch:
+    """Add the language of each continuation's first word; the letter of an option is no word."""
+    firsts = [
+        next((word for word in words(str(row["text"])) if word not in OPTION_LETTERS), None)
+        for row in rows
+    ]
     unique = sorted({word for word in firsts if word is not None})
     language = dict(zip(unique, identifier.identify_words(unique), strict=True))
     return pa.RecordBatch.from_pylist(

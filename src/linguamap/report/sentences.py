@@ -190,7 +190,7 @@ def _committed_sentence(data: RunData) -> Sentence:
         lead = "It is carried before it can be read: swapping in"
     else:
         lead = "Swapping in"
-    rest = " the state of an English prompt turns half of the next words English from "
+    rest = " the state of an English prompt has done half of what it does to the next words from "
     asked = {row["language"] for row in data.handover}
     some = f", in {len(committed)} of {len(asked)} languages" if len(committed) < len(asked) else ""
     return [lead + rest, Number(place), f" on{some}."]

@@ -280,6 +280,7 @@ def test_a_users_conversations_are_guarded_too(
     lm = tiny_lm(tmp_path / "m", "llama")
     template = "{% for m in messages %}<s>{{ m['content'] }}</s>{% endfor %}"
     monkeypatch.setattr(lm.tokenizer, "chat_template", template)
+    monkeypatch.setattr(lm, "is_chat", True)
     test = _load("sums", "test")
     said = [{"role": "user", "content": test.items["es"][0].question}]
     rows = [

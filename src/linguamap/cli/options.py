@@ -48,7 +48,7 @@ SETTINGS = {
     "cache_gb": "tune.cache_gb",
 }
 """Option -> the setting that it stands for."""
-SHORT = {"model": "-m"}
+SHORT = {"model": "-m", "benchmarks": "--benchmark"}
 
 MODEL = ("model", "revision")
 ITEMS = ("languages", "benchmarks", "data", "seed")

@@ -62,7 +62,7 @@ def _has_lines(block: Block) -> bool:
 
 def test_blocks_are_found() -> None:
     pages = {block.page.name for block in BLOCKS}
-    assert {"README.md", "methods.md", "start.md", "own.md"} <= pages
+    assert {"README.md", "tuning.md", "start.md", "own.md"} <= pages
     assert len(KINDS["commands"]) >= 8
 
 

@@ -256,7 +256,7 @@ class RunConfig(Section):
     languages: list[str] = Field(["en", "fr", "es", "ar", "hi", "ja"], min_length=1)
     """Languages that answers are asked for in, as ISO 639-1 codes."""
     scenarios: list[Scenario] = Field(list(SCENARIOS), min_length=1)
-    """Some of the four, see docs/methods.md."""
+    """Some of the four, see docs/methods/scenarios.md."""
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Of every random choice."""
     data: DataConfig = DataConfig()

@@ -95,7 +95,7 @@ def differences(one: Reading, other: Reading) -> tuple[float, float]:
     return float((one.ids == other.ids).mean()), float(np.mean(gaps))
 
 
-# The tolerances that docs/methods.md states.
+# The tolerances that docs/methods/probes.md states.
 def test_half_precision_stays_close(exact: Reading, starter_dir: Path) -> None:
     equal, gap = differences(exact, read(name=str(starter_dir), dtype="bfloat16"))
     assert equal >= 0.95

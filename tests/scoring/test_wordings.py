@@ -1,7 +1,7 @@
 """How sure the reading of answers is: hand-made answers in 23 languages, precision and recall.
 
 ``wordings_blind.toml`` was written before the rules were read, ``wordings_rules.toml`` with them in view.
-``python tests/scoring/test_wordings.py`` prints the figures that docs/methods.md gives.
+``python tests/scoring/test_wordings.py`` prints the figures that docs/methods/scoring.md gives.
 """
 
 from __future__ import annotations

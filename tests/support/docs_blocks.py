@@ -32,7 +32,7 @@ from markdown_it import MarkdownIt
 from linguamap.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 EXCUSE = re.compile(r"<!--\s*not run(?: \((?P<word>[^)]+)\))?:\s*(?P<why>.+?)\s*-->", re.DOTALL)
 PROGRAM = re.compile(

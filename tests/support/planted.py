@@ -1,4 +1,4 @@
-"""Probe tables with a known boundary, for tests and for the simulation in docs/methods.md."""
+"""Probe tables with a known boundary, for tests and for the simulation in docs/methods/probes.md."""
 
 from __future__ import annotations
 

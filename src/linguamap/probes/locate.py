@@ -1,7 +1,7 @@
 """From curves to phases to blocks: a stated rule, its uncertainty, and when it has nothing to say.
 
 Pure computation on the probes' tables; no model is needed. The rule and its reasons are
-:data:`RULE`; ``docs/methods.md`` explains them at length.
+:data:`RULE`; ``docs/methods/probes.md`` explains them at length.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Similarity of translations per layer, with the controls that the raw cosine needs.
 
-The raw cosine of mean-pooled states is close to 1 for any two sentences (see docs/methods.md), so each
+The raw cosine of mean-pooled states is close to 1 for any two sentences (see docs/methods/probes.md), so each
 curve comes with its baseline of unrelated items, a cosine after each language's mean is taken off,
 retrieval of the translation among all candidates, and debiased linear CKA.
 

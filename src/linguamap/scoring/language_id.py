@@ -43,7 +43,7 @@ LEAST_CANDIDATE_SHARE = 0.1
 LEAST_LEAD = 4.0
 """Another language replaces the one asked for if it is 2^4 times likelier, unless
 ``data/language_neighbours.toml`` says otherwise for the two; chosen so that at least 99 % of public
-sentences keep their own language (docs/methods.md)."""
+sentences keep their own language (docs/methods/scoring.md)."""
 
 LEAST_LEAD_OF_OTHERS = 8.0
 """The same for languages that neither the identifier knows nor the table of neighbours names."""

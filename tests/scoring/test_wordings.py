@@ -26,6 +26,10 @@ MIN_ANSWERS = 20
 """Answers about options in each language, over both files."""
 
 
+INDEPENDENT = "wordings_independent.toml"
+"""By a second writer who has not read the rules; they are measured by it and not made after it."""
+
+
 def load(name: str) -> dict[str, Any]:
     return tomllib.loads((DATA / name).read_text(encoding="utf-8"))
 
@@ -68,6 +72,18 @@ def recall(name: str, kind: Kind, counts: Counter[str]) -> float:
     return counts["right"] / sum(not wanted.startswith("?") for _, wanted in answers)
 
 
+def test_answers_of_a_writer_who_has_not_read_the_rules() -> None:
+    """Measured once, then held: none read wrong, five of 143 options missed; of 77 numbers eight are misread.
+
+    Seven of these are circumstances without a cue ("needs 9 litres for the 3 cars"), which the rules do not know.
+    """
+    counts, misread = count(INDEPENDENT, "choice")
+    assert precision(counts) == 1.0, misread
+    assert recall(INDEPENDENT, "choice", counts) >= 0.965, misread
+    counts, misread = count(INDEPENDENT, "sums")
+    assert len(misread) <= 8, misread
+
+
 def test_each_language_has_its_wordings() -> None:
     for language in LANGUAGES:
         answers = {
@@ -103,7 +119,7 @@ def test_answers_of_public_reports(kind: Kind, language: str, answer: str, wante
 
 
 if __name__ == "__main__":
-    for name, kind in product(FILES, KINDS):
+    for name, kind in product((*FILES, INDEPENDENT), KINDS):
         counts, misread = count(name, kind)
         print(name, kind, dict(counts))
         print(f"  precision {precision(counts):.4f}, recall {recall(name, kind, counts):.4f}")

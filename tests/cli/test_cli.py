@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +222,18 @@ def test_the_cache_budget_and_blocks_as_a_method_are_options_of_tune(
     assert isinstance(CliRunner().invoke(cli.app, arguments).exception, Done)
     tune = load_config(out / "config.yaml").tune
     assert (tune.cache_gb, tune.method, tune.layers) == (0.5, "selective", "first:2")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_is_one_line_however_the_system_says_it(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert "leaves no room" in capsys.readouterr().err

@@ -48,6 +48,8 @@ PATH_FAULTS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
 )  # fmt: skip
 """What is wrong with a path that the user gave."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk, a quota or a file that is full."""
 GRACE_SECONDS = 5.0
 
 
@@ -123,8 +125,12 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), 2)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(f"the disk is full; free some space and start {_same_command()} again", 2)
+        if error.errno in NO_ROOM:
+            _fail(
+                f"{str(error.strerror).lower()}: the disk, a quota or the limit for a file (ulimit -f) "
+                f"leaves no room; make some and start {_same_command()} again",
+                2,
+            )
         if error.errno not in PATH_FAULTS or not error.filename:
             raise
         what = str(error.strerror).lower()

@@ -15,7 +15,9 @@ from typing import Any
 from linguamap.charts.naming import benchmark_name, language_name, model_title, scenario_name
 from linguamap.explore.explorer import Explorer
 from linguamap.explore.explorer_html import page_css, readings_html
+from linguamap.explore.own_page import LOOPBACK, OwnPageOnly
 from linguamap.explore.reading import ENGLISH, context_limit
+from linguamap.generation.address import is_loopback
 from linguamap.records import UserError
 
 LONGEST_ANSWER = 96
@@ -87,13 +89,18 @@ def build(explorer: Explorer) -> Any:
 
 def serve(page: Any, explorer: Explorer, host: str, port: int) -> None:
     """Start serving in the background; ``page.close()`` ends it."""
+    from starlette.middleware import Middleware  # comes with Gradio
+
     gr = load_gradio()
+    own = host if ":" not in host else f"[{host}]"
+    hosts = LOOPBACK if is_loopback(f"http://{own}") else None
     fonts = ["system-ui", "sans-serif"]
     options: dict[str, Any] = {
         "theme": gr.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
         "css": page_css(explorer.config.languages),
         "footer_links": [],
         "run_history": False,
+        "app_kwargs": {"middleware": [Middleware(OwnPageOnly, hosts=hosts)]},
     }
     known = inspect.signature(page.launch).parameters  # older versions keep no history
     page.queue(max_size=16, api_open=False).launch(

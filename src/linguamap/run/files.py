@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,12 +119,22 @@ def take_usual_mode(path: Path) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
     """Write a safetensors file atomically, with ``facts`` as its metadata; equal content, equal bytes."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata=dict(facts))
+        try:
+            save_file(contiguous, temporary, metadata=dict(facts))
+        except (
+            SafetensorError
+        ) as error:  # the library's words hold the system's number of the fault
+            found = re.search(r"os error (\d+)", str(error))
+            if found is None:
+                raise
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from None
         _sort_header(temporary)
         take_usual_mode(temporary)
 

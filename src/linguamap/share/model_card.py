@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from linguamap.charts.naming import percent, percent_exact, scenario_name, size, spans
-from linguamap.records import UserError
+from linguamap.records import Summary, UserError
 from linguamap.report.rates import rate_of
+from linguamap.run.contents import as_json, read_as
 from linguamap.run.files import read_json
 from linguamap.share.citation import PAPER
 from linguamap.tuning.methods import method_of
@@ -45,8 +46,9 @@ def write_card(run: Path, config: RunConfig, repo: str, merged: bool) -> str:
             f"push: {run} has no answers {missing[0]} tuning, and the card shows what tuning changed; "
             f"run: linguamap after --out {run}"
         )
-    before = read_json(run / "before" / "summary.json")
-    after = read_json(run / "after" / "summary.json")
+    before, after = (
+        as_json(read_as(Summary, run / phase / "summary.json")) for phase in ("before", "after")
+    )
     base, linked = base_model(config)
     sections = [
         _front_matter(config, merged),

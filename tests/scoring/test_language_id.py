@@ -123,7 +123,8 @@ def test_lingua_tells_the_target_from_its_neighbour(
             texts
         )
 
-    assert share(target) >= 0.95  # of lingua's Indonesian lines some are Malay or names
+    # Known shortfall: of lingua's Indonesian lines some are Malay or names, and .96 are kept.
+    assert share(target) > (0.95 if target == "id" else 0.97)
     assert share(near) < 0.1
 
 

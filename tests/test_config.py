@@ -115,3 +115,9 @@ def test_values_that_would_fail_later_are_refused_at_once(override: str, words: 
 def test_a_bare_yes_or_no_is_a_word() -> None:
     config = load_config(None, ["model.chat=no", "model.thinking=yes", "tune.train_head=no"])
     assert (config.model.chat, config.model.thinking, config.tune.train_head) == ("no", "yes", "no")
+
+
+def test_an_answer_cannot_end_at_nothing() -> None:
+    with pytest.raises(UserError, match=r"evaluate.stop: an empty text would end every answer"):
+        load_config(None, ['evaluate.stop=["\\n", ""]'])
+    assert load_config(None, ['evaluate.stop=["\\n"]']).evaluate.stop == ["\n"]

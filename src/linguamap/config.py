@@ -129,6 +129,13 @@ class EvaluateConfig(Section):
             raise ValueError(f"must be 0 (greedy) or at least {COOLEST}")
         return value
 
+    @field_validator("stop")
+    @classmethod
+    def _stops_at_something(cls, stops: list[str] | None) -> list[str] | None:
+        if stops is not None and "" in stops:
+            raise ValueError("an empty text would end every answer before it begins; leave it out")
+        return stops
+
 
 class ScoreConfig(Section):
     """How answers are judged."""

@@ -168,16 +168,18 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
     assert launched().share == (2, 8)
 
 
+# Each process writes its own file: two that print at the same moment share lines.
 PROGRAM = """
-import sys, time
+import pathlib, sys, time
 from linguamap.run.processes import launched
 
 group = launched()
-for step in range(2):
-    time.sleep(0.2 * group.rank)
-    print(step, "in", time.monotonic(), flush=True)
-    group.wait()
-    print(step, "out", time.monotonic(), flush=True)
+with open(pathlib.Path(sys.argv[1]) / f"times-{group.rank}", "w") as times:
+    for step in range(2):
+        time.sleep(0.2 * group.rank)
+        print(step, "in", time.monotonic(), file=times, flush=True)
+        group.wait()
+        print(step, "out", time.monotonic(), file=times, flush=True)
 assert group.all_reduce([group.rank + 1, 0.5]) == [3.0, 1.0]
 assert group.gather({group.rank: "x"}, everyone=True) == [{0: "x"}, {1: "x"}]
 assert group.gather(group.rank) == ([0, 1] if group.writes else [])
@@ -187,9 +189,10 @@ assert group.gather(group.rank) == ([0, 1] if group.writes else [])
 def test_no_one_goes_on_before_all_have_come(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    done = call([*LAUNCHER[:-1], str(program)])
+    done = call([*LAUNCHER[:-1], str(program), str(tmp_path)])
     assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    written = [(tmp_path / f"times-{rank}").read_text() for rank in (0, 1)]
+    lines = [line.split() for text in written for line in text.splitlines()]
     assert len(lines) == 8
     for step in ("0", "1"):
         times = {

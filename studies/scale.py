@@ -6,9 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from model_needs import Machine, Work, measure, plan, shown
 from transformers import AutoConfig
-
-from linguamap.share.plan import Machine, Work, measure, plan, shown
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 CONFIGS = {
@@ -22,7 +21,7 @@ CONFIGS = {
         "vocab_size": 250880,
     },
 }  # fmt: skip
-"""As published; the same numbers come from ``linguamap plan HUB_NAME`` where there is a network."""
+"""As published."""
 BLOCKS = {"Qwen3-32B": 2, "BLOOM-7.1B": 1}
 """As the paper trains."""
 

@@ -40,7 +40,6 @@ COMMANDS = {
     "explore": ("explore_command", "A local page: type a prompt, see every layer's language."),
     "merge": ("share_commands", "Write the tuned model as a folder that Transformers loads."),
     "push": ("share_commands", "Publish the delta or the merged model with a card."),
-    "plan": ("share_commands", "What would a model of this size need? Nothing is loaded."),
 }
 """Command -> the module of :mod:`linguamap.cli` that holds it, and its line in ``linguamap --help``."""
 

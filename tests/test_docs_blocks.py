@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import yaml
 from docs_blocks import (
@@ -181,7 +182,7 @@ def done(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "run"
     settings = [part for one in SMALL for part in ("--set", one)]
     arguments = ["run", "--out", str(out), "--model", str(model), "--languages", "en,es"]
-    _call([sys.executable, "-m", "linguamap", *arguments, *settings], out.parent)
+    _linguamap([*arguments, *settings], out.parent)
     return out
 
 
@@ -246,7 +247,7 @@ def test_commands_run(
                 (place / values[name]).write_text("seed: 1\n" if name == "config" else "the\n")
         data = request.getfixturevalue("benchmarks_dir") if values.get("data") else None
         small = small_command(arguments, model, data, url, goes_on=goes_on)
-        _call([sys.executable, "-m", "linguamap", *small], place)
+        _linguamap(small, place)
 
 
 @pytest.mark.slow
@@ -272,6 +273,11 @@ def _small_script(line: str, model: Path) -> list[str]:
     if "--model" in words:
         words[words.index("--model") + 1] = str(model)
     return words
+
+
+def _linguamap(arguments: list[str], folder: Path) -> None:
+    done = commands.call(*arguments, cwd=folder, timeout=900)
+    assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
 
 
 def _call(arguments: list[str], folder: Path) -> None:

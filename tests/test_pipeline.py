@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import call, start
 from tiny import save_tiny
 
 from linguamap.run.files import read_rows
@@ -35,16 +33,12 @@ SMALL = [
 
 
 def command(stage: str, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "linguamap", stage, "--out", str(out), *more]
+    return [stage, "--out", str(out), *more]
 
 
 def settings(model: Path) -> list[str]:
     flags = [flag for one in SMALL for flag in ("--set", one)]
     return ["--model", str(model), "--languages", "en,es,hi", *flags]
-
-
-def call(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
 
 
 def load(path: Path) -> Any:
@@ -66,7 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def whole(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the tiny Llama that was never interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    done = call(command("run", out, *settings(models["llama"])))
+    done = call(*command("run", out, *settings(models["llama"])))
     assert done.returncode == 0, done.stderr
     return out
 
@@ -104,7 +98,7 @@ def test_every_cell_is_there_with_the_promised_fields(whole: Path) -> None:
 def test_other_architectures_pass_through(
     models: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
-    done = call(command("run", tmp_path / "r", *settings(models[kind])))
+    done = call(*command("run", tmp_path / "r", *settings(models[kind])))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r" / "report.html").exists()
 
@@ -112,42 +106,42 @@ def test_other_architectures_pass_through(
 def test_second_call_does_nothing_again(whole: Path, models: dict[str, Path]) -> None:
     stages = (whole / "stages.json").read_bytes()
     answers = (whole / "before" / "answers.jsonl").stat().st_mtime_ns
-    assert call(command("run", whole)).returncode == 0
+    assert call(*command("run", whole)).returncode == 0
     assert (whole / "stages.json").read_bytes() == stages
     assert (whole / "before" / "answers.jsonl").stat().st_mtime_ns == answers
 
 
 def test_changed_setting_is_refused_with_the_difference(whole: Path) -> None:
-    done = call(command("run", whole, "--set", "tune.epochs=9"))
+    done = call(*command("run", whole, "--set", "tune.epochs=9"))
     assert done.returncode == 2
     assert "tune.epochs: 2 -> 9" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["before", "probe", "tune", "after", "probe_after"])
-def test_killed_run_ends_like_one_never_killed(
-    whole: Path, models: dict[str, Path], tmp_path: Path, stage: str
+def test_a_run_killed_in_every_stage_ends_like_one_never_killed(
+    whole: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """kill -9 in the middle of a stage; the same command again ends with the same numbers."""
+    """kill -9 in one stage after the other; the same command again goes on and ends the same."""
     out = tmp_path / "r"
     arguments = command("run", out, *settings(models["llama"]))
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(out, stage, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert stage not in (load(out / "stages.json") if (out / "stages.json").exists() else {})
-    done = call(arguments)
+    for stage in ("before", "probe", "tune", "after", "probe_after"):
+        process = start(*arguments)
+        _wait_for(out, stage, process)
+        process.kill()
+        process.join()
+        assert stage not in (load(out / "stages.json") if (out / "stages.json").exists() else {})
+    done = call(*arguments)
     assert done.returncode == 0, done.stderr
     for name in ("before/summary.json", "after/summary.json", "layers.json", "comparison.json"):
         assert load(out / name) == load(whole / name), name
 
 
-def _wait_for(out: Path, stage: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(out: Path, stage: str, process: BaseProcess) -> None:
     """Return when a stage has begun: the one before it is done and its folder is there."""
     folders = {"before": "before", "tune": "tuned"}
     earlier = STAGES[: STAGES.index(stage)]
-    while process.poll() is None:
+    while process.is_alive():
         path = out / "stages.json"
         stages = load(path) if path.exists() else {}
         if all(name in stages for name in earlier) and (out / folders.get(stage, stage)).exists():
@@ -161,12 +155,11 @@ def test_stop_signal_ends_with_a_word_and_no_traceback(
     models: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "r"
-    process = subprocess.Popen(
-        command("run", out, *settings(models["llama"])), stderr=subprocess.PIPE, text=True
-    )
-    _wait_for(out, "before", process)  # type: ignore[arg-type]
-    os.kill(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process = start(*command("run", out, *settings(models["llama"])), stderr=tmp_path / "stderr")
+    _wait_for(out, "before", process)
+    process.terminate()
+    process.join(60)
+    errors = (tmp_path / "stderr").read_text()
+    assert process.exitcode == 130
     assert "goes on from here" in errors
     assert "Traceback" not in errors

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from commands import call
 from tiny import save_tiny
 
 from linguamap.report import write_report
 from linguamap.run.files import read_rows
 from linguamap.run.folder import STAGES
-from test_pipeline import call, command, load, settings
+from test_pipeline import command, load, settings
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_ends_in_the_same_files(method: str, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
     more = ["--method", method, "--set", "tune.shots=2", "--set", "evaluate.batch_size=16"]
-    done = call(command("run", out, *settings(model), *more))
+    done = call(*command("run", out, *settings(model), *more))
     assert done.returncode == 0, done.stderr
     assert set(load(out / "stages.json")) == set(STAGES)
     tuning, change = load(out / "tuned" / "tuning.json"), load(out / "change.json")
@@ -43,9 +44,8 @@ def test_a_run_ends_in_the_same_files(method: str, model: Path, tmp_path: Path) 
     assert "nothing trained" in done.stdout
     assert "Not run yet" not in done.stdout
     assert write_report(out).stat().st_size > 0
-    merged = call(command("merge", out))
+    merged = call(*command("merge", out))
     assert merged.returncode == 2
     assert "which changes no weight" in merged.stderr
-    scored = [*command("score", out)[:4], str(out), "--set", "score.min_letters=9"]
-    again = call(scored)
+    again = call("score", out, "--set", "score.min_letters=9")
     assert again.returncode == 0, again.stderr

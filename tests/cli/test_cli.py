@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 from tiny import save_tiny
 from typer.testing import CliRunner
 
@@ -20,16 +21,6 @@ from linguamap.config import load_config
 from linguamap.pipeline import Pipeline
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
-
-
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "linguamap", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize(

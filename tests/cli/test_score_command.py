@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import call
 from fake_identifier import FakeIdentifier, by_script
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
@@ -408,10 +408,7 @@ def test_lcb_table_and_averages_for_people(tmp_path: Path) -> None:
 def test_lcb_mistakes_are_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.csv"
     broken.write_text("id,model,completion\n1,m,x\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "linguamap", "score", str(broken), "--format", "lcb"],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = call("score", broken, "--format", "lcb")
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "columns task, source, language are missing" in done.stderr

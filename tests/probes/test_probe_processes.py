@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import commands
 import pyarrow.parquet as pq
 import pytest
 from fake_identifier import FakeIdentifier, by_script
@@ -136,16 +137,14 @@ def test_two_launched_processes_end_like_one(tmp_path: Path) -> None:
     asked = ["--model", str(folder), "--languages", "en,es,ar", "--benchmarks", "sums,choice"]
     asked += [part for setting in SETTINGS for part in ("--set", setting)]
 
-    def launch(name: str, *launcher: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*launcher, "linguamap", "probe", "--out", str(tmp_path / name), *asked],
-            capture_output=True, text=True, check=False, timeout=500, env=ENVIRONMENT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done
-
-    launch("alone", sys.executable, "-m")
-    two = launch("two", *ACCELERATE, "--multi_gpu", *QUIET, "--main_process_port", "0", "-m")
+    alone = commands.call("probe", "--out", tmp_path / "alone", *asked)
+    assert alone.returncode == 0, alone.stderr
+    two = subprocess.run(
+        [*ACCELERATE, "--multi_gpu", *QUIET, "--main_process_port", "0", "-m", "linguamap", "probe",
+         "--out", str(tmp_path / "two"), *asked],
+        capture_output=True, text=True, check=False, timeout=500, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
     assert two.stdout.count("Curves in") == 1
     assert "note:" not in two.stderr
     same_but_grid(tmp_path / "alone" / "probe", tmp_path / "two" / "probe")

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from tiny import save_tiny, tiny_lm
 
@@ -51,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "alone"
-    done = call([sys.executable, "-m", *evaluate(out, model)])
+    done = commands.call(*evaluate(out, model)[1:])
     assert done.returncode == 0, done.stderr
     return out
 
@@ -88,7 +89,7 @@ def test_answers_of_killed_processes_are_taken_up_and_not_made_again(
     write_rows(out / "before" / "answers.rank7.jsonl", rows[2::3])
     with (out / "before" / "answers.rank1.jsonl").open("a") as file:
         file.write('{"prompt_id": "sums/mono')
-    done = call([sys.executable, "-m", "linguamap", "evaluate", "--out", str(out)])
+    done = commands.call("evaluate", "--out", out)
     assert done.returncode == 0, done.stderr
     assert "tokens/s" not in done.stderr
     same(alone, out)
@@ -127,7 +128,7 @@ def test_killed_and_resumed_with_another_number_of_processes(
     with contextlib.suppress(ProcessLookupError):  # it was done before it could be killed
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = call([sys.executable, "-m", *evaluate(out, model)])
+    done = commands.call(*evaluate(out, model)[1:])
     assert done.returncode == 0, done.stderr
     same(alone, out)
 

@@ -6,14 +6,13 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from answers import plain_answer
+from commands import call, start
 from fake_run import write_fake_run
 from tiny import save_tiny
 from typer.testing import CliRunner
@@ -305,7 +304,7 @@ def test_blocks_are_short() -> None:
 
 def command(out: Path, *more: str) -> list[str]:
     asked = ["--variants", "last:1..2, full, lora:last:1@1e-2"]
-    return [sys.executable, "-m", "linguamap", "sweep", "--out", str(out), *asked, *more]
+    return ["sweep", "--out", str(out), *asked, *more]
 
 
 def settings(model: Path) -> list[str]:
@@ -318,21 +317,17 @@ def settings(model: Path) -> list[str]:
 def test_a_sweep_killed_and_taken_up_ends_like_one_that_was_not(tmp_path: Path) -> None:
     model = save_tiny(tmp_path / "m", "llama", max_position_embeddings=4096)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    done = subprocess.run(
-        command(whole, *settings(model)), capture_output=True, text=True, check=False, timeout=300
-    )
+    done = call(*command(whole, *settings(model)))
     assert done.returncode == 0, done.stderr
-    process = subprocess.Popen(command(cut, *settings(model)), stderr=subprocess.DEVNULL)
+    process = start(*command(cut, *settings(model)))
     while not any((cut / "sweep").glob("last-2*/tuned/log.jsonl")):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     time.sleep(1)  # its child ends by itself
     stages = {path: path.read_bytes() for path in (cut / "sweep").glob("full*/stages.json")}
-    again = subprocess.run(
-        command(cut, *settings(model)), capture_output=True, text=True, check=False, timeout=300
-    )
+    again = call(*command(cut, *settings(model)))
     assert again.returncode == 0, again.stderr
     assert stages
     assert all(path.read_bytes() == was for path, was in stages.items())

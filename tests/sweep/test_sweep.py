@@ -466,9 +466,17 @@ def test_the_command_says_what_it_wrote_and_fails_where_nothing_was_done(
         return run_sweep(base, request, progress, do)
 
     monkeypatch.setattr("linguamap.sweep.run_variants.run_stages", fails)
-    monkeypatch.setattr("linguamap.sweep.run_variants.run_sweep", noted)
+    monkeypatch.setattr("linguamap.cli.sweep_command.run_sweep", noted)
     write_text(base.folder / "sweep" / "sweep.svg", "of an earlier call")
-    arguments = ["sweep", "--out", str(base.folder), "--variants", "last:1", "--cache-gb", "0.5"]
+    arguments = [
+        "sweep",
+        "--out",
+        str(base.folder),
+        "--variants",
+        "last:1",
+        "--set",
+        "tune.cache_gb=0.5",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, UserError)
     assert str(done.exception) == "sweep: no variant could be done (no room for it)"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.console import Console, RenderableType
@@ -16,7 +15,33 @@ from linguamap.cli.open_run_folder import screen
 from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import ScoreConfig, difference, load_config
+from linguamap.languages import LANGUAGES
+from linguamap.pipeline import Pipeline
 from linguamap.records import PHASES, Summary, UserError
+from linguamap.report.terminal import terminal_summary
+from linguamap.report.terminal_scores import comparison_tables, identifier_tables, lcb_tables
+from linguamap.run.contents import as_json as json_of
+from linguamap.run.contents import read_as
+from linguamap.run.folder import open_run
+from linguamap.scoring.compare_runs import compare_runs, latest_answers
+from linguamap.scoring.identifier_accuracy import contest
+from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
+from linguamap.scoring.language_id import (
+    IdentifierName,
+    LangDetect,
+    lingua_languages,
+    make_identifier,
+)
+from linguamap.scoring.lcb import (
+    FASTTEXT_LACKS,
+    average_lcb,
+    english_words_at_hand,
+    english_words_in,
+    read_completions,
+    score_lcb,
+    with_codes,
+)
+from linguamap.scoring.summary import lcb_rows
 
 app = typer.Typer()
 
@@ -45,8 +70,9 @@ def score(
     """
     if format_name not in (None, "run", "lcb"):
         raise UserError(f"score: --format {format_name} is unknown; known: run, lcb")
-    if identifier is not None:
-        _check_identifier(identifier)
+    known = get_args(IdentifierName)
+    if identifier not in (None, *known):
+        raise UserError(f"score: --identifier {identifier} is unknown; known: {', '.join(known)}")
     if not target.exists():
         raise UserError(
             f"score: {target} does not exist; give a run folder or a CSV file of completions"
@@ -63,12 +89,6 @@ def score(
 
 
 def _score_run(folder: Path, identifier: str | None, settings: list[str], as_json: bool) -> None:
-    from linguamap.pipeline import Pipeline
-    from linguamap.report.terminal import terminal_summary
-    from linguamap.run.contents import read_as
-    from linguamap.run.folder import open_run
-    from linguamap.scoring.summary import lcb_rows
-
     run = open_run(folder, None)
     was = run.config.score
     changes = [f"score.identifier={identifier}"] if identifier else []
@@ -77,21 +97,14 @@ def _score_run(folder: Path, identifier: str | None, settings: list[str], as_jso
         Pipeline(run, bars).rescore(asked)
     if as_json:
         paths = {phase: folder / phase / "summary.json" for phase in PHASES}
-        rows = [
-            row
-            for phase, path in paths.items()
-            if path.exists()
-            for row in lcb_rows(read_as(Summary, path), phase)
-        ]
+        there = {phase: read_as(Summary, path) for phase, path in paths.items() if path.exists()}
+        rows = [row for phase, summary in there.items() for row in lcb_rows(summary, phase)]
         _print_json({"rows": rows, "score": asked.model_dump()})
         return
-    _print(terminal_summary(folder))
-    console = _console()
-    console.print(f"Scored with {asked.identifier}; min_letters {asked.min_letters}.")
+    _print(*terminal_summary(folder))
+    _print(f"Scored with {asked.identifier}; min_letters {asked.min_letters}.")
     if was.identifier != asked.identifier and (folder / "probe" / "lens.parquet").exists():
-        console.print(
-            f"The curves in {folder / 'probe'} are still those read with {was.identifier}."
-        )
+        _print(f"The curves in {folder / 'probe'} are still those read with {was.identifier}.")
 
 
 def _other_rules(folder: Path, overrides: list[str]) -> ScoreConfig:
@@ -107,16 +120,6 @@ def _other_rules(folder: Path, overrides: list[str]) -> ScoreConfig:
 
 
 def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None:
-    from linguamap.report.terminal_scores import lcb_tables
-    from linguamap.scoring.lcb import (
-        average_lcb,
-        english_words_at_hand,
-        english_words_in,
-        read_completions,
-        score_lcb,
-        with_codes,
-    )
-
     rows = read_completions(path)
     if not rows:
         raise UserError(f"{path} holds no completions")
@@ -130,25 +133,20 @@ def _score_lcb(path: Path, name: str, words: Path | None, as_json: bool) -> None
         listed = english.about
         _print_json({"rows": table, "averages": averages, "identifier": about, "words": listed})
         return
-    _print(lcb_tables(table, averages))
+    _print(*lcb_tables(table, averages))
     notes = [f"Percent; identifier {used.name}."]
     if used.name != "fasttext":
         notes.append("The benchmark's own figures are made with --identifier fasttext.")
     notes.append(f"English words: {english.name}, sha256 {english.sha256}.")
-    _print([Text(" ".join(notes), style="dim")])
+    _print(Text(" ".join(notes), style="dim"))
 
 
 def _lcb_identifier(name: str) -> tuple[Any, frozenset[str]]:
     """An identifier that chooses among all languages, as the benchmark's own does, and those it names."""
-    from linguamap.languages import LANGUAGES
-    from linguamap.scoring.language_id import LangDetect, lingua_languages, make_identifier
-    from linguamap.scoring.lcb import FASTTEXT_LACKS
-
-    known_name = _check_identifier(name)
-    if known_name == "lingua":
+    if name == "lingua":
         return make_identifier("lingua", list(LANGUAGES)), lingua_languages()
-    used = make_identifier(known_name, [])
-    if known_name == "fasttext":
+    used = make_identifier(cast(IdentifierName, name), [])
+    if name == "fasttext":
         return used, lingua_languages() - FASTTEXT_LACKS
     return used, used.known if isinstance(used, LangDetect) else frozenset()
 
@@ -171,29 +169,18 @@ def identifiers(
 
     It is tried on sentences and words whose language is known.
     """
-    from linguamap.report.terminal_scores import identifier_tables
-    from linguamap.scoring.identifier_accuracy import contest
-    from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
-
     codes = [part.strip() for part in (languages or "").split(",") if part.strip()] or None
     gold = gold_from_starter(codes) if data is None else gold_from_folder(data, codes)
     with Bars(screen) as bars:
         result = contest(gold.drawn(items, items), progress=bars)
     if as_json:
-        _print_json(
-            {
-                "rows": result.rows,
-                "missing": result.missing,
-                "candidates": result.candidates,
-                "gold": gold.source,
-            }
-        )
+        about = {"missing": result.missing, "candidates": result.candidates, "gold": gold.source}
+        _print_json({"rows": result.rows, **about})
         return
-    _print(identifier_tables(result.rows))
-    _print([Text(f"Percent with 95% Wilson intervals; gold: {gold.source}.", style="dim")])
-    _print(
-        Text(f"Not tried: {name}. {why}", style="yellow") for name, why in result.missing.items()
-    )
+    _print(*identifier_tables(result.rows))
+    _print(Text(f"Percent with 95% Wilson intervals; gold: {gold.source}.", style="dim"))
+    for name, why in result.missing.items():
+        _print(Text(f"Not tried: {name}. {why}", style="yellow"))
 
 
 @app.command()
@@ -205,7 +192,6 @@ def compare(
             "--phase", help="before or after tuning; after by default if all runs have it."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON here.")] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="The page; compare.html by default.")
     ] = None,
@@ -217,20 +203,12 @@ def compare(
     With --json a page is drawn only where --to names it.
     """
     from linguamap.report.compare_page import write_compare
-    from linguamap.report.terminal_scores import comparison_tables
-    from linguamap.run.contents import as_json as json_of
-    from linguamap.run.files import write_json
-    from linguamap.scoring.compare_runs import compare_runs, latest_answers
 
     if phase is None:
         phase = latest_answers(runs)
     if phase not in PHASES:
         raise UserError(f"compare: --phase {phase} is unknown; known: {', '.join(PHASES)}")
-    if out is not None and out.is_dir():
-        raise UserError(f"compare: {out} is a folder; name a file for --out")
     result = compare_runs(runs, phase)
-    if out is not None:
-        write_json(out, json_of(result))
     page = to or (None if as_json else Path("compare.html"))
     if page is not None:
         write_compare(runs, result, page)
@@ -238,10 +216,8 @@ def compare(
         _print_json(json_of(result))
         return
     for one in result.comparisons:
-        _print(comparison_tables(result, one))
-    if out is not None:
-        _print([Text(f"Written: {out}")])
-    _print([Text(f"Page: {page}")])
+        _print(*comparison_tables(result, one))
+    _print(f"Page: {page}")
 
 
 @app.command()
@@ -261,28 +237,14 @@ def figures(
     written = write_figures(run, style)
     names = list(dict.fromkeys(path.stem for path in written))
     kinds = ", ".join(FORMATS)
-    _print([Text(f"Figures in {written[0].parent} ({kinds}): {', '.join(names)}")])
+    _print(f"Figures in {written[0].parent} ({kinds}): {', '.join(names)}")
 
 
-def _check_identifier(name: str) -> Any:
-    """The name, if there is such an identifier."""
-    from linguamap.scoring.language_id import IdentifierName
-
-    known = get_args(IdentifierName)
-    if name not in known:
-        raise UserError(f"score: --identifier {name} is unknown; known: {', '.join(known)}")
-    return name
-
-
-def _print(parts: Iterable[RenderableType]) -> None:
-    console = _console()
-    for part in parts:
-        console.print(part)
-
-
-def _console() -> Console:
+def _print(*parts: RenderableType) -> None:
     """Tables are not cut off where there is no terminal to be as wide as."""
-    return Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for part in parts:
+        console.print(part, markup=False, highlight=False)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -1,28 +1,26 @@
-"""From what was typed to the pipeline of a run folder."""
+"""From what was typed to the opened folder of a run, for the commands that are stages of one."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from linguamap.cli.options import overrides
+from linguamap.cli.options import DEFAULT_OUT, ConfigFile, Fresh, Out, Set, option, overrides
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig, load_config
-from linguamap.generation.address import check_url
-from linguamap.progress import say, silent
+from linguamap.progress import Progress, silent
 from linguamap.records import UserError
-from linguamap.run.folder import STAGES, open_run
+from linguamap.run.folder import Run, open_run
 from linguamap.run.memory import trimming
 from linguamap.run.processes import ProcessGroup, launched, left_alone
-
-if TYPE_CHECKING:
-    from linguamap.pipeline import Pipeline
 
 console = Console()
 """Results."""
@@ -30,57 +28,75 @@ screen = Console(stderr=True)
 """Progress and notes."""
 
 
-@contextmanager
-def open_pipeline(
-    out: Path,
-    config: Path | None,
-    settings: list[str] | None,
-    options: dict[str, str | None],
-    processes: ProcessGroup,
-    fresh: bool = False,
-) -> Iterator[Pipeline]:
-    """The pipeline of a run folder; without any setting an existing folder's own config holds.
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run folder, and how to work in it; what a pipeline is made of."""
 
-    Of several processes the first one makes the folder, and the others open it after that. The screen
-    shows that the program is at work until the context is left.
+    run: Run
+    progress: Progress
+    processes: ProcessGroup
+
+
+Stage = Callable[[OpenedRun], Iterable[RenderableType]]
+
+
+def on_run(*names: str, divided: bool = False, starts: bool = True) -> Callable[[Stage], Any]:
+    """Make a command of what is done in a run folder; what it returns is printed by the first process.
+
+    Args:
+        names: options, keys of :data:`linguamap.cli.options.SETTINGS`.
+        divided: whether several processes share the work.
+        starts: whether the command may begin a run; else it only goes on with one.
     """
-    bars = Bars(screen)
-    with nullcontext() if processes.rank else bars:
-        yield _pipeline(out, config, settings, options, processes, fresh, bars)
+    common: dict[str, tuple[Any, Any]] = {"out": (Out, DEFAULT_OUT)}
+    common |= {name: (option(name), None) for name in names}
+    common |= {"config": (ConfigFile, None)} if starts else {}
+    common |= {"settings": (Set, None)}
+    common |= {"fresh": (Fresh, False)} if starts else {}
+
+    def wrap(stage: Stage) -> Callable[..., None]:
+        @functools.wraps(stage)
+        def command(**typed: Any) -> None:
+            processes = launched() if divided else alone()
+            out = typed.pop("out")
+            if not starts:
+                open_run(out, None)
+            bars = Bars(screen)
+            if processes.rank:
+                processes.wait()  # the first one makes the folder
+                stage(OpenedRun(open_run(out, None), trimming(silent), processes))
+                return
+            with bars:
+                run = _opened(out, **typed)
+                processes.wait()
+                shown = stage(OpenedRun(run, trimming(bars), processes))
+            for part in shown:
+                console.print(part, highlight=False)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter(name, kind, default=default, annotation=annotation)
+            for name, (annotation, default) in common.items()
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return wrap
 
 
-def _pipeline(
-    out: Path,
-    config: Path | None,
-    settings: list[str] | None,
-    options: dict[str, str | None],
-    processes: ProcessGroup,
-    fresh: bool,
-    bars: Bars,
-) -> Pipeline:
-    from linguamap.pipeline import Pipeline
-    from linguamap.prompts.run_prompts import check_names
-    from linguamap.tuning.methods import check_settings
-
-    if processes.rank:
-        processes.wait()
-        fresh = False
+def _opened(
+    out: Path, settings: list[str] | None, config: Path | None = None, fresh: bool = False,
+    **options: str | None,
+) -> Run:  # fmt: skip
+    """The folder of a run; without any setting an existing folder's own config holds."""
     changes = [*overrides(options), *(settings or [])]
+    stored = out / "config.yaml"
     asked: RunConfig | None = None
-    if config is not None or changes or not (out / "config.yaml").exists():
-        base = config
-        if config is None and (out / "config.yaml").exists() and not fresh:
-            base = out / "config.yaml"
+    if config is not None or changes or not stored.exists():
+        base = stored if config is None and stored.exists() and not fresh else config
         asked = load_config(base, changes)
-        for url in (asked.evaluate.endpoint, asked.tune.teacher):
-            if url:
-                check_url(url)
-        check_names(asked)
-        if asked.model.name != "starter" and asked.evaluate.endpoint is None:
-            from linguamap.models.loading import weights_source  # here, since it loads torch
-
-            weights_source(asked.model)
-        check_settings(asked.tune)
+        check_asked(asked)
     quiet()
     if left_alone():
         screen.print(
@@ -88,32 +104,23 @@ def _pipeline(
             "too, to get as many as were asked for",
             soft_wrap=True,
         )
-    run = open_run(out, asked, fresh=fresh)
-    if processes.rank:
-        return Pipeline(run, trimming(silent), processes)
-    processes.wait()
-    return Pipeline(run, trimming(bars), processes)
+    return open_run(out, asked, fresh=fresh)
 
 
-def announce(pipeline: Pipeline) -> None:
-    """Say what is about to be asked, and where it is written, before the model is loaded."""
-    if pipeline.processes.rank:
-        return
-    config, prompts = pipeline.run.config, pipeline.items.test_prompts
-    finished = [stage for stage in STAGES if pipeline.run.is_done(stage)]
-    at = f"; finished already: {', '.join(finished)}" if finished else ""
-    names = ", ".join(Path(name).name for name in config.data.benchmarks)
-    say(
-        pipeline.progress,
-        f"{config.model.name}: {len(prompts)} prompts of {names} in {', '.join(config.languages)}, "
-        f"{len(config.scenarios)} scenarios; writes to {pipeline.run.folder}{at}",
-    )
+def check_asked(asked: RunConfig) -> None:
+    """Refuse what can be seen to be wrong before a folder is made and a model loaded."""
+    from linguamap.generation.address import check_url
+    from linguamap.prompts.run_prompts import check_names
+    from linguamap.tuning.methods import check_settings
 
+    for url in filter(None, (asked.evaluate.endpoint, asked.tune.teacher)):
+        check_url(url)
+    check_names(asked)
+    if asked.model.name != "starter" and asked.evaluate.endpoint is None:
+        from linguamap.models.loading import weights_source  # here, since it loads torch
 
-def existing(out: Path) -> None:
-    """Refuse a folder without a run, for commands that only go on with one."""
-
-    open_run(out, None)
+        weights_source(asked.model)
+    check_settings(asked.tune)
 
 
 def alone() -> ProcessGroup:

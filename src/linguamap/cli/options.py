@@ -6,11 +6,8 @@ setting, and its value is checked there, so that neither is written twice.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
@@ -54,36 +51,6 @@ MODEL = ("model", "revision")
 ITEMS = ("languages", "benchmarks", "data", "seed")
 ASKED = (*ITEMS, "items", "subjects", "scenarios", "endpoint")
 TUNING = ("method", "layers", "train_data", "teacher", "teacher_model", "cache_gb")
-
-
-def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options ``names``, keys of :data:`SETTINGS`, as keyword arguments.
-
-    The command receives what was given on the command line as text, and None for the rest;
-    :func:`overrides` makes settings of it.
-    """
-
-    def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        made = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option(name)
-            )
-            for name in names
-        ]
-        parameters = [*own[:1], *made, *own[1:]]
-
-        @functools.wraps(command)
-        def called(**values: Any) -> None:
-            command(**values)
-
-        ordered = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-        called.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-        called.__annotations__ = {p.name: p.annotation for p in parameters}
-        return called
-
-    return wrap
 
 
 def option(name: str) -> Any:

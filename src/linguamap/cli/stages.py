@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
-from linguamap.cli.open_run_folder import (
-    alone,
-    announce,
-    console,
-    existing,
-    open_pipeline,
-    quiet,
-    screen,
-)
-from linguamap.cli.options import (
-    ASKED,
-    DEFAULT_OUT,
-    ITEMS,
-    MODEL,
-    TUNING,
-    ConfigFile,
-    Fresh,
-    Out,
-    Set,
-    takes,
-)
+from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
+from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Set
 from linguamap.config import load_config
+from linguamap.pipeline import Pipeline
+from linguamap.progress import say
 from linguamap.records import UserError
-from linguamap.run.processes import launched
+from linguamap.run.folder import STAGES
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig
@@ -41,119 +26,89 @@ app = typer.Typer()
 DOCTOR_LANGUAGES = ("en", "es", "ar", "hi", "ja")
 """Of the starter items, one a script."""
 
+Shown = Iterable[RenderableType]
+
 
 @app.command()
-@takes(*MODEL, *ASKED, "method", "layers")
-def run(
-    out: Out = DEFAULT_OUT,
-    config: ConfigFile = None,
-    settings: Set = None,
-    fresh: Fresh = False,
-    **options: str | None,
-) -> None:
+@on_run(*MODEL, *ASKED, "method", "layers")
+def run(opened: OpenedRun) -> Shown:
     """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
-    with open_pipeline(out, config, settings, options, alone(), fresh) as pipeline:
-        announce(pipeline)
-        pipeline.all()
-    _show(out)
+    pipeline = _pipeline(opened)
+    _announce(pipeline)
+    pipeline.all()
+    return _summary(opened)
 
 
 @app.command()
-@takes(*MODEL, *ASKED)
-def evaluate(
-    out: Out = DEFAULT_OUT,
-    config: ConfigFile = None,
-    settings: Set = None,
-    fresh: Fresh = False,
-    **options: str | None,
-) -> None:
+@on_run(*MODEL, *ASKED, divided=True)
+def evaluate(opened: OpenedRun) -> Shown:
     """How well does the model do the task and keep to the language?
 
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the answers are divided.
     """
-    processes = launched()
-    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
-        announce(pipeline)
-        pipeline.before()
-    if processes.rank == 0:
-        _show(out)
+    pipeline = _pipeline(opened)
+    _announce(pipeline)
+    pipeline.before()
+    return _summary(opened)
 
 
 @app.command()
-@takes(*MODEL, *ITEMS)
-def probe(
-    out: Out = DEFAULT_OUT,
-    config: ConfigFile = None,
-    settings: Set = None,
-    fresh: Fresh = False,
-    **options: str | None,
-) -> None:
+@on_run(*MODEL, *ITEMS, divided=True)
+def probe(opened: OpenedRun) -> Shown:
     """Which language does each layer speak, where do translations look alike?
 
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
     """
-    processes = launched()
-    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
-        pipeline.probe()
-    if processes.rank == 0:
-        console.print(f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}")
+    _pipeline(opened).probe()
+    out = opened.run.folder
+    return [f"Curves in {out / 'probe'}. Next: linguamap locate --out {out}"]
 
 
 @app.command()
-def locate(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+@on_run(starts=False)
+def locate(opened: OpenedRun) -> Shown:
     """Find the boundary of the late phase and the blocks to tune."""
     from linguamap.report.terminal import show_layers
 
-    existing(out)
-    with open_pipeline(out, None, settings, {}, alone()) as pipeline:
-        pipeline.probe()
-        pipeline.locate()
-    for part in show_layers(out):
-        console.print(part)
+    pipeline = _pipeline(opened)
+    pipeline.probe()
+    pipeline.locate()
+    return show_layers(opened.run.folder)
 
 
 @app.command()
-@takes(*MODEL, *ITEMS, *TUNING)
-def tune(
-    out: Out = DEFAULT_OUT,
-    config: ConfigFile = None,
-    settings: Set = None,
-    fresh: Fresh = False,
-    **options: str | None,
-) -> None:
+@on_run(*MODEL, *ITEMS, *TUNING, divided=True)
+def tune(opened: OpenedRun) -> Shown:
     """Train the located blocks only; writes a delta.
 
     Or one of its rivals, with --method. Under accelerate launch the training is divided, and so are
     the probes, if they are missing.
     """
-    processes = launched()
-    with open_pipeline(out, config, settings, options, processes, fresh) as pipeline:
-        pipeline.probe()
-        if processes.rank == 0:
-            pipeline.locate()
-        processes.wait()
-        pipeline.tune()
-    if processes.rank == 0:
-        console.print(f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}")
+    pipeline = _pipeline(opened)
+    pipeline.probe()
+    if opened.processes.rank == 0:
+        pipeline.locate()
+    opened.processes.wait()
+    pipeline.tune()
+    out = opened.run.folder
+    return [f"Delta in {out / 'tuned'}. Next: linguamap after --out {out}"]
 
 
 @app.command()
-def after(out: Out = DEFAULT_OUT, settings: Set = None) -> None:
+@on_run(starts=False)
+def after(opened: OpenedRun) -> Shown:
     """Evaluate and probe the tuned model on the same items, and compare."""
-    existing(out)
-    with open_pipeline(out, None, settings, {}, alone()) as pipeline:
-        pipeline.all()
-    _show(out)
+    _pipeline(opened).all()
+    return _summary(opened)
 
 
 @app.command()
-def report(out: Out = DEFAULT_OUT) -> None:
+@on_run(starts=False)
+def report(opened: OpenedRun) -> Shown:
     """Draw report.html and the figures again; needs no model."""
-    existing(out)
-    with open_pipeline(out, None, None, {}, alone()) as pipeline:
-        pipeline.run.forget("report")
-        pipeline.report()
-    console.print(f"Report: {out / 'report.html'}")
+    opened.run.forget("report")
+    _pipeline(opened).report()
+    return [f"Report: {opened.run.folder / 'report.html'}"]
 
 
 @app.command()
@@ -168,16 +123,14 @@ def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: 
     with screen.status("Loading the model ..."):
         lm = load_model(checked.model, verify=False)
     console.print(f"{model}: {lm.n_layers} blocks at {lm.structure.block_path}")
-    checks = check_model(lm)
-    for check in checks:
-        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
-    prompt = _check_prompts(lm, checked)
-    told = f"  {'ok  ' if prompt.passed else 'FAIL'} {prompt.name}: {prompt.detail}"
-    console.print(told, markup=False, soft_wrap=True)
+    checks = [*check_model(lm), _check_prompts(lm, checked)]
     cache = check_cache(lm)
+    for check in checks:
+        told = f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}"
+        console.print(told, markup=False, soft_wrap=True)
     detail = f"cannot be used ({cache.detail}); answers are slow, and there is no handover"
     console.print(f"  ok   cache: {cache.detail if cache.passed else detail}")
-    if not all(check.passed for check in [*checks, prompt]):
+    if not all(check.passed for check in checks):
         raise UserError(f"doctor: {model} fails the checks above; its curves would mislead")
 
 
@@ -198,11 +151,30 @@ def _check_prompts(lm: LanguageModel, config: RunConfig) -> Check:
     return Check("prompt", True, f"{len(prompts)} prompts reach the model whole, as {form}")
 
 
-def _show(folder: Path) -> None:
+def _pipeline(opened: OpenedRun) -> Pipeline:
+    return Pipeline(opened.run, opened.progress, opened.processes)
+
+
+def _announce(pipeline: Pipeline) -> None:
+    """Say what is about to be asked, and where it is written, before the model is loaded."""
+    if pipeline.processes.rank:
+        return
+    config, prompts = pipeline.run.config, pipeline.items.test_prompts
+    finished = [stage for stage in STAGES if pipeline.run.is_done(stage)]
+    at = f"; finished already: {', '.join(finished)}" if finished else ""
+    names = ", ".join(Path(name).name for name in config.data.benchmarks)
+    say(
+        pipeline.progress,
+        f"{config.model.name}: {len(prompts)} prompts of {names} in {', '.join(config.languages)}, "
+        f"{len(config.scenarios)} scenarios; writes to {pipeline.run.folder}{at}",
+    )
+
+
+def _summary(opened: OpenedRun) -> Shown:
+    """The run on one screen; not made where another process prints it."""
     from linguamap.report.terminal import terminal_summary
 
-    for part in terminal_summary(folder):
-        console.print(part)
-    page = folder / "report.html"
-    if page.exists():
-        console.print(f"Report: {page}")
+    if opened.processes.rank:
+        return []
+    page = opened.run.folder / "report.html"
+    return [*terminal_summary(opened.run.folder), *([f"Report: {page}"] if page.exists() else [])]

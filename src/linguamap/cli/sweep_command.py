@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,9 +15,14 @@ from rich.console import Console
 from linguamap.cli.open_run_folder import alone, quiet, screen
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig, TuneConfig, load_config
+from linguamap.pipeline import Pipeline
 from linguamap.progress import Progress
 from linguamap.records import UserError
+from linguamap.run.folder import open_run
 from linguamap.run.memory import trimming
+from linguamap.sweep.run_variants import SweepRequest, run_sweep
+from linguamap.sweep.table import terminal_table
+from linguamap.sweep.variants import DEFAULT
 
 app = typer.Typer()
 
@@ -25,21 +31,18 @@ app = typer.Typer()
 def sweep(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder, made if missing.")],
     variants: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--variants",
             help=r"\[language:]\[METHOD:]BLOCKS\[*DRAWS]\[@RATE], with commas: last:1..4, chosen, 17+18, "
             "full@2e-5, random:2*3, lora:all@1e-3, steer, few_shot; language:last:2 trains without "
-            "tasks. Default: all of these kinds but the last.",
+            "tasks.",
+            show_default=False,
         ),
-    ] = None,
+    ] = DEFAULT,
     epochs: Annotated[str | None, typer.Option("--epochs", help="E.g. 1,2.")] = None,
     rates: Annotated[str | None, typer.Option("--learning-rates", help="E.g. 1e-4,2e-4.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Of tuning, e.g. 0,1,2.")] = None,
-    cache_gb: Annotated[
-        float | None,
-        typer.Option("--cache-gb", help="Budget for the frozen blocks' states; 0 keeps none."),
-    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,9 +52,6 @@ def sweep(
     config: Annotated[
         Path | None, typer.Option("--config", help="A YAML file, for a new run folder.")
     ] = None,
-    keep_cache: Annotated[
-        bool, typer.Option("--keep-cache", help="Keep the boundary states when done.")
-    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the sweep's earlier variants, not the run.")
     ] = False,
@@ -60,24 +60,16 @@ def sweep(
 
     One table, one picture, one choice.
     """
-    from linguamap.run.folder import open_run
-    from linguamap.sweep.run_variants import SweepRequest, run_sweep
-    from linguamap.sweep.table import terminal_table
-    from linguamap.sweep.variants import DEFAULT
-
     alone()
     quiet()
     tuning = [one for one in settings or [] if one.strip().startswith("tune.")]
-    if cache_gb is not None:
-        tuning.append(f"tune.cache_gb={cache_gb}")
     base = open_run(out, _base_config(out, config, settings or []))
     request = SweepRequest(
         tune=_tuning(base.config, tuning),
-        variants=variants or DEFAULT,
-        epochs=tuple(int(value) for value in _numbers("--epochs", epochs, whole=True)),
+        variants=variants,
+        epochs=_numbers("--epochs", epochs, int, 1),
         learning_rates=_numbers("--learning-rates", rates),
-        seeds=tuple(int(value) for value in _numbers("--seeds", seeds, whole=True, least=0)),
-        keep_cache=keep_cache,
+        seeds=_numbers("--seeds", seeds, int),
     )
     if fresh:
         shutil.rmtree(base.folder / "sweep", ignore_errors=True)
@@ -97,9 +89,6 @@ def do_stages(
     folder: Path, stages: Sequence[str], shared_cache: Path | None, progress: Progress
 ) -> None:
     """Some stages of the run in a folder; a sweep calls it in processes of their own."""
-    from linguamap.pipeline import Pipeline
-    from linguamap.run.folder import open_run
-
     pipeline = Pipeline(open_run(folder, None), trimming(progress), shared_cache=shared_cache)
     for stage in stages:
         getattr(pipeline, stage)()
@@ -126,21 +115,16 @@ def _tuning(base: RunConfig, settings: list[str]) -> TuneConfig:
     return TuneConfig.model_validate({**base.tune.model_dump(), **changes})
 
 
-def _numbers(
-    name: str, text: str | None, *, whole: bool = False, least: int | None = None
-) -> tuple[float, ...]:
-    """A list of numbers with commas, above 0 unless ``least`` says otherwise."""
-    found: list[float] = []
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
+def _numbers(name: str, text: str | None, kind: type = float, least: float = 0) -> tuple[Any, ...]:
+    """A list of numbers with commas, finite and above 0, or whole ones from ``least`` on."""
+    found = []
+    for part in filter(None, map(str.strip, (text or "").split(","))):
         try:
-            value = float(int(part)) if whole else float(part)
+            value = kind(part)
         except ValueError:
-            value = float("nan")
-        if not (value > 0 if least is None else value >= least) or value == float("inf"):
-            kind = "whole numbers" if whole else "numbers"
-            bound = "above 0" if least is None else f"from {least}"
-            raise UserError(f"sweep: {name} has '{part.strip()}'; give {kind} {bound} with commas")
+            value = math.nan
+        if not (least <= value < math.inf) or (kind is float and value == 0):
+            allowed = "numbers above 0" if kind is float else f"whole numbers from {least}"
+            raise UserError(f"sweep: {name} has '{part}'; give {allowed} with commas")
         found.append(value)
     return tuple(dict.fromkeys(found))

@@ -50,7 +50,6 @@ class SweepRequest:
         variants: in the grammar of :mod:`linguamap.sweep.variants`.
         tune: the settings that all variants share.
         epochs, learning_rates, seeds: empty takes those of ``tune``, or the run's seed.
-        keep_cache: whether the boundary states stay when the sweep is done.
     """
 
     tune: TuneConfig
@@ -58,7 +57,6 @@ class SweepRequest:
     epochs: tuple[int, ...] = ()
     learning_rates: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
-    keep_cache: bool = False
 
 
 def run_sweep(
@@ -103,8 +101,7 @@ def run_sweep(
         _do(do_stages, runs[variant], cache, progress)
         results = write_results(base, collect(base, all_runs))
     progress("sweep", len(variants), len(variants), "")
-    if not request.keep_cache:
-        shutil.rmtree(cache, ignore_errors=True)
+    shutil.rmtree(cache, ignore_errors=True)
     write_results(base, results, picture=True)
     return {**results, "asked": [variant.name for variant in variants]}
 

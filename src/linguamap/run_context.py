@@ -13,7 +13,7 @@ from linguamap.records import Phase, Prompt, UserError
 from linguamap.run.files import read_json, write_json
 from linguamap.run.folder import Run
 from linguamap.run.processes import ProcessGroup
-from linguamap.scoring.labelled_texts import Gold, gold_from_items
+from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
 from linguamap.scoring.language_id import Identifier, IdentifierName, make_identifier
 from linguamap.scoring.lcb import english_words_at_hand
 from linguamap.scoring.score import Scorer
@@ -92,12 +92,12 @@ class RunContext:
         """What the run asks and trains on."""
         return RunItems(self.run.config)
 
-    def labelled_texts(self) -> Gold:
+    def labelled_texts(self) -> LabelledTexts:
         """The run's own texts of known language, on which its identifier is tried."""
         try:
-            return gold_from_items(self.items.benchmarks("train"), "training items")
+            return labelled_from_items(self.items.benchmarks("train"), "training items")
         except UserError:  # not every benchmark has training items
-            return gold_from_items(self.items.test_benchmarks, "test items")
+            return labelled_from_items(self.items.test_benchmarks, "test items")
 
     def prompts(self, phase: Phase) -> list[Prompt]:
         """What is asked; few-shot prompting puts worked examples before it after tuning."""

@@ -205,3 +205,39 @@ def test_each_data_set_may_have_its_own_revision(fake: FakeDatasets) -> None:
     }
     with pytest.raises(UserError, match="no data set is called mgms; there are mgsm, xquad"):
         load_benchmark("mgsm", ["fr"], "test", revision={"mgms": "one"})
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "key", "column"),
+    [
+        ("mgsm", ("juletxara/mgsm", "fr", "test"), "answer_number"),
+        ("xquad", ("google/xquad", "xquad.fr", "validation"), "context"),
+        ("mmlu:mmlu", ("cais/mmlu", "all", "test"), "choices"),
+        ("mmlu:mmmlu", ("openai/MMMLU", "FR_FR", "test"), "Subject"),
+        ("mmlu:global_mmlu_lite", ("CohereLabs/Global-MMLU-Lite", "fr", "test"), "sample_id"),
+    ],
+)
+def test_a_row_without_a_column_is_one_line_by_place(
+    fake: FakeDatasets,
+    monkeypatch: pytest.MonkeyPatch,
+    benchmark: str,
+    key: tuple[str, str, str],
+    column: str,
+) -> None:
+    monkeypatch.setitem(TABLES, key, [{"other": 1}])
+    repository, configuration, split = key
+    with pytest.raises(
+        UserError, match=f"{repository} {configuration} {split} row 1: .*{column}.* missing"
+    ):
+        load_benchmark(benchmark, ["en" if benchmark == "mmlu:mmlu" else "fr"], "test")
+
+
+def test_answers_that_are_no_lists_are_one_line(
+    fake: FakeDatasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {**passage("Comen patos.", "¿Quién?", "patos"), "answers": "patos"}
+    monkeypatch.setitem(TABLES, ("google/xquad", "xquad.es", "validation"), [row])
+    with pytest.raises(
+        UserError, match=r"xquad\.es validation row 1: answers are not lists .*: patos"
+    ):
+        load_benchmark("xquad", ["es"], "test")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from linguamap.benchmarks import describe_use, load_benchmark
-from linguamap.benchmarks.option_references import refers_to_options
+from linguamap.benchmarks.rows import refers_to_options
 from linguamap.languages import LANGUAGES
 
 REFER = {

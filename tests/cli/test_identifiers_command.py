@@ -11,9 +11,10 @@ import pytest
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
+from linguamap.benchmarks import starter_benchmarks
 from linguamap.cli.main import app
 from linguamap.records import UserError
-from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
+from linguamap.scoring.labelled_texts import labelled_from_folder, labelled_from_starter
 
 SENTENCES = {
     "fr": [
@@ -62,7 +63,7 @@ def test_accuracy_by_hand_with_wilson_intervals(tmp_path: Path) -> None:
 
 
 def test_the_folder_itself_and_a_choice_of_languages(tmp_path: Path) -> None:
-    gold = gold_from_folder(gold_folder(tmp_path) / "lingua_testdata", ["ru"])
+    gold = labelled_from_folder(gold_folder(tmp_path) / "lingua_testdata", ["ru"])
     assert (gold.sentences, gold.words) == ({"ru": SENTENCES["ru"]}, {"ru": WORDS["ru"]})
 
 
@@ -128,7 +129,7 @@ def test_mistakes(tmp_path: Path, arguments: list[str], words: str) -> None:
 
 
 def test_starter_gold_is_large_enough_and_each_text_once() -> None:
-    gold = gold_from_starter(None)
+    gold = labelled_from_starter(starter_benchmarks(), None)
     assert set(gold.languages) == {"en", "fr", "es", "ar", "hi", "ja"}
     for code in gold.languages:
         for texts in (gold.sentences[code], gold.words[code]):
@@ -137,14 +138,14 @@ def test_starter_gold_is_large_enough_and_each_text_once() -> None:
 
 
 def test_a_draw_is_part_of_a_larger_one() -> None:
-    gold = gold_from_starter(["fr"])
+    gold = labelled_from_starter(starter_benchmarks(), ["fr"])
     small, large = gold.drawn(5, 5), gold.drawn(50, 50)
     assert set(small.words["fr"]) < set(large.words["fr"])
     assert small == gold.drawn(5, 5)
 
 
 def test_real_gold_texts(benchmarks_dir: Path) -> None:
-    gold = gold_from_folder(benchmarks_dir, None)
+    gold = labelled_from_folder(benchmarks_dir, None)
     assert len(gold.languages) >= 23
     assert len(gold.sentences["fr"]) == 1000
     assert "nl" not in gold.languages  # not in the table of languages

@@ -25,7 +25,7 @@ from linguamap.run.files import read_json, read_rows, write_json, write_rows, wr
 from linguamap.run.folder import STAGES, Run, open_run
 from linguamap.scoring import identifier_accuracy as identifier_check
 from linguamap.scoring.identifier_accuracy import measured_for_run
-from linguamap.scoring.labelled_texts import Gold, gold_from_items
+from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
 from linguamap.scoring.score import Scorer
 
 MODEL = "no-such-model"
@@ -289,7 +289,7 @@ def test_the_summary_carries_the_accuracy_of_its_identifier(finished: Path) -> N
 def test_measured_by_hand_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule calls Latin words with an o Spanish, others English."""
     identifier = FakeIdentifier(("en", "es"), by_script)
-    gold = Gold(
+    gold = LabelledTexts(
         {"en": ["a red cat", "no dog"], "es": ["como"]},
         {"en": ["cat", "red", "dog", "in"], "es": ["como", "la"]},
         "by hand",
@@ -328,7 +328,7 @@ def test_gold_of_items_takes_worked_answers_and_no_crosslingual_requests() -> No
         item("3", "open", "Reply in French.", subject="crosslingual/okapi"),
         item("4", "open", "Bonjour le chat !", subject="monolingual/aya"),
     )
-    gold = gold_from_items([Benchmark("b", "open", "test", {"fr": items})], "here")
+    gold = labelled_from_items([Benchmark("b", "open", "test", {"fr": items})], "here")
     assert gold.sentences == {
         "fr": ["Deux et deux font quatre.", "Où est le chat ?", "Bonjour le chat !"]
     }

@@ -25,7 +25,7 @@ from linguamap.report.compare_page import write_compare
 from linguamap.report.compare_words import title
 from linguamap.report.run_values import RunData
 from linguamap.report.sentences import Number
-from linguamap.scoring.compare_runs import compare_runs
+from linguamap.scoring.compare import compare_runs
 
 LANGUAGES = ("en", "fr", "ar")
 BAD = '"><img src=x onerror="window.pwned = 1"><script>window.pwned = 2</script>'

@@ -16,10 +16,11 @@ import pytest
 
 from linguamap.languages import LANGUAGES
 from linguamap.records import Kind, Option, Part, Prompt
-from linguamap.scoring.extraction import answer_languages, extract, prose
 from linguamap.scoring.extraction.numbers import find_numbers
+from linguamap.scoring.extraction.prose import answer_languages, prose
 from linguamap.scoring.extraction.spans import exact_match
 from linguamap.scoring.language_id import make_identifier
+from linguamap.scoring.score import extract
 
 CASES = tomllib.loads(
     (Path(__file__).parents[1] / "data" / "answers.toml").read_text(encoding="utf-8")

@@ -11,8 +11,7 @@ import pytest
 
 from linguamap.languages import LANGUAGES
 from linguamap.records import Part, Prompt
-from linguamap.scoring.extraction import answer_languages
-from linguamap.scoring.extraction.prose import AnswerLanguages
+from linguamap.scoring.extraction.prose import AnswerLanguages, answer_languages
 from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.scoring.score import is_in
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from linguamap.records import Part, Prompt
-from linguamap.scoring.extraction import extract
+from linguamap.scoring.score import extract
 
 ANSWERS = Path(os.environ.get("LINGUAMAP_BENCHMARKS", "/none")) / "mgsm_answers" / "answers.jsonl"
 BY_LUCK = frozenset(

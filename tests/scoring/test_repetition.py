@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from linguamap.scoring.repetition import repeats
+from linguamap.scoring.score import repeats
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from linguamap.languages import LANGUAGES
 from linguamap.records import Kind, Option, Part, Prompt
-from linguamap.scoring.extraction import extract
+from linguamap.scoring.score import extract
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = ("wordings_blind.toml", "wordings_rules.toml")

@@ -21,15 +21,23 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 
 from linguamap import seeding
-from linguamap.benchmarks import hub, local
 from linguamap.benchmarks.align import Sources, align, describe_use
-from linguamap.benchmarks.mmlu import FAMILIES, load_mmlu
+from linguamap.benchmarks.language_confusion import TASKS, local_language_confusion
+from linguamap.benchmarks.mmlu import CATEGORIES, SUBJECTS, load_mmlu, select_subjects
+from linguamap.benchmarks.mmlu_files import (
+    FAMILIES,
+    hub_families,
+    local_families,
+    starter_choice,
+)
 from linguamap.benchmarks.own import own_items
-from linguamap.benchmarks.subjects import CATEGORIES, SUBJECTS, select_subjects
-from linguamap.languages import get_language
+from linguamap.benchmarks.passages import hub_xquad, local_xquad, starter_passage
+from linguamap.benchmarks.sums import hub_mgsm, local_mgsm, starter_sums
+from linguamap.languages import LANGUAGES, get_language
 from linguamap.records import Benchmark, Item, Kind, Split, UserError
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "describe_use",
     "load_benchmark",
     "select_subjects",
+    "starter_benchmarks",
 ]
 
 STARTER: dict[str, Kind] = {"sums": "sums", "choice": "choice", "passage": "passage"}
@@ -94,12 +103,16 @@ def load_benchmark(
     return benchmark
 
 
+def starter_benchmarks() -> list[Benchmark]:
+    """The package's own items, both splits, in all of their languages."""
+    splits: tuple[Split, ...] = ("train", "test")
+    return [load_benchmark(name, list(LANGUAGES), split) for name in STARTER for split in splits]
+
+
 def _starter(name: str, split: Split, languages: Sequence[str]) -> Sources:
-    if name == "sums":
-        return local.starter_sums(split, languages)
-    if name == "choice":
-        return local.starter_choice(split, languages)
-    return local.starter_passage(split, languages)
+    load = {"sums": starter_sums, "choice": starter_choice, "passage": starter_passage}[name]
+    folder = Path(str(resources.files("linguamap"))) / "data" / "starter"
+    return load(folder, split, languages)
 
 
 def _real(
@@ -121,9 +134,9 @@ def _real(
     if base == "mmlu":
         selected = select_subjects(subjects)
         if folder is None:
-            families = hub.hub_families(name, split, selected, revision)
+            families = hub_families(name, split, selected, revision)
         else:
-            families = local.local_families(folder, name, split, selected)
+            families = local_families(folder, name, split, selected)
         if variant:
             families = [family for family in families if family.name == variant]
         return load_mmlu(name, split, languages, families)
@@ -133,16 +146,16 @@ def _real(
                 f"{name} is not read from the hub; give a folder of the project "
                 "for-ai/language-confusion with --data"
             )
-        sources = local.local_language_confusion(name, folder, languages)
+        sources = local_language_confusion(name, folder, languages)
     elif folder is None:
         if base == "mgsm":
-            sources = hub.hub_mgsm(split, languages, revision)
+            sources = hub_mgsm(split, languages, revision)
         else:
-            sources = hub.hub_xquad(languages, revision)
+            sources = hub_xquad(languages, revision)
     elif base == "mgsm":
-        sources = local.local_mgsm(folder, split, languages)
+        sources = local_mgsm(folder, split, languages)
     else:
-        sources = local.local_xquad(folder, languages)
+        sources = local_xquad(folder, languages)
     benchmark = align(name, REAL[base], split, languages, sources)
     return dataclasses.replace(benchmark, bare=base == "lcb")
 
@@ -193,7 +206,7 @@ def check_name(name: str) -> None:
     if base == "mmlu":
         variants = FAMILIES
     elif base == "lcb":
-        variants = ("monolingual", "crosslingual")
+        variants = TASKS
     if name.endswith(".jsonl"):
         if not Path(name).is_file():
             raise UserError(f"benchmarks: the file {name} does not exist")

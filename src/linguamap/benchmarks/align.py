@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from linguamap.benchmarks.rows import Reading
 from linguamap.records import Benchmark, Dropped, Item, Kind, Split, UserError
+
+if TYPE_CHECKING:
+    from linguamap.benchmarks.rows import Reading
 
 SHIFTED_SHARE = 0.2
 SHIFTED_ROWS = 5
@@ -34,6 +38,34 @@ class Sources:
     aligned: bool = True
 
 
+def benchmark_root(folder: Path, name: str, pattern: str) -> Path:
+    """The benchmark's folder: ``folder`` or the subfolder with its name."""
+    for root in (folder / name, folder):
+        if any(root.glob(pattern)):
+            return root
+    raise UserError(f"{folder} has no {name} files: neither {name}/{pattern} nor {pattern}")
+
+
+def wanted_languages(
+    name: str, languages: Sequence[str], known: Collection[str], repository: str | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """The languages to read (English first where there is any), and why those asked for are missing.
+
+    Args:
+        known: languages with a file, or in the data set ``repository`` of the hub.
+    Raises:
+        UserError: none of those asked for is there.
+    """
+    if not any(code in known for code in languages):
+        there = f"in {repository}, which" if repository else "there; it"
+        raise UserError(
+            f"{name}: none of {', '.join(languages)} is {there} has {', '.join(sorted(known))}"
+        )
+    reason = "not on the hub" if repository else "no file"
+    wanted = [code for code in dict.fromkeys(["en", *languages]) if code in known]
+    return wanted, {code: reason for code in languages if code not in known}
+
+
 def align(
     name: str, kind: Kind, split: Split, languages: Sequence[str], sources: Sources
 ) -> Benchmark:
@@ -48,16 +80,15 @@ def align(
     readings = sources.readings
     if sources.by_line:
         _check_lengths(readings)
-    dropped = [one for reading in readings.values() for one in reading.dropped]
-    items = {code: {item.item_id: item for item in found.items} for code, found in readings.items()}
+    dropped = [row for reading in readings.values() for row in reading.dropped]
+    items = {c: {item.item_id: item for item in reading.items} for c, reading in readings.items()}
     if sources.aligned:
-        odd = _disagreements(kind, readings, items)
-        dropped.extend(odd)
-        gone = {one.item_id for one in odd}
-        common = set.intersection(*(set(found) for found in items.values())) - gone
-        dropped.extend(_unmatched(items, common | {one.item_id for one in dropped}))
+        differing = _disagreements(kind, readings, items)
+        dropped.extend(differing)
+        common = set.intersection(*map(set, items.values())) - {row.item_id for row in differing}
+        dropped.extend(_unmatched(items, common | {row.item_id for row in dropped}))
         order = [item_id for item_id in next(iter(items.values())) if item_id in common]
-        items = {code: {one: found[one] for one in order} for code, found in items.items()}
+        items = {code: {i: by_id[i] for i in order} for code, by_id in items.items()}
     used = {code: tuple(items[code].values()) for code in languages if code in items}
     return Benchmark(
         name=name,
@@ -82,8 +113,8 @@ def describe_use(benchmark: Benchmark) -> str:
     read = {code: benchmark.rows_read.get(code, 0) for code in used}
     counts = ", ".join(f"{code} {used[code]} of {read[code]}" for code in used)
     reasons: Counter[str] = Counter()
-    for one in benchmark.dropped:
-        reasons[f"{one.language}: {one.reason.partition(':')[0]}"] += one.rows
+    for row in benchmark.dropped:
+        reasons[f"{row.language}: {row.reason.partition(':')[0]}"] += row.rows
     text = f"{benchmark.name} ({benchmark.source}): rows used: {counts}"
     if reasons:
         text += "; left out: " + "; ".join(f"{n} ({why})" for why, n in reasons.most_common())
@@ -112,41 +143,40 @@ def _disagreements(
     if kind not in ("sums", "choice"):
         return []
     reference = "en" if "en" in items else next(iter(items))
-    odd: list[Dropped] = []
+    differing: list[Dropped] = []
     faults: Counter[str] = Counter()
-    ids = dict.fromkeys(item_id for found in items.values() for item_id in found)
-    for item_id in ids:
+    for item_id in dict.fromkeys(item_id for by_id in items.values() for item_id in by_id):
         answers = {
-            code: (found[item_id].gold[0], len(found[item_id].options))
-            for code, found in items.items()
-            if item_id in found
+            code: (by_id[item_id].gold[0], len(by_id[item_id].options))
+            for code, by_id in items.items()
+            if item_id in by_id
         }
         if len(set(answers.values())) == 1:
             continue
         usual = _usual(answers, reference)
         codes = [code for code, answer in answers.items() if answer != usual]
         faults.update(codes)
-        found = " and ".join(sorted({_say(answers[code]) for code in codes}))
-        reason = f"the answer differs: {found}, but {_say(usual)} in the other languages"
-        odd.append(Dropped(",".join(codes), item_id, reason))
+        others = " and ".join(sorted({_say(answers[code]) for code in codes}))
+        reason = f"the answer differs: {others}, but {_say(usual)} in the other languages"
+        differing.append(Dropped(",".join(codes), item_id, reason))
     for code, count in faults.items():
         if count > SHIFTED_ROWS and count > SHIFTED_SHARE * len(items[code]):
-            first = next(one for one in odd if code in one.language.split(","))
-            place = readings[code].places[first.item_id]
+            first = next(row for row in differing if code in row.language.split(","))
             raise UserError(
-                f"{place}: {first.reason}; {count} of {len(items[code])} rows in {code} differ, "
-                "so this file is shifted against the others: restore the original"
+                f"{readings[code].places[first.item_id]}: {first.reason}; {count} of "
+                f"{len(items[code])} rows in {code} differ, so this file is shifted against the "
+                "others: restore the original"
             )
-    return odd
+    return differing
 
 
 def _usual(answers: Mapping[str, tuple[str, int]], reference: str) -> tuple[str, int]:
     """The most frequent answer; the reference language's if several are."""
     counts = Counter(answers.values())
     most = max(counts.values())
-    own = answers.get(reference)
-    if own is not None and counts[own] == most:
-        return own
+    preferred = answers.get(reference)
+    if preferred is not None and counts[preferred] == most:
+        return preferred
     return counts.most_common(1)[0][0]
 
 
@@ -158,12 +188,11 @@ def _say(answer: tuple[str, int]) -> str:
 def _unmatched(items: Mapping[str, Mapping[str, Item]], known: set[str]) -> list[Dropped]:
     """Ids that some language lacks, counted by subject and by the languages that lack them."""
     counts: Counter[tuple[str, str]] = Counter()
-    ids = dict.fromkeys(item_id for found in items.values() for item_id in found)
-    for item_id in ids:
+    subjects = {i: item.subject or "" for by_id in items.values() for i, item in by_id.items()}
+    for item_id, subject in subjects.items():
         if item_id not in known:
-            lacking = ",".join(code for code, found in items.items() if item_id not in found)
-            item = next(found[item_id] for found in items.values() if item_id in found)
-            counts[lacking, item.subject or ""] += 1
+            lacking = ",".join(code for code, by_id in items.items() if item_id not in by_id)
+            counts[lacking, subject] += 1
     return [
         Dropped(lacking, f"{subject}/*" if subject else "*", "not in these files", rows)
         for (lacking, subject), rows in counts.items()

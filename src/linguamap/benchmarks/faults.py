@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from linguamap.benchmarks.rows import Reading
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.outside import csv_table
 from linguamap.records import Item
+
+if TYPE_CHECKING:
+    from linguamap.benchmarks.rows import Reading
 
 KNOWN_FAULTS: dict[tuple[str, str, str], str] = {
     ("global_mmlu_lite", "zh", "high_school_world_history"): (
@@ -80,16 +83,16 @@ def _repeated(pairs: list[tuple[Item, Item]]) -> list[str]:
     repeated = []
     for group in groups.values():
         words = [set(re.findall(r"\w+", twin.question.lower())) for _, twin in group]
-        for (item, _), own in zip(group, words, strict=True):
-            if any(_overlap(own, other) < SIMILAR for other in words):
+        for (item, _), its in zip(group, words, strict=True):
+            if any(_overlap(its, other) < SIMILAR for other in words):
                 repeated.append(item.item_id)
     return repeated
 
 
-def _overlap(one: set[str], other: set[str]) -> float:
+def _overlap(first: set[str], second: set[str]) -> float:
     """Jaccard index; two empty sets are the same."""
-    union = one | other
-    return len(one & other) / len(union) if union else 1.0
+    union = first | second
+    return len(first & second) / len(union) if union else 1.0
 
 
 def _foreign_words(item: Item, twin: Item) -> bool:

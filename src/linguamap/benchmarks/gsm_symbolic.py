@@ -19,9 +19,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from linguamap.benchmarks.align import Sources, align
-from linguamap.benchmarks.formats import first_fault
-from linguamap.benchmarks.rows import Origin, Reading, sums_item
+from linguamap.benchmarks.align import Sources, align, wanted_languages
+from linguamap.benchmarks.rows import Origin, Reading, first_fault, sums_item
 from linguamap.languages import get_language
 from linguamap.outside import json_rows
 from linguamap.records import Benchmark, UserError
@@ -72,16 +71,8 @@ def load_gsm_symbolic(folder: Path, languages: Sequence[str]) -> Benchmark:
         )
     paths = {code: root / three / "synthetic.jsonl" for code, three in CODES.items()}
     there = [code for code, path in paths.items() if path.is_file() and code != "zh"]
-    if not any(code in there for code in languages):
-        raise UserError(
-            f"tune: {root} has none of {', '.join(languages)}; it has {', '.join(sorted(there))}"
-        )
-    wanted = [code for code in dict.fromkeys(["en", *languages]) if code in there]
-    missing = {
-        code: TRADITIONAL if code == "zh" else "no synthetic.jsonl"
-        for code in languages
-        if code not in there
-    }
+    wanted, missing = wanted_languages(f"tune: {root}", languages, there)
+    missing |= {"zh": TRADITIONAL} if "zh" in missing else {}
     readings = {code: _read(paths[code], Origin(NAME, code, "train")) for code in wanted}
     return align(NAME, "sums", "train", languages, Sources(readings, str(root), missing))
 

@@ -1,4 +1,4 @@
-"""Which of MMLU's several translations a run uses, and how they are put together.
+"""MMLU's subjects, and which of its several translations a run uses.
 
 All families number their rows as the original English files do (``subject/part/row``), so that rows of
 two families belong together if they have the same id. Whether they truly do is checked on the
@@ -7,47 +7,88 @@ English question, which every family carries.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import combinations, groupby
+from typing import TYPE_CHECKING
 
 from linguamap.benchmarks.align import Sources, align
-from linguamap.benchmarks.faults import find_faults
-from linguamap.benchmarks.rows import Reading
 from linguamap.records import Benchmark, Split, UserError
 
-FAMILIES = ("global_mmlu_lite", "global_mmlu", "mmmlu", "mmlu")
-"""Names of the families, the best translated first."""
+if TYPE_CHECKING:
+    from linguamap.benchmarks.mmlu_files import Family
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "business": ("business_ethics", "management", "marketing", "professional_accounting"),
+    "humanities": (
+        "formal_logic", "high_school_european_history", "high_school_us_history",
+        "high_school_world_history", "international_law", "jurisprudence", "logical_fallacies",
+        "moral_disputes", "moral_scenarios", "philosophy", "prehistory", "professional_law",
+        "world_religions",
+    ),
+    "medical": (
+        "clinical_knowledge", "college_medicine", "human_aging", "medical_genetics", "nutrition",
+        "professional_medicine", "virology",
+    ),
+    "other": ("global_facts", "miscellaneous"),
+    "stem": (
+        "abstract_algebra", "anatomy", "astronomy", "college_biology", "college_chemistry",
+        "college_computer_science", "college_mathematics", "college_physics", "computer_security",
+        "conceptual_physics", "electrical_engineering", "elementary_mathematics",
+        "high_school_biology", "high_school_chemistry", "high_school_computer_science",
+        "high_school_mathematics", "high_school_physics", "high_school_statistics",
+        "machine_learning",
+    ),
+    "social_sciences": (
+        "econometrics", "high_school_geography", "high_school_government_and_politics",
+        "high_school_macroeconomics", "high_school_microeconomics", "high_school_psychology",
+        "human_sexuality", "professional_psychology", "public_relations", "security_studies",
+        "sociology", "us_foreign_policy",
+    ),
+}  # fmt: skip
+"""Category -> subjects, as Global-MMLU groups them (its column ``subject_category``)."""
+
+SUBJECTS: tuple[str, ...] = tuple(sorted(name for group in CATEGORIES.values() for name in group))
+
+ECONOMICS = ("econometrics", "high_school_macroeconomics", "high_school_microeconomics")
+"""Hendrycks' own group; a part of the social sciences here."""
+
+GROUPS = {**CATEGORIES, "economics": ECONOMICS}
 
 
-@dataclass
-class Family:
-    """One translation of MMLU.
+def select_subjects(names: Sequence[str] | None) -> frozenset[str]:
+    """The subjects that a list of subjects and categories names.
 
-    Attributes:
-        languages: those that it has.
-        load: reads one of its languages.
-        ranked: reading is cheap, so that choices may be compared by what they leave.
-        place: folder or hub name.
+    Args:
+        names: subjects or categories in any case; ``-`` in front leaves one out, and a list of
+            such names only starts from all subjects. None is all 57.
+    Raises:
+        UserError: a name is neither, or nothing is left.
     """
+    chosen: set[str] = set()
+    excluded: set[str] = set()
+    for name in names or ():
+        key = name.strip().lower().replace(" ", "_")
+        target = excluded if key.startswith("-") else chosen
+        target.update(_subjects_of(key.removeprefix("-"), name))
+    selected = frozenset((chosen or set(SUBJECTS)) - excluded)
+    if not selected:
+        raise UserError(f"subjects: {', '.join(names or ())} leaves no subject; name one to keep")
+    return selected
 
-    name: str
-    languages: tuple[str, ...]
-    load: Callable[[str], Reading]
-    place: str
-    ranked: bool = True
-    _read: dict[str, Reading] = field(default_factory=dict)
 
-    def read(self, language: str) -> Reading:
-        """One language's rows without the faulty ones; read once."""
-        if language not in self._read:
-            original = language == "en" or "en" not in self.languages
-            english = None if original else self.read("en")
-            reading = self.load(language)
-            faults = find_faults(reading, english, self.name)
-            self._read[language] = reading.without(faults)
-        return self._read[language]
+def _subjects_of(key: str, name: str) -> tuple[str, ...]:
+    if key in GROUPS:
+        return GROUPS[key]
+    if key in SUBJECTS:
+        return (key,)
+    near = difflib.get_close_matches(key, [*GROUPS, *SUBJECTS], n=1)
+    hint = f" did you mean '{near[0]}'?" if near else ""
+    raise UserError(
+        f"subjects: '{name}' is unknown;{hint} Categories: {', '.join(GROUPS)}; "
+        f"subjects: {', '.join(SUBJECTS)}"
+    )
 
 
 def load_mmlu(
@@ -57,7 +98,7 @@ def load_mmlu(
 
     The choice covers as many of the languages as possible, with as few families as possible, and
     among equals leaves the most rows; families on the hub are not compared by rows but taken in
-    the order of :data:`FAMILIES`. With several families, each language comes from the largest that
+    their order. With several families, each language comes from the largest that
     has it, and rows are those whose ids all of them share.
 
     Raises:

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from linguamap.benchmarks.align import Sources
-from linguamap.benchmarks.formats import first_fault
+from linguamap.benchmarks.align import Sources, wanted_languages
 from linguamap.benchmarks.rows import (
     LONGEST_NAME,
     Origin,
     Reading,
     choice_item,
+    first_fault,
     open_item,
     passage_item,
     plain_number,
@@ -138,14 +138,9 @@ def own_items(path: Path, split: Split, languages: Sequence[str]) -> tuple[Kind,
         raise UserError(
             f'{path} has no {split} items; mark them with "split": "{split}" (default: test)'
         )
-    wanted = [code for code in dict.fromkeys(["en", *languages]) if code in readings]
-    if not any(code in readings for code in languages):
-        raise UserError(
-            f"{path}: none of {', '.join(languages)} is there; it has {', '.join(sorted(readings))}"
-        )
-    missing = {code: "no items in the file" for code in languages if code not in readings}
-    chosen = {code: readings[code] for code in wanted}
-    return kinds.pop(), Sources(chosen, str(path), missing)
+    wanted, missing = wanted_languages(str(path), languages, readings)
+    missing = dict.fromkeys(missing, "no items in the file")
+    return kinds.pop(), Sources({code: readings[code] for code in wanted}, str(path), missing)
 
 
 def _item(origin: Origin, row: Row, place: str) -> Item | Dropped:

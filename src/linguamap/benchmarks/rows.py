@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+import tomllib
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
 
-from linguamap.benchmarks.option_references import refers_to_options
-from linguamap.languages import normalise_digits
+from pydantic import ValidationError
+
+from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.outside import MOST_DIGITS, as_text, shown
-from linguamap.records import Dropped, Item, Split, UserError
+from linguamap.records import Dropped, Item, Kind, Split, UserError
 
 LETTERS = string.ascii_uppercase
 LONGEST_NAME = 300
 """Characters of a row's id."""
+LONGEST_REFERENCE = 120
+"""Characters of an option that speaks of others; longer ones say something of their own."""
+
+PlacedRow = tuple[str, Mapping[str, Any]]
+"""File and line, or data set and row; and the row."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Reading:
         """Note that a row is not used."""
         self.dropped.append(Dropped(self.origin.language, item_id, reason))
 
-    def without(self, reasons: dict[str, str]) -> Reading:
+    def without(self, reasons: Mapping[str, str]) -> Reading:
         """A copy without the items that ``reasons`` names, noted as dropped."""
         kept = [item for item in self.items if item.item_id not in reasons]
         copy = Reading(self.origin, kept, list(self.dropped), self.places, self.rows)
@@ -71,25 +82,51 @@ class Reading:
         return copy
 
 
-class _Texts:
-    """The texts of one row, and the first thing that is wrong with it."""
+class _Row:
+    """One row on its way to an item, and the first thing that is wrong with it.
 
-    def __init__(self) -> None:
+    Args:
+        about: the item's fields that need no reading (subject, group).
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        item_id: str,
+        question: object,
+        explanation: object,
+        **about: str | None,
+    ) -> None:
+        self.origin = origin
+        self.item_id = item_id
         self.fault: str | None = None
+        self.question = self.needed("the question", question)
+        self.explanation = self.text("the explanation", explanation) or None
+        self.about: dict[str, Any] = about
 
     def needed(self, name: str, value: object) -> str:
         """A text that must be there, without outer blanks; empty where it is none."""
-        text = self.optional(name, value)
+        text = self.text(name, value)
         if not text:
             self.fault = self.fault or f"{name} is empty"
         return text
 
-    def optional(self, name: str, value: object) -> str:
+    def text(self, name: str, value: object) -> str:
         try:
             return clean(as_text(value))
         except ValueError as error:
             self.fault = self.fault or f"{name} is {error}"
             return ""
+
+    def item(self, kind: Kind, **fields: Any) -> Item | Dropped:
+        origin = self.origin
+        if self.fault is not None:
+            return Dropped(origin.language, self.item_id, self.fault)
+        return Item(
+            item_id=self.item_id, benchmark=origin.benchmark, kind=kind, language=origin.language,
+            split=origin.split, question=self.question, explanation=self.explanation,
+            **self.about, **fields,
+        )  # fmt: skip
 
 
 def sums_item(
@@ -107,31 +144,14 @@ def sums_item(
     Raises:
         UserError: the result is no number.
     """
-    texts = _Texts()
-    results = [texts.needed("the result", one) for one in (result, *wrong)]
-    numbers = [plain_number(text) for text in results]
-    for text, number in zip(results, numbers, strict=True):
+    row = _Row(origin, item_id, question, explanation, group=group)
+    numbers = []
+    for text in [row.needed("the result", value) for value in (result, *wrong)]:
+        number = plain_number(text)
         if number is None:
             raise UserError(f"{place}: the result '{shown(text)}' is no number such as 18 or 2,125")
-    gold, *others = [number for number in numbers if number is not None]
-    asked, worked = (
-        texts.needed("the question", question),
-        texts.optional("the reasoning", explanation),
-    )
-    if texts.fault is not None:
-        return Dropped(origin.language, item_id, texts.fault)
-    return Item(
-        item_id=item_id,
-        benchmark=origin.benchmark,
-        kind="sums",
-        language=origin.language,
-        split=origin.split,
-        question=asked,
-        gold=(gold,),
-        explanation=worked or None,
-        wrong=tuple(others),
-        group=group,
-    )
+        numbers.append(number)
+    return row.item("sums", gold=(numbers[0],), wrong=tuple(numbers[1:]))
 
 
 def choice_item(
@@ -148,40 +168,24 @@ def choice_item(
 
     An item with an option that speaks of others ("all of the above") is dropped: options are shuffled.
     """
+    row = _Row(origin, item_id, question, explanation, subject=subject, group=group)
     letters = LETTERS[: len(options)]
-    texts = _Texts()
-    asked = texts.needed("the question", question)
-    offered = [
-        texts.needed(f"option {letter}", one) for letter, one in zip(letters, options, strict=True)
-    ]
-    worked = texts.optional("the explanation", explanation)
+    offered = tuple(
+        row.needed(f"option {letter}", text) for letter, text in zip(letters, options, strict=True)
+    )
     if isinstance(answer, float) and answer.is_integer():  # pandas, of a column with gaps
         answer = int(answer)
     if isinstance(answer, int) and not isinstance(answer, bool):
         letter = letters[answer : answer + 1] if answer >= 0 else ""
     else:
-        letter = texts.needed("the answer", answer).upper()
-    fault = texts.fault
-    if fault is None and (len(letter) != 1 or letter not in letters):
-        fault = f"the answer is no option: '{shown(answer)}' is not one of {letters[:1]} to {letters[-1:]}"
-    if fault is None:
-        referring = [text for text in offered if refers_to_options(text, origin.language)]
-        fault = f"an option speaks of others: '{shown(referring[0])}'" if referring else None
-    if fault is not None:
-        return Dropped(origin.language, item_id, fault)
-    return Item(
-        item_id=item_id,
-        benchmark=origin.benchmark,
-        kind="choice",
-        language=origin.language,
-        split=origin.split,
-        question=asked,
-        gold=(letter,),
-        options=tuple(offered),
-        explanation=worked or None,
-        subject=subject,
-        group=group,
-    )
+        letter = row.needed("the answer", answer).upper()
+    if row.fault is None and (len(letter) != 1 or letter not in letters):
+        row.fault = f"the answer is no option: '{shown(answer)}' is not one of {letters[:1]} to {letters[-1:]}"
+    for text in offered if row.fault is None else ():
+        if refers_to_options(text, origin.language):
+            row.fault = f"an option speaks of others: '{shown(text)}'"
+            break
+    return row.item("choice", gold=(letter,), options=offered)
 
 
 def passage_item(
@@ -196,37 +200,22 @@ def passage_item(
     group: str | None = None,
 ) -> Item | Dropped:
     """A question whose answer is a span; ``answers`` are (text, start in characters or None)."""
-    texts = _Texts()
-    asked = texts.needed("the question", question)
-    read = texts.needed("the passage", passage)
-    worked = texts.optional("the explanation", explanation)
-    others = tuple(texts.optional("a wrong answer", text) for text in wrong)
-    gold = [texts.needed("the answer", text) for text, _ in answers]
-    fault = texts.fault or (None if gold else "there is no answer text")
-    for text, start in answers if fault is None else ():
+    row = _Row(origin, item_id, question, explanation, subject=subject, group=group)
+    read = row.needed("the passage", passage)
+    others = tuple(row.text("a wrong answer", text) for text in wrong)
+    gold = dict.fromkeys(row.needed("the answer", text) for text, _ in answers)
+    if not gold:
+        row.fault = row.fault or "there is no answer text"
+    for text, start in answers if row.fault is None else ():
         span, whole = str(as_text(text)), str(passage)
-        found = span in whole
+        is_there = span in whole
         if isinstance(start, int):
-            found = start >= 0 and whole[start : start + len(span)] == span
-        if fault is None and not found:
+            is_there = start >= 0 and whole[start : start + len(span)] == span
+        if not is_there:
             where = "" if start is None else f" at {start}"
-            fault = f"the answer is not in the passage: '{shown(span)}'{where}"
-    if fault is not None:
-        return Dropped(origin.language, item_id, fault)
-    return Item(
-        item_id=item_id,
-        benchmark=origin.benchmark,
-        kind="passage",
-        language=origin.language,
-        split=origin.split,
-        question=asked,
-        gold=tuple(dict.fromkeys(gold)),
-        passage=read,
-        explanation=worked or None,
-        wrong=others,
-        subject=subject,
-        group=group,
-    )
+            row.fault = f"the answer is not in the passage: '{shown(span)}'{where}"
+            break
+    return row.item("passage", gold=tuple(gold), passage=read, wrong=others)
 
 
 def open_item(
@@ -237,22 +226,9 @@ def open_item(
     explanation: object = None,
     group: str | None = None,
 ) -> Item | Dropped:
-    """A request without a right answer; only its language is judged."""
-    texts = _Texts()
-    asked, worked = texts.needed("the request", request), texts.optional("the answer", explanation)
-    if texts.fault is not None:
-        return Dropped(origin.language, item_id, texts.fault)
-    return Item(
-        item_id=item_id,
-        benchmark=origin.benchmark,
-        kind="open",
-        language=origin.language,
-        split=origin.split,
-        question=asked,
-        gold=(),
-        explanation=worked or None,
-        subject=subject,
-        group=group,
+    """A request without a right answer; only its language is scored."""
+    return _Row(origin, item_id, request, explanation, subject=subject, group=group).item(
+        "open", gold=()
     )
 
 
@@ -263,6 +239,20 @@ def row_name(value: object, place: str) -> str:
     except ValueError:
         name = None
     return name if name and len(name) <= LONGEST_NAME else place
+
+
+def require(place: str, row: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Refuse a row without some columns, by its place."""
+    if absent := [name for name in columns if name not in row]:
+        found = shown(", ".join(map(str, row))) or "none"
+        raise UserError(f"{place}: the columns {', '.join(absent)} are missing; found {found}")
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault of a pydantic validation as one line, with the path of the key."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
 
 
 _BROKEN = str.maketrans({"\ufeff": None, "\x85": "…", "\u2028": "\n", "\u2029": "\n"})
@@ -285,3 +275,54 @@ def plain_number(text: str) -> str | None:
         return None
     number = f"{Decimal(digits.replace(',', '')):f}"
     return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+def refers_to_options(text: str, language: str) -> bool:
+    """Whether an option speaks of others ("all of the above"), in its language or in English.
+
+    Nothing of it may be left when the phrases and fillers of ``data/option_references.toml`` and option
+    letters are taken out: "both A and B" refers, "vitamins A and B" does not.
+    """
+    if len(text) > LONGEST_REFERENCE:
+        return False
+    codes = dict.fromkeys((language, "en"))
+    return any(_refers(text, code) for code in codes if code in _references())
+
+
+def _refers(text: str, language: str) -> bool:
+    phrases, fillers, letters = _references()[language]
+    rest, n_phrases = phrases.subn(" ", _folded(text))
+    rest, n_fillers = fillers.subn(" ", rest)
+    words = rest.replace("&", " ").split()
+    if not all(word in letters for word in words):
+        return False
+    joined = n_fillers > 0 or re.search(r"[,&/+،、]", text) is not None
+    return n_phrases > 0 or (len(words) > 1 and joined)
+
+
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
+    kept = (
+        c if c.isalnum() or unicodedata.category(c)[0] == "M" or c == "&" else " " for c in folded
+    )
+    return f" {' '.join(''.join(kept).split())} "
+
+
+@cache
+def _references() -> dict[str, tuple[re.Pattern[str], re.Pattern[str], frozenset[str]]]:
+    """Language -> phrases, fillers, letters."""
+    source = resources.files("linguamap") / "data" / "option_references.toml"
+    table = {}
+    for code, row in tomllib.loads(source.read_text(encoding="utf-8")).items():
+        own = {_folded(sign).strip() for signs in LANGUAGES[code].option_letters for sign in signs}
+        bounded = LANGUAGES[code].segmented and code != "ko"  # particles are glued to letters
+        letters = frozenset({*"abcdefgh", *own})
+        table[code] = (_any_of(row["phrases"], bounded), _any_of(row["fillers"], bounded), letters)
+    return table
+
+
+def _any_of(texts: list[str], bounded: bool) -> re.Pattern[str]:
+    """The longest first; where words are written apart, whole words only."""
+    ordered = sorted({_folded(text).strip() for text in texts}, key=len, reverse=True)
+    pattern = "|".join(re.escape(text).replace(r"\ ", r"\s*") for text in ordered)
+    return re.compile(rf"(?<!\S)(?:{pattern})(?!\S)" if bounded else f"(?:{pattern})")

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from linguamap.benchmarks import starter_benchmarks
 from linguamap.cli.open_run_folder import screen
 from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
@@ -23,9 +24,9 @@ from linguamap.report.terminal_scores import comparison_tables, identifier_table
 from linguamap.run.contents import as_json as json_of
 from linguamap.run.contents import read_as
 from linguamap.run.folder import open_run
-from linguamap.scoring.compare_runs import compare_runs, latest_answers
-from linguamap.scoring.identifier_accuracy import contest
-from linguamap.scoring.labelled_texts import gold_from_folder, gold_from_starter
+from linguamap.scoring.compare import compare_runs, latest_answers
+from linguamap.scoring.identifier_accuracy import benchmark_identifiers
+from linguamap.scoring.labelled_texts import labelled_from_folder, labelled_from_starter
 from linguamap.scoring.language_id import (
     IdentifierName,
     LangDetect,
@@ -170,15 +171,19 @@ def identifiers(
     It is tried on sentences and words whose language is known.
     """
     codes = [part.strip() for part in (languages or "").split(",") if part.strip()] or None
-    gold = gold_from_starter(codes) if data is None else gold_from_folder(data, codes)
+    texts = (
+        labelled_from_starter(starter_benchmarks(), codes)
+        if data is None
+        else labelled_from_folder(data, codes)
+    )
     with Bars(screen) as bars:
-        result = contest(gold.drawn(items, items), progress=bars)
+        result = benchmark_identifiers(texts.drawn(items, items), progress=bars)
     if as_json:
-        about = {"missing": result.missing, "candidates": result.candidates, "gold": gold.source}
+        about = {"missing": result.missing, "candidates": result.candidates, "gold": texts.source}
         _print_json({"rows": result.rows, **about})
         return
     _print(*identifier_tables(result.rows))
-    _print(Text(f"Percent with 95% Wilson intervals; gold: {gold.source}.", style="dim"))
+    _print(Text(f"Percent with 95% Wilson intervals; gold: {texts.source}.", style="dim"))
     for name, why in result.missing.items():
         _print(Text(f"Not tried: {name}. {why}", style="yellow"))
 

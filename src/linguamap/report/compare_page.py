@@ -37,7 +37,7 @@ from linguamap.report.run_values import Json, RunData, read_run
 from linguamap.report.sentences import Number, figure
 from linguamap.run.contents import as_json
 from linguamap.run.files import replacing
-from linguamap.scoring.compare_runs import RunsCompared
+from linguamap.scoring.compare import RunsCompared
 
 SCRIPTS = ("chart.js", "frame.js", "compare.js")
 STYLES = ("style.css", "chart.css", "figures.css", "compare.css")
@@ -49,7 +49,7 @@ def write_compare(folders: Sequence[Path], comparison: RunsCompared, path: Path)
 
     Args:
         folders: the run folders, in the order of the comparison, its reference first.
-        comparison: what :func:`linguamap.scoring.compare_runs.compare_runs` gives for them.
+        comparison: what :func:`linguamap.scoring.compare.compare_runs` gives for them.
         path: the file to write.
     Returns:
         ``path``.

@@ -6,8 +6,7 @@ from linguamap.charts.naming import language_name, percent, percent_range
 from linguamap.records import Rate
 from linguamap.report.rates import cluster, is_number, own_rows, share
 from linguamap.report.run_values import RunData, Table
-from linguamap.scoring.lcb import harmonic_mean
-from linguamap.scoring.stats import paired_bootstrap
+from linguamap.scoring.stats import harmonic_mean, paired_bootstrap
 
 NO_FIGURE = "\N{EN DASH}"
 

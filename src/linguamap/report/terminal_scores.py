@@ -18,7 +18,7 @@ from linguamap.charts.naming import (
     scenario_name,
 )
 from linguamap.records import Change, Changes
-from linguamap.scoring.compare_runs import RunComparison, RunsCompared
+from linguamap.scoring.compare import RunComparison, RunsCompared
 
 Row = Mapping[str, Any]
 

@@ -7,13 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from linguamap.config import RunConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import Rate, UserError
 from linguamap.run.files import read_json, write_json
-from linguamap.scoring.labelled_texts import UNITS, Gold
+from linguamap.scoring.labelled_texts import UNITS, LabelledTexts
 from linguamap.scoring.language_id import (
     Identifier,
     IdentifierName,
@@ -22,13 +21,16 @@ from linguamap.scoring.language_id import (
 )
 from linguamap.scoring.stats import wilson
 
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
+
 RUN_SENTENCES = 100
 RUN_WORDS = 300
 """Texts a language on which a run's own identifier is tried; enough for some points."""
 
 
 @dataclass
-class Contest:
+class IdentifierBenchmark:
     """All identifiers on the same gold texts.
 
     Attributes:
@@ -44,16 +46,16 @@ class Contest:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def contest(
-    gold: Gold,
+def benchmark_identifiers(
+    gold: LabelledTexts,
     names: Sequence[IdentifierName] = get_args(IdentifierName),
     progress: Progress = silent,
-) -> Contest:
+) -> IdentifierBenchmark:
     """Try each identifier on gold texts, the gold's languages being its candidates.
 
     An identifier that is not installed is named in ``missing`` and is no error.
     """
-    result = Contest()
+    result = IdentifierBenchmark()
     for name in names:
         known, unknown = _known(name, gold.languages)
         try:
@@ -109,7 +111,7 @@ def _pooled(name: str, unit: str, rates: Sequence[Rate]) -> dict[str, Any]:
 
 
 def measured_for_run(
-    path: Path, config: RunConfig, identifier: Identifier, gold: Callable[[], Gold]
+    path: Path, config: RunConfig, identifier: Identifier, gold: Callable[[], LabelledTexts]
 ) -> dict[str, Any]:
     """The accuracy of a run's identifier on the run's own texts, measured once.
 

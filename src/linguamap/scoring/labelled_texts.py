@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Literal
 
 from linguamap import seeding
-from linguamap.benchmarks import STARTER, load_benchmark
 from linguamap.languages import LANGUAGES, get_language, words
 from linguamap.outside import read_text, text_fault
-from linguamap.records import Benchmark, Item, Split, UserError
+from linguamap.records import Benchmark, Item, UserError
 
 Unit = Literal["sentences", "words"]
 UNITS: tuple[Unit, ...] = ("sentences", "words")
 PARTS: dict[Unit, str] = {"sentences": "sentences", "words": "single-words"}
-SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Gold:
+class LabelledTexts:
     """Texts whose language is known.
 
     Attributes:
@@ -44,19 +42,19 @@ class Gold:
     def of(self, unit: Unit) -> Mapping[str, Sequence[str]]:
         return self.sentences if unit == "sentences" else self.words
 
-    def drawn(self, n_sentences: int | None, n_words: int | None) -> Gold:
+    def drawn(self, n_sentences: int | None, n_words: int | None) -> LabelledTexts:
         """At most so many texts of each language, in a random order that is always the same."""
-        return Gold(
+        return LabelledTexts(
             {c: seeding.shuffled(t, "gold", c)[:n_sentences] for c, t in self.sentences.items()},
             {c: seeding.shuffled(t, "gold", c)[:n_words] for c, t in self.words.items()},
             self.source,
         )
 
 
-def gold_from_texts(texts: Mapping[str, Iterable[str]], source: str) -> Gold:
+def labelled_from_texts(texts: Mapping[str, Iterable[str]], source: str) -> LabelledTexts:
     """Each text once, and each of their words once, language by language."""
     sentences = {code: list(dict.fromkeys(found)) for code, found in texts.items()}
-    return Gold(
+    return LabelledTexts(
         sentences,
         {
             code: list(dict.fromkeys(word for text in found for word in words(text, code)))
@@ -66,7 +64,7 @@ def gold_from_texts(texts: Mapping[str, Iterable[str]], source: str) -> Gold:
     )
 
 
-def gold_from_items(benchmarks: Iterable[Benchmark], source: str) -> Gold:
+def labelled_from_items(benchmarks: Iterable[Benchmark], source: str) -> LabelledTexts:
     """The worked answers of items, or the questions of those that have none.
 
     Crosslingual requests of the Language Confusion Benchmark are left out: they are in English,
@@ -75,26 +73,27 @@ def gold_from_items(benchmarks: Iterable[Benchmark], source: str) -> Gold:
     texts: dict[str, list[str]] = {}
     for benchmark in benchmarks:
         for code, items in benchmark.items.items():
-            own = [item.explanation or item.question for item in items if not _crosslingual(item)]
-            texts.setdefault(code, []).extend(own)
-    return gold_from_texts({code: found for code, found in texts.items() if found}, source)
+            usable = (item for item in items if not _crosslingual(item))
+            texts.setdefault(code, []).extend(one.explanation or one.question for one in usable)
+    return labelled_from_texts({code: found for code, found in texts.items() if found}, source)
 
 
-def gold_from_starter(languages: Sequence[str] | None) -> Gold:
+def labelled_from_starter(
+    benchmarks: Iterable[Benchmark], languages: Sequence[str] | None
+) -> LabelledTexts:
     """Questions, passages and worked answers of the package's own items.
 
     Args:
+        benchmarks: :func:`linguamap.benchmarks.starter_benchmarks`.
         languages: None for all that the items are written in.
     Raises:
         UserError: the items are not written in one of them.
     """
     texts: dict[str, list[str]] = {}
-    for name in STARTER:
-        for split in SPLITS:
-            benchmark = load_benchmark(name, list(LANGUAGES), split)
-            for code, items in benchmark.items.items():
-                own = (t for i in items for t in (i.passage, i.question, i.explanation) if t)
-                texts.setdefault(code, []).extend(own)
+    for benchmark in benchmarks:
+        for code, items in benchmark.items.items():
+            parts = (t for i in items for t in (i.passage, i.question, i.explanation) if t)
+            texts.setdefault(code, []).extend(parts)
     for code in languages or ():
         get_language(code)
     if missing := [code for code in languages or () if code not in texts]:
@@ -102,10 +101,10 @@ def gold_from_starter(languages: Sequence[str] | None) -> Gold:
             f"the starter items have no texts in {', '.join(missing)}, only in "
             f"{', '.join(sorted(texts))}; give a folder of gold texts with --data"
         )
-    return gold_from_texts({code: texts[code] for code in languages or texts}, "starter items")
+    return labelled_from_texts({code: texts[code] for code in languages or texts}, "starter items")
 
 
-def gold_from_folder(folder: Path, languages: Sequence[str] | None) -> Gold:
+def labelled_from_folder(folder: Path, languages: Sequence[str] | None) -> LabelledTexts:
     """lingua's test data: ``sentences`` and ``single-words``, one file ``CODE.txt`` a language.
 
     Args:
@@ -136,7 +135,7 @@ def gold_from_folder(folder: Path, languages: Sequence[str] | None) -> Gold:
     for unit, part in PARTS.items():
         paths = {code: root / part / f"{code}.txt" for code in codes}
         read[unit] = {code: _lines(path) for code, path in paths.items() if path.exists()}
-    return Gold(read["sentences"], read["words"], str(root))
+    return LabelledTexts(read["sentences"], read["words"], str(root))
 
 
 def _lines(path: Path) -> list[str]:

@@ -27,9 +27,8 @@ from lingua import Language as LinguaLanguage
 
 from linguamap.languages import LANGUAGES
 from linguamap.records import Identification, Rate, UserError
-from linguamap.scoring.han_texts import han_language
 from linguamap.scoring.stats import wilson
-from linguamap.scoring.word_profiles import profile_languages, profile_scores
+from linguamap.scoring.word_profiles import han_language, profile_languages, profile_scores
 
 IdentifierName = Literal["lingua", "langdetect", "fasttext"]
 

@@ -37,6 +37,7 @@ from linguamap.languages import LANGUAGES, language_code, language_name
 from linguamap.outside import csv_table, read_text, text_fault
 from linguamap.records import UserError
 from linguamap.scoring.language_id import Identifier
+from linguamap.scoring.stats import harmonic_mean
 
 MIN_WORDS = 5
 """Shorter lines are not identified."""
@@ -52,13 +53,6 @@ FASTTEXT_LACKS = frozenset({"lg", "mi", "sn", "st", "tn", "ts", "xh", "zu"})
 """Languages of lingua that have no label in fastText's lid.176."""
 
 _REMOVED = str.maketrans({**dict.fromkeys(string.punctuation + "،"), "—": " "})
-
-
-def harmonic_mean(first: float | None, second: float | None) -> float | None:
-    """Harmonic mean of two rates; 0 if both are 0, None if one is missing."""
-    if first is None or second is None:
-        return None
-    return 2 * first * second / (first + second) if first + second else 0.0
 
 
 def counts_words(language: str) -> bool:

@@ -8,20 +8,38 @@ own: such an answer is ``unscored`` with its reason, leaves the denominator and 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+import regex
+
 from linguamap.config import ScoreConfig
 from linguamap.languages import normalise_digits
 from linguamap.records import Answer, Completion, Extraction, Identification, Outcome, Prompt
-from linguamap.scoring.extraction import answer_languages, extract
-from linguamap.scoring.extraction.answer_markers import is_empty
-from linguamap.scoring.extraction.prose import AnswerLanguages
-from linguamap.scoring.extraction.spans import exact_match, span_f1
+from linguamap.scoring.extraction.answer_markers import (
+    clean,
+    find_cues,
+    last_strong,
+    next_questions,
+)
+from linguamap.scoring.extraction.answer_words import is_empty
+from linguamap.scoring.extraction.choices import extract_choice
+from linguamap.scoring.extraction.numbers import extract_number, is_conclusion
+from linguamap.scoring.extraction.prose import AnswerLanguages, answer_languages
+from linguamap.scoring.extraction.spans import exact_match, extract_span, span_f1
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.lcb import EnglishWords, check_response, english_words_at_hand
-from linguamap.scoring.repetition import repeats
+
+LOOKED_AT = 4000
+"""Characters at an answer's end: a model that loops does not come out of it."""
+LOOP = regex.compile(r"(.{2,300}?)\1{2,}", flags=regex.DOTALL)
+SENTENCE_END = regex.compile(r"[.!?。！？।؟\n]+")
+LETTER = regex.compile(r"\p{L}")
+SYLLABLE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]")
+LEAST_LETTERS = 18
+"""Letters that three rounds, or three equal sentences, hold together; a syllable or logograph counts three."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,39 @@ def score_answer(
     )
 
 
+def extract(answer: str, prompt: Prompt) -> Extraction:
+    """What an answer says: a number, an option letter or a span, by the prompt's kind.
+
+    The rules stand in :mod:`~linguamap.scoring.extraction.numbers`, :mod:`~linguamap.scoring.extraction.choices` and
+    :mod:`~linguamap.scoring.extraction.spans`. Prompts of kind ``open`` ask for nothing that could be extracted.
+    A model that runs on into a next question has answered before it, if what stands there can be an
+    answer: not where a reasoning only puts its question again.
+
+    Returns:
+        The value, or None with the reason ``empty`` (no letter and no digit), ``no_number``,
+        ``no_option``, ``ambiguous`` or ``no_task``.
+    """
+    text = clean(answer)
+    for end in next_questions(text, prompt.language):
+        found = _extract(text[:end], prompt)
+        settled = found.rule != "last_number" or is_conclusion(text[:end], prompt.language)
+        if settled and (found.value is not None or found.reason == "ambiguous"):
+            return found
+    return _extract(text, prompt)
+
+
+def _extract(text: str, prompt: Prompt) -> Extraction:
+    if is_empty(text):
+        return Extraction(None, "empty")
+    if prompt.kind == "sums":
+        return extract_number(text, prompt)
+    if prompt.kind == "choice":
+        return extract_choice(text, prompt)
+    if prompt.kind == "passage":
+        return extract_span(text, prompt, last_strong(find_cues(text, prompt.language, "answer")))
+    return Extraction(None, "no_task")
+
+
 @dataclass(frozen=True)
 class _Task:
     """Whether the task was solved, and for a passage how nearly."""
@@ -201,3 +252,20 @@ def _thinking(
     if completion.thinking is None or is_empty(completion.thinking):
         return Identification(None, "empty")
     return answer_languages(completion.thinking, prompt, identifier, config.min_letters).whole
+
+
+def repeats(answer: str) -> bool:
+    """Whether an answer says the same thing three times: on end, or as three equal sentences.
+
+    Blanks and case are of no account. What holds few letters ("very very very", "12 + 12 + 12") is no
+    loop, and neither is a phrase that comes back within sentences that differ.
+    """
+    text = " ".join(answer[-LOOKED_AT:].casefold().split()) + " "
+    if any(_letters(found[0]) >= LEAST_LETTERS for found in LOOP.finditer(text)):
+        return True
+    sentences = Counter(part.strip() for part in SENTENCE_END.split(answer[-LOOKED_AT:].casefold()))
+    return any(n >= 3 and n * _letters(one) >= LEAST_LETTERS for one, n in sentences.items())
+
+
+def _letters(text: str) -> int:
+    return len(LETTER.findall(text)) + 2 * len(SYLLABLE.findall(text))

@@ -54,6 +54,13 @@ class Difference:
     interval: Interval
 
 
+def harmonic_mean(first: float | None, second: float | None) -> float | None:
+    """Harmonic mean of two rates; 0 if both are 0, None if one is missing."""
+    if first is None or second is None:
+        return None
+    return 2 * first * second / (first + second) if first + second else 0.0
+
+
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Rate:
     """A share with Wilson's score interval.
 

@@ -25,8 +25,13 @@ from linguamap.records import (
     ScoreRow,
     Summary,
 )
-from linguamap.scoring.lcb import harmonic_mean
-from linguamap.scoring.stats import NO_DATA, clustered_rate, paired_bootstrap, wilson
+from linguamap.scoring.stats import (
+    NO_DATA,
+    clustered_rate,
+    harmonic_mean,
+    paired_bootstrap,
+    wilson,
+)
 
 Column = Literal["benchmark", "language", "scenario"]
 

@@ -18,6 +18,7 @@ import regex
 from linguamap.languages import LANGUAGES, Language
 from linguamap.scoring.extraction.answer_words import (
     FULL_WIDTH,
+    INVISIBLE,
     any_word,
     expression,
     fold,
@@ -27,7 +28,6 @@ from linguamap.scoring.extraction.answer_words import (
 
 CueKind = Literal["answer", "option"]
 
-INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _LATEX_TEXT = regex.compile(
     r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}"
 )
@@ -40,7 +40,6 @@ _LATEX_SIGNS = {
 }  # fmt: skip
 _TAG = regex.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _EMPHASIS = regex.compile(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)|`")
-_SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}]")
 _OPENING = regex.compile(r"[^.!?。！？।:\n\d]{0,40}")
 MIN_FOREIGN_LABEL = 2
 """A shorter label of a language that is not the target is too likely to be something else."""
@@ -125,11 +124,6 @@ def _alternatives(listed: Iterable[str]) -> str:
     return "|".join(map(regex.escape, sorted(set(listed), key=len, reverse=True)))
 
 
-def is_empty(text: str) -> bool:
-    """No letter and no digit: nothing was said."""
-    return _SAYS_SOMETHING.search(text) is None
-
-
 def find_cues(text: str, language: str, kind: CueKind) -> list[Cue]:
     """Cues of one kind in a cleaned text, by position; other languages' only if need be."""
     folded, positions = fold_with_places(text)
@@ -183,7 +177,7 @@ def _pattern(code: str, kind: CueKind) -> tuple[regex.Pattern[str], dict[str, tu
     for rank, cue in sorted(enumerate(listed), key=lambda pair: -len(fold(pair[1]))):
         name = f"cue{rank}"
         cues[name] = (rank, strong[fold(cue)])
-        groups.append(f"(?P<{name}>{expression(fold(cue), language)})")
+        groups.append(f"(?P<{name}>{expression(fold(cue), code)})")
     if kind == "answer":
         cues["grammar"] = (len(listed), True)
         groups.append(f"(?P<grammar>{_stated(code)})")

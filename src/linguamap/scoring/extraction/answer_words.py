@@ -9,10 +9,9 @@ import tomllib
 import unicodedata
 from functools import cache, lru_cache
 from importlib import resources
+from typing import Any
 
 import regex
-
-from linguamap.languages import LANGUAGES, Language
 
 NOTHING = r"(?!)"
 """A pattern that never matches, for a list without words."""
@@ -20,6 +19,8 @@ FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != 0
     0x3000: 0x20
 }
 """Full-width forms to ASCII; not the comma, which also parts clauses and then is no number mark."""
+INVISIBLE = regex.compile(r"[\u200b\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+_SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}]")
 _LETTER_OR_MARK = regex.compile(r"[\p{L}\p{M}]")
 _DROPPED_MARKS = regex.compile(r"[\u0300-\u036f\u064b-\u0652\u0670\u0640]")
 _SPELLINGS = str.maketrans("أإآٱىı", "اااايi")
@@ -27,7 +28,7 @@ _SPELLINGS = str.maketrans("أإآٱىı", "اااايi")
 
 
 @cache
-def _table() -> dict[str, dict[str, str]]:
+def _table() -> dict[str, Any]:
     path = resources.files("linguamap") / "data" / "answer_words.toml"
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
@@ -42,7 +43,7 @@ def words(code: str, kind: str) -> tuple[str, ...]:
 @cache
 def any_word(code: str, *kinds: str) -> str:
     """A pattern for any word of the kinds, in folded text."""
-    return any_of(tuple(word for kind in kinds for word in words(code, kind)), LANGUAGES[code])
+    return any_of(tuple(word for kind in kinds for word in words(code, kind)), code)
 
 
 @cache
@@ -56,11 +57,11 @@ def any_word_in(codes: tuple[str, ...], *kinds: str) -> str:
     patterns = [any_word(first, *kinds)]
     for code in codes[1:]:
         listed = tuple(w for kind in kinds for w in words(code, kind) if w not in other)
-        patterns.append(any_of(listed, LANGUAGES[code]))
+        patterns.append(any_of(listed, code))
     return "|".join(patterns)
 
 
-def any_of(listed: tuple[str, ...], language: Language) -> str:
+def any_of(listed: tuple[str, ...], code: str) -> str:
     """A pattern for any of some words, the longest first, or one that never matches.
 
     Words with the same boundaries share them: patterns of hundreds of words compile fast that way.
@@ -68,7 +69,7 @@ def any_of(listed: tuple[str, ...], language: Language) -> str:
     folded = sorted(dict.fromkeys(map(fold, listed)), key=len, reverse=True)
     grouped: dict[tuple[str, str], list[str]] = {}
     for word in folded:
-        before, body, after = _bounded(word, language)
+        before, body, after = _bounded(word, code)
         grouped.setdefault((before, after), []).append(body)
     groups = [f"{before}(?:{'|'.join(ws)}){after}" for (before, after), ws in grouped.items()]
     return f"(?:{'|'.join(groups) or NOTHING})"
@@ -81,15 +82,15 @@ def multipliers(code: str, kind: str = "times") -> dict[str, int]:
     return {fold(word): 10 ** int(power) for word, power in pairs}
 
 
-def expression(word: str, language: Language) -> str:
+def expression(word: str, code: str) -> str:
     """A word as a pattern: any blanks, whole words where the language writes words apart.
 
     "stem-" stands for every word that begins so.
     """
-    return "".join(_bounded(word, language))
+    return "".join(_bounded(word, code))
 
 
-def _bounded(word: str, language: Language) -> tuple[str, str, str]:
+def _bounded(word: str, code: str) -> tuple[str, str, str]:
     """A word's pattern in three: what must not stand before it, the word, what may follow."""
     if word == "-":
         return "", str(regex.escape("-")), ""
@@ -98,20 +99,25 @@ def _bounded(word: str, language: Language) -> tuple[str, str, str]:
     body = body.replace(r"\s+:", ":")
     if len(word) > 1 and body.endswith(":"):  # "Answer 12" and "Answer - 12" do without the colon
         body = body[:-1] + r"\s*(?::|(?<=\s)[-–—](?=\s)|(?<=\s)(?=\d))"
-    if not written_apart(language):
+    if not written_apart(code):
         return (r"(?<!\d)" if word[0].isdigit() else ""), body, ""
     starts, ends = (bool(_LETTER_OR_MARK.match(word[place])) for place in (0, -1))
     before = r"(?<![\p{L}\p{M}\d])" if starts or word[0].isdigit() else ""
-    if "Arab" in language.scripts:  # "and" and "so" are written together with the next word
+    if code in _table()["prefixed"]:
         before = r"(?:(?<![\p{L}\p{M}])|(?<=(?<![\p{L}\p{M}])[وف]))"
     if is_stem:
         return before, body, r"[\p{L}\p{M}]*+"
     return before, body, (r"(?![\p{L}\p{M}])" if ends else "")
 
 
-def written_apart(language: Language) -> bool:
-    """Whether a word ends where its letters end: not so in Korean, which adds particles."""
-    return language.segmented and "Hang" not in language.scripts
+def written_apart(code: str) -> bool:
+    """Whether a language's words end where their letters end."""
+    return code not in _table()["glued"]
+
+
+def is_empty(text: str) -> bool:
+    """No letter and no digit: nothing was said."""
+    return _SAYS_SOMETHING.search(text) is None
 
 
 def fold(text: str) -> str:

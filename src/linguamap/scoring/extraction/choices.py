@@ -305,8 +305,7 @@ def _lone_letters(text: str, prompt: Prompt, safe: bool) -> list[str]:
 def _clause_edges(language: str) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
     codes = tuple(dict.fromkeys((language, "en")))
     beside = "|".join(
-        any_of(LANGUAGES[code].articles + LANGUAGES[code].option_nouns, LANGUAGES[code])
-        for code in codes
+        any_of(LANGUAGES[code].articles + LANGUAGES[code].option_nouns, code) for code in codes
     )
     before = regex.compile(rf"(?i)(?:^|[^\p{{L}}\p{{M}}\d\s]|\n)\s*(?:(?:{beside})\s*)*$")
     endings = "|".join(ending(code) for code in codes)

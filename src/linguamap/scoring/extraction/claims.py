@@ -118,16 +118,16 @@ def _words(codes: tuple[str, ...]) -> _Words:
     def compiled(*kinds: str) -> regex.Pattern[str]:
         return regex.compile(of(*kinds))
 
-    nouns = [any_of(_option_nouns(code), LANGUAGES[code]) for code in codes]
-    endings = [any_of(LANGUAGES[code].answer_endings, LANGUAGES[code]) for code in codes]
-    articles = [any_of(LANGUAGES[code].articles, LANGUAGES[code]) for code in codes]
+    nouns = [any_of(_option_nouns(code), code) for code in codes]
+    endings = [any_of(LANGUAGES[code].answer_endings, code) for code in codes]
+    articles = [any_of(LANGUAGES[code].articles, code) for code in codes]
     filler = rf"(?:(?:{_NOUN}|{'|'.join(articles)}|{of('answer')})\s*)"
     conjunction = rf"(?P<conjunction>[、/&+]|(?:{of('and', 'or', 'both')}))"
     between = rf"(?:[,،，]\s*(?:{conjunction}\s*){{0,2}}|(?:{conjunction}\s*){{1,2}})"
     joint = rf"{_LETTER}(?:\s*{between}{filler}{{0,2}}{_LETTER})+"
     copulas = {fold(word) for code in codes for word in word_list(code, "is")}
     parting = "|".join(
-        any_of(tuple(w for w in word_list(code, "and") if fold(w) not in copulas), LANGUAGES[code])
+        any_of(tuple(w for w in word_list(code, "and") if fold(w) not in copulas), code)
         for code in codes
     )
     ends = rf"{_COMMA}|(?={of('because', 'but')})|(?:{parting})|(?<={of('ends')})"

@@ -278,7 +278,7 @@ def _parts_pattern(codes: tuple[str, ...]) -> regex.Pattern[str]:
         joint = rf"\s*(?:[,，、]|{any_word(code, 'and')})?\s*"
         number = r"\d[\d.,]*"
         hours, minutes = any_word(code, "hours"), any_word(code, "minutes")
-        sizes = any_of(tuple(multipliers(code)), LANGUAGES[code])
+        sizes = any_of(tuple(multipliers(code)), code)
         money, coins = any_word(code, "money"), any_word(code, "coins")
         parts += [
             rf"{number}\s*{hours}{joint}{number}\s*{minutes}",

@@ -12,8 +12,8 @@ import regex
 
 from linguamap.languages import normalise_digits
 from linguamap.records import Extraction, Prompt
-from linguamap.scoring.extraction.answer_markers import Cue, find_cues, is_empty, last_strong
-from linguamap.scoring.extraction.answer_words import any_word, any_word_in, fold
+from linguamap.scoring.extraction.answer_markers import Cue, find_cues, last_strong
+from linguamap.scoring.extraction.answer_words import any_word, any_word_in, fold, is_empty
 from linguamap.scoring.extraction.number_reading import Number, find_numbers
 from linguamap.scoring.extraction.spans import chosen_option_language
 

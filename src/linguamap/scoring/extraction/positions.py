@@ -12,7 +12,7 @@ from typing import Literal
 
 import regex
 
-from linguamap.languages import LANGUAGES, Language
+from linguamap.languages import LANGUAGES
 from linguamap.records import Prompt
 from linguamap.scoring.extraction.answer_words import expression, fold, written_apart
 
@@ -53,29 +53,28 @@ def _places(folded: str, code: str, where: Where) -> list[int]:
 
 def noun(code: str) -> str:
     """A pattern of the language's nouns for an option, never the empty text."""
-    return _alternatives(LANGUAGES[code].option_nouns, LANGUAGES[code])
+    return _alternatives(LANGUAGES[code].option_nouns, code)
 
 
 def ending(code: str) -> str:
     """A pattern of what may follow an answer in its sentence (``answer_endings``)."""
-    language = LANGUAGES[code]
-    listed = "|".join(map(regex.escape, language.answer_endings))
+    listed = "|".join(map(regex.escape, LANGUAGES[code].answer_endings))
     if not listed:
         return _NOTHING
-    return rf"(?:{listed})" + (r"(?![\p{L}\p{M}])" if written_apart(language) else "")
+    return rf"(?:{listed})" + (r"(?![\p{L}\p{M}])" if written_apart(code) else "")
 
 
 def fillers(code: str) -> str:
     """Articles and nouns between a cue and what it announces: "la lettre", "the option"."""
     language = LANGUAGES[code]
-    words = _alternatives(language.articles + language.option_nouns, language)
+    words = _alternatives(language.articles + language.option_nouns, code)
     return rf"(?i:(?:{words})[\s:\-–—]*){{0,3}}"
 
 
-def _alternatives(words: tuple[str, ...], language: Language) -> str:
+def _alternatives(words: tuple[str, ...], code: str) -> str:
     """Any of some words, the longest first."""
     listed = sorted(words, key=len, reverse=True)
-    return "|".join(expression(word, language) for word in listed) or _NOTHING
+    return "|".join(expression(word, code) for word in listed) or _NOTHING
 
 
 @lru_cache(maxsize=64)
@@ -83,12 +82,12 @@ def _patterns(code: str) -> tuple[tuple[regex.Pattern[str], ...], ...]:
     """For each ordinal, for folded text: beside a noun, at the start, and with nothing else."""
     language = LANGUAGES[code]
     nouns, articles = (
-        _alternatives(tuple(map(fold, words)), language)
+        _alternatives(tuple(map(fold, words)), code)
         for words in (language.option_nouns, language.articles)
     )
     found = []
     for forms in language.ordinals:
-        ordinal = _alternatives(tuple(map(fold, forms)), language)
+        ordinal = _alternatives(tuple(map(fold, forms)), code)
         beside = rf"(?:(?:{ordinal})\s*(?:{nouns})|(?:{nouns})\s*(?:{ordinal}))"
         before = rf"{_MARKS}(?:(?:{articles})\s*)?"
         start = rf"{before}(?:{beside}|(?:{ordinal})(?:{ending(code)}|{_CLOSED}))"

@@ -20,7 +20,8 @@ from linguamap.languages import (
     script_of,
 )
 from linguamap.records import Identification, Prompt
-from linguamap.scoring.extraction.answer_markers import clean, find_cues, is_empty
+from linguamap.scoring.extraction.answer_markers import clean, find_cues, last_strong
+from linguamap.scoring.extraction.answer_words import is_empty
 from linguamap.scoring.extraction.segments import language_shares, main_language
 from linguamap.scoring.extraction.spans import extract_span, searchable
 
@@ -157,7 +158,8 @@ def _is_offered(text: str, prompt: Prompt) -> bool:
 
 
 def _without_span(text: str, prompt: Prompt) -> str:
-    span = extract_span(text, prompt).value
+    cue = last_strong(find_cues(text, prompt.language, "answer"))
+    span = extract_span(text, prompt, cue).value
     if span is None or prompt.passage is None or _is_offered(span, prompt):
         return text
     if span.lower() not in prompt.passage.lower():

@@ -14,12 +14,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import regex
 
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
-from linguamap.scoring.extraction.answer_markers import INVISIBLE, find_cues, is_empty, last_strong
+from linguamap.scoring.extraction.answer_words import INVISIBLE, is_empty
+
+if TYPE_CHECKING:
+    from linguamap.scoring.extraction.answer_markers import Cue
 
 _UNICODE_PUNCTUATION = regex.compile(rf"[\p{{P}}{regex.escape(string.punctuation)}]")
 _ASCII_PUNCTUATION = regex.compile(f"[{regex.escape(string.punctuation)}]")
@@ -75,8 +79,8 @@ def span_f1(prediction: str, gold: str, language: str) -> float:
     return 2 * shared / (len(predicted) + len(wanted))
 
 
-def extract_span(text: str, prompt: Prompt) -> Extraction:
-    """The answer's span in a cleaned text.
+def extract_span(text: str, prompt: Prompt, cue: Cue | None) -> Extraction:
+    """The answer's span in a cleaned text, whose last strong cue is given.
 
     1. ``answer_phrase``: what follows the last strong cue on its line, up to the end of the sentence
        unless more of it stands in the passage; quotes and final punctuation off.
@@ -84,7 +88,6 @@ def extract_span(text: str, prompt: Prompt) -> Extraction:
     3. ``whole_answer``: else all of it; F1 decides.
     """
     offered = chosen_option_language(text, prompt)
-    cue = last_strong(find_cues(text, prompt.language, "answer"))
     if cue is not None:
         lines = text[cue.end :].lstrip(_EDGE).splitlines()
         span = _trim(_sentence(lines[0], prompt), prompt, cue.language) if lines else ""

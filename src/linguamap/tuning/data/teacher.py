@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from linguamap.benchmarks.exemplars import without_closing
+from linguamap.benchmarks.sums import without_closing
 from linguamap.config import EvaluateConfig, ModelConfig, RunConfig
 from linguamap.languages import get_language
 from linguamap.progress import Progress

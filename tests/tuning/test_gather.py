@@ -91,7 +91,7 @@ def test_steps_stand_on_one_line_without_marks(answer: str, language: str, expec
 
 def test_languages_without_usable_files_are_named(tmp_path: Path) -> None:
     found = load_gsm_symbolic(_write(tmp_path) / "gsm_symbolic", ["en", "zh", "es"])
-    assert found.missing_languages["es"] == "no synthetic.jsonl"
+    assert found.missing_languages["es"] == "no file"
     assert "traditional Chinese" in found.missing_languages["zh"]
     assert list(found.items) == ["en"]
     with pytest.raises(UserError, match="has none of zh; it has de, en, hi"):

@@ -18,6 +18,8 @@ MOST = 100_000_000
 """The largest count of anything that can be asked for."""
 LARGEST_SEED = 2**63 - 1
 """Numbers of units are added to a seed, and PyTorch takes seeds below 2^64."""
+BASE_TOKENS, CHAT_TOKENS = 72, 256
+"""The longest answer by default: a base model's ends with its line, a chat model works aloud first."""
 COOLEST = 0.001
 """The least temperature but 0: logits divided by less leave the range of half precision."""
 
@@ -107,7 +109,11 @@ class EvaluateConfig(Section):
 
     items: int | None = Field(8, ge=1, le=MOST)
     """Test items per cell; None (on the command line ``all``) asks all."""
-    max_new_tokens: int = Field(72, ge=1, le=MOST)
+    max_new_tokens: int | None = Field(None, ge=1, le=MOST)
+    """Of an answer; None takes 72 for a base model and 256 for a chat model."""
+    options: Literal["auto", "generated", "likelihood"] = "auto"
+    """How a choice is read: from the answer's words, or as the option that the model gives the highest
+    probability (where all options are in one language). auto: likelihood for a local base model."""
     temperature: float = Field(0.0, ge=0.0, le=100.0)
     stop: list[str] | None = None
     """Strings that end an answer; None takes the end of the line for base models."""
@@ -121,6 +127,14 @@ class EvaluateConfig(Section):
     concurrency: int = Field(8, ge=1, le=1024)
     """Requests to the server at once."""
     timeout: float = Field(120.0, gt=0, le=86_400)
+
+    def answer_tokens(self, is_chat: bool) -> int:
+        """Tokens that an answer may have, by what the model is."""
+        return self.max_new_tokens or (CHAT_TOKENS if is_chat else BASE_TOKENS)
+
+    def reads_options(self, is_chat: bool) -> bool:
+        """Whether a choice is read by likelihood."""
+        return self.options == "likelihood" or (self.options == "auto" and not is_chat)
 
     @field_validator("temperature")
     @classmethod

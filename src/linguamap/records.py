@@ -228,6 +228,8 @@ class Completion:
         thinking: the reasoning block of a thinking model, or ``None``.
         finish: ``stop`` (end token or stop string), ``length`` (token limit) or ``error``.
         n_tokens: generated tokens, the end token included.
+        option_scores: log probability per character of each offered option, in the order shown, where
+            a choice is read by likelihood.
     """
 
     prompt_id: str
@@ -236,6 +238,7 @@ class Completion:
     finish: Finish
     n_tokens: int
     error: str | None = None
+    option_scores: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -303,6 +306,7 @@ class Answer:
         line_pass, word_pass: of the Language Confusion Benchmark.
         repeats: it says the same thing three times over.
         n_options: answers that the prompt offered.
+        option_scores: as in :class:`Completion`.
     """
 
     prompt_id: str
@@ -342,6 +346,7 @@ class Answer:
     finish: Finish = "stop"
     n_tokens: int = 0
     error: str | None = None
+    option_scores: tuple[float, ...] | None = None
 
     @property
     def right_in_both(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from linguamap.charts.naming import (
 )
 from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.probes.curves import commitment, overtakings
+from linguamap.report import write_report
 from linguamap.report.findings import find, headline
 from linguamap.report.measure_rows import measure_rows
 from linguamap.report.rates import own_rows, tally
@@ -303,18 +305,27 @@ def test_few_different_questions_are_named() -> None:
     assert "All of it rests on 10 different questions" in in_words(finding.cautions)
 
 
-def test_many_cut_answers_are_a_caution() -> None:
+def test_many_cut_answers_are_said_in_the_first_lines(tmp_path: Path) -> None:
     def said(before: int, after: int) -> str:
         sides = [
             [row(i, True, "hi", finish="length" if i < n else "stop") for i in range(20)]
             for n in (before, after)
         ]
         data = RunData(Path(), {"languages": ["hi"]}, before=sides[0], after=sides[1])
-        return in_words(find(data).cautions)
+        return in_words(find(data).warnings)
 
     expected = "The token limit cut 15% of the answers before tuning and 5% of those after it."
     assert expected in said(3, 1)
     assert "token limit" not in said(2, 2)  # a tenth
+
+    folder = write_fake_run(tmp_path / "run", languages=("en", "hi"), items=2, n_layers=4)
+    answers = folder / "before" / "answers.jsonl"
+    rows = [{**json.loads(line), "finish": "length"} for line in answers.read_text().splitlines()]
+    answers.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    first = " ".join(printed(terminal_summary(folder)).split()[:40])
+    assert "The token limit cut 100% of the answers before tuning" in first
+    page = write_report(folder).read_text()
+    assert 0 < page.index("The token limit cut") - page.index("<h1>") < 400
 
 
 def test_further_measures_carry_intervals_and_n() -> None:

@@ -94,7 +94,7 @@ class CompletionClient:
 
     def use_chat(self, chat: bool) -> None:
         """Ask in turns of a chat, or for the continuation of a text."""
-        self.is_chat = chat
+        self.is_chat, self.longest = chat, self.config.answer_tokens(chat)
         own_end = () if chat else LINE_END  # a chat model ends its own turn
         self.stops = own_end if self.config.stop is None else tuple(self.config.stop)
 
@@ -120,7 +120,7 @@ class CompletionClient:
         if self.notes.chat is None:
             self.notes.chat = self.is_chat
             self.tell(self.notes)
-        limit = min(max(SHORTEST_LIMIT, LONGEST_TOKEN * self.config.max_new_tokens), LONGEST_LIMIT)
+        limit = min(max(SHORTEST_LIMIT, LONGEST_TOKEN * self.longest), LONGEST_LIMIT)
         cut = cut_at_stop(reply.text[:limit], stops)
         text = reply.text[:limit] if cut is None else cut
         thinking, answer = (
@@ -164,7 +164,7 @@ class CompletionClient:
 
     async def _ask(self, prompt: Prompt, stops: Sequence[str]) -> Reply:
         settings: dict[str, Any] = {
-            "max_tokens": self.config.max_new_tokens,
+            "max_tokens": self.longest,
             "temperature": self.config.temperature,
             # A seed of its own for each prompt, the same however often the run is resumed.
             "seed": (self.seed + zlib.crc32(prompt.prompt_id.encode("utf-8", "replace"))) % 2**31,

@@ -106,18 +106,24 @@ class RowReader:
         self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str]
     ) -> Tensor:
         """One forward pass; the logits (row, vocabulary) after the last token of each row."""
+        return self.last_logits(ids, mask, cache, languages, 1)[:, -1]
+
+    def last_logits(
+        self, ids: Tensor, mask: Tensor, cache: DynamicCache | None, languages: list[str], n: int
+    ) -> Tensor:
+        """One forward pass; the logits (row, n, vocabulary) after each of the last ``n`` columns."""
         options: dict[str, Any] = {}
         if self.takes_positions:
             options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         if self.takes_keep:
-            options["logits_to_keep"] = 1
+            options["logits_to_keep"] = n
         if cache is not None:
             options |= {"past_key_values": cache, "use_cache": True}
         elif self.takes_cache:
             options["use_cache"] = False
         with self.lm.speaking(languages):
             output = self.lm.model(input_ids=ids, attention_mask=mask, **options)
-        logits: Tensor = output.logits[:, -1]
+        logits: Tensor = output.logits[:, -n:]
         return logits
 
 
@@ -149,6 +155,7 @@ class Decoder(RowReader):
         """
         super().__init__(lm, prefixes)
         self.config, self.stops = config, stops
+        self.longest = config.answer_tokens(lm.is_chat)
         self.ended, self.use_cache = ended, use_cache
         self.ends = end_token_ids(lm)
         self.marked = MarkedText(lm.tokenizer)
@@ -222,7 +229,7 @@ class Decoder(RowReader):
         default = self.config.stop is None
         stops = answer_ends(self.stops, encoded.prompt.bare) if default else self.stops
         stopped = token_ids[-1] in self.ends or self._stopped(token_ids, stops)
-        if not stopped and len(token_ids) < self.config.max_new_tokens:
+        if not stopped and len(token_ids) < self.longest:
             return False
         text = self.marked.decode(token_ids)
         cut = cut_at_stop(text, stops)

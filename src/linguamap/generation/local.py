@@ -19,6 +19,7 @@ from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.decoder import Decoder
 from linguamap.generation.encoding import check_length, encode, stop_strings
 from linguamap.generation.kv_cache import SharedPrefixStates
+from linguamap.generation.option_likelihood import OptionReader
 from linguamap.models.batching import batches_by_length
 from linguamap.progress import Progress, silent
 from linguamap.records import Completion, Prompt, UserError
@@ -53,7 +54,7 @@ def chunks(
     batches = [
         [encoded[place] for place in places]
         for places in batches_by_length(
-            [n + config.max_new_tokens for n in n_tokens],
+            [n + config.answer_tokens(prefixes.lm.is_chat) for n in n_tokens],
             config.batch_tokens,
             config.batch_size,
             sorted(range(len(encoded)), key=rank),
@@ -93,11 +94,12 @@ def generate(
     use_cache = cache_fault(lm) is None
     prefixes = SharedPrefixStates(lm, use_cache)
     encoded = encode(lm, prompts, model_config)
-    check_length(lm, encoded, config.max_new_tokens)
+    check_length(lm, encoded, config.answer_tokens(lm.is_chat))
     shared = list(enumerate(chunks(encoded, config, prefixes)))[rank::count]
     meter = _Meter(progress, label, sum(len(batch) for _, chunk in shared for batch in chunk))
     meter.note = "" if use_cache else ", slowly: no cache"
     stops = stop_strings(lm, config)
+    options = OptionReader(lm, prefixes, use_cache) if config.reads_options(lm.is_chat) else None
     for number, chunk in shared:
         if all(encoded.prompt.prompt_id in done for batch in chunk for encoded in batch):
             meter.skip(sum(map(len, chunk)))
@@ -106,7 +108,8 @@ def generate(
         def decoder(seed: int = seed + number) -> Decoder:
             return Decoder(lm, config, stops, seed, prefixes, meter.ended, use_cache)
 
-        save(_answer(decoder, chunk))
+        completions = _answer(decoder, chunk)
+        save(options.with_scores(chunk, completions) if options else completions)
         meter.show()
 
 

@@ -45,12 +45,14 @@ class Finding:
 
     Attributes:
         headline: one short sentence without numbers.
+        warnings: what stands right below it, since every figure depends on it.
         paragraphs: (title, sentences); stages that were not run have none.
         cautions: what the reader should hold against the numbers.
         missing: what was not run.
     """
 
     headline: str
+    warnings: list[Sentence]
     paragraphs: list[tuple[str, list[Sentence]]]
     cautions: list[Sentence]
     missing: list[str]
@@ -66,6 +68,7 @@ def find(data: RunData) -> Finding:
     ]
     return Finding(
         headline(data),
+        cut_answers(data),
         [(title, sentences) for title, sentences in paragraphs if sentences],
         _cautions(data, found),
         missing_stages(data),
@@ -150,7 +153,6 @@ def _cautions(data: RunData, found: list[Case]) -> list[Sentence]:
              "only the answers that could be judged for it; the outcome map shows the others as "
              "unscored. Were they mostly right or mostly wrong, the rates would shift."]
         )  # fmt: skip
-    cautions += cut_answers(data)
     cautions += reservations(data)
     cautions += languages_without_items(data)
     cautions += _identifier_cautions(data)

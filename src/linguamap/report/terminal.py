@@ -42,7 +42,10 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
         UserError: the folder is not a run.
     """
     data = read_run(Path(run_dir))
-    parts: list[RenderableType] = [Text(find(data).headline, style="bold"), _rates(data)]
+    finding = find(data)
+    parts: list[RenderableType] = [Text(finding.headline, style="bold")]
+    parts += [Text(as_text(sentence), style="yellow") for sentence in finding.warnings]
+    parts.append(_rates(data))
     parts += [Text(line, style="dim") for line in items_used(data)]
     parts += [Text(as_text(sentence), style="dim") for sentence in reservations(data)]
     parts += _layers(data)
@@ -50,9 +53,8 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
         parts.append(_tuning_line(data))
     if data.stages:
         parts.append(_stages(data))
-    missing = find(data).missing
-    if missing:
-        parts.append(Text(f"Not run yet: {', '.join(missing)}.", style="dim"))
+    if finding.missing:
+        parts.append(Text(f"Not run yet: {', '.join(finding.missing)}.", style="dim"))
     parts += [Text(fault, style="yellow") for fault in data.faults]
     return parts
 

@@ -80,6 +80,9 @@ def score_answer(
     language's, and both stand beside it. Kind ``open`` has no task (``no_task``), its language
     counts. Thinking is judged apart and changes no outcome.
 
+    Where options were read by likelihood, the task is judged by the likeliest one, and the language by
+    what the model wrote.
+
     Args:
         english_words: for the word pass rate; None takes the list of
             :func:`linguamap.scoring.lcb.english_words_at_hand`.
@@ -88,7 +91,8 @@ def score_answer(
         english_words = english_words_at_hand().words
     extraction, languages = _read(completion, prompt, identifier, config)
     language = languages.whole
-    empty = extraction.reason == "empty" and completion.finish != "error"
+    empty = "empty" in (extraction.reason, languages.whole.reason) and is_empty(completion.answer)
+    empty = empty and completion.finish != "error"
     task = _Task(False if empty else None)
     if extraction.value is not None:
         task = _score_task(extraction.value, prompt, config.f1_threshold)
@@ -134,6 +138,7 @@ def score_answer(
         finish=completion.finish,
         n_tokens=completion.n_tokens,
         error=completion.error,
+        option_scores=completion.option_scores,
     )
 
 
@@ -188,9 +193,18 @@ def _read(
     if thought and is_empty(completion.answer):
         return Extraction(None, "thinking_cut"), _unread("thinking_cut")
     return (
-        extract(completion.answer, prompt),
+        _most_likely(completion, prompt) or extract(completion.answer, prompt),
         answer_languages(completion.answer, prompt, identifier, config.min_letters),
     )
+
+
+def _most_likely(completion: Completion, prompt: Prompt) -> Extraction | None:
+    """The option with the highest score, where options are read by likelihood; the first of equal ones."""
+    scores = completion.option_scores
+    if scores is None:
+        return None
+    option = prompt.options[scores.index(max(scores))]
+    return Extraction(option.letter, rule="likelihood", option_language=option.language)
 
 
 def _unread(reason: str) -> AnswerLanguages:

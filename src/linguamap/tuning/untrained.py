@@ -124,7 +124,7 @@ def few_shot(
     check_length(
         lm,
         [longest],
-        config.evaluate.max_new_tokens,
+        config.evaluate.answer_tokens(lm.is_chat),
         advice=f"it holds {len(longest.prompt.shots)} examples: lower tune.shots",
         stage=FEW_SHOT.name,
     )

@@ -51,7 +51,7 @@ def build(explorer: Explorer) -> Any:
                     elem_id="language",
                 )
                 longest = gr.Slider(
-                    4, LONGEST_ANSWER, min(explorer.config.evaluate.max_new_tokens, 48), step=4,
+                    4, LONGEST_ANSWER, min(explorer.config.evaluate.max_new_tokens or 48, 48), step=4,
                     label="Longest answer, in tokens",
                 )  # fmt: skip
                 handing = gr.Checkbox(True, label="Handover", info=_cost(explorer))

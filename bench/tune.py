@@ -109,8 +109,8 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 def run_linguamap(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from linguamap.config import ModelConfig, TuneConfig
     from linguamap.models.loading import load_model
+    from linguamap.tuning.blocks import parse_layers
     from linguamap.tuning.data.batches import TrainingExample
-    from linguamap.tuning.layers import parse_layers
     from linguamap.tuning.run_tuning import tune
 
     lm = load_model(ModelConfig(name=str(folder), dtype=options.dtype))

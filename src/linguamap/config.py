@@ -202,7 +202,7 @@ class TuneConfig(Section):
     examples: int | None = Field(800, ge=1, le=MOST)
     tasks: bool = True
     """False leaves out every example with a task to solve, so that only the language is trained; of
-    the run's own items their texts are then continued, see :mod:`linguamap.tuning.data.language_only`."""
+    the run's own items their texts are then continued, see :mod:`linguamap.tuning.data.gather`."""
     teacher: str | None = None
     """URL of an OpenAI-compatible server whose model writes the reasoning of the training items."""
     teacher_model: str | None = None

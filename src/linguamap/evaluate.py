@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from linguamap.config import ScoreConfig
-from linguamap.prompts.run_prompts import describe
 from linguamap.records import (
     PHASES,
     Answer,
+    BenchmarkUse,
     Completion,
     IdentifierAccuracy,
     Phase,
@@ -26,17 +27,33 @@ from linguamap.run.contents import append_answers, as_json, as_type, read_answer
 from linguamap.run.files import write_json
 from linguamap.run_context import RunContext
 from linguamap.scoring.identifier_accuracy import measured_for_run
+from linguamap.scoring.labelled_texts import LabelledTexts
 from linguamap.scoring.language_id import make_identifier
 from linguamap.scoring.summary import summarise
 
 CHANGED = "put the files back that the run was made from, or evaluate again with --fresh"
 
 
-def evaluate(context: RunContext, phase: Phase) -> None:
+@dataclass(frozen=True)
+class Questions:
+    """What one phase asks.
+
+    Attributes:
+        prompts: in their fixed order.
+        benchmarks: what the summary says of the items.
+        labelled_texts: gives texts of known language, on which the identifier is tried.
+    """
+
+    prompts: Sequence[Prompt]
+    benchmarks: Sequence[BenchmarkUse]
+    labelled_texts: Callable[[], LabelledTexts]
+
+
+def evaluate(context: RunContext, phase: Phase, questions: Questions) -> None:
     """Answers and summary of one phase; what is answered already is not asked again."""
     run, processes = context.run, context.processes
     folder = run.path(phase, "answers.jsonl").parent
-    asked = distinct(context.prompts(phase))
+    asked = distinct(questions.prompts)
     stored = checked_answers(folder, asked)
     if len(stored) < len(asked):
         config, scorer = run.config, context.scorer
@@ -60,7 +77,7 @@ def evaluate(context: RunContext, phase: Phase) -> None:
     if processes.writes:
         new = checked_answers(folder, asked)
         score_again = {name: context.scorer.again(stored[name], asked[name]) for name in stored}
-        write_scores(context, phase, {**new, **score_again})
+        write_scores(context, phase, questions, {**new, **score_again})
 
 
 def answerer(context: RunContext, phase: Phase) -> Callable[..., None]:
@@ -81,20 +98,22 @@ def answerer(context: RunContext, phase: Phase) -> Callable[..., None]:
     return partial(generate, model, share=context.processes.share)
 
 
-def write_scores(context: RunContext, phase: Phase, answers: dict[str, Answer]) -> None:
+def write_scores(
+    context: RunContext, phase: Phase, questions: Questions, answers: dict[str, Answer]
+) -> None:
     """All prompts' answers in their fixed order, coinciding ones filled in, and the summary."""
-    run, items = context.run, context.items
-    rows = [_restored(prompt, answers) for prompt in context.prompts(phase)]
+    run = context.run
+    rows = [_restored(prompt, answers) for prompt in questions.prompts]
     write_answers(run.path(phase, "answers.jsonl"), rows)
     for path in shards(run.folder / phase):
         path.unlink()
     measured = measured_for_run(
-        run.path("identifier.json"), run.config, context.identifier, context.labelled_texts
+        run.path("identifier.json"), run.config, context.identifier, questions.labelled_texts
     )
     summary = summarise(
         rows,
         run.config.model.name,
-        benchmarks=[describe(benchmark) for benchmark in items.test_benchmarks],
+        benchmarks=questions.benchmarks,
         languages=run.config.languages,
         identifier=as_type(IdentifierAccuracy, measured, "identifier.json"),
         english_words=context.scorer.english.about if context.scorer.english else None,
@@ -102,11 +121,15 @@ def write_scores(context: RunContext, phase: Phase, answers: dict[str, Answer]) 
     write_json(run.path(phase, "summary.json"), as_json(summary))
 
 
-def rescore(context: RunContext, score: ScoreConfig) -> None:
+def rescore(
+    context: RunContext, score: ScoreConfig, questions: Callable[[Phase], Questions]
+) -> None:
     """Score stored answers by other rules, without the model, and keep these in the run's config.
 
     Answers of a phase that was stopped while it answered are scored, too; it goes on from these.
 
+    Args:
+        questions: what a phase asks.
     Raises:
         UserError: there are no answers, or the data files changed since they were asked for; then
             nothing has been written.
@@ -117,7 +140,7 @@ def rescore(context: RunContext, score: ScoreConfig) -> None:
     for phase in PHASES:
         if not (run.folder / phase / "answers.jsonl").exists():
             continue
-        asked[phase] = distinct(context.prompts(phase))
+        asked[phase] = distinct(questions(phase).prompts)
         found[phase] = checked_answers(run.folder / phase, asked[phase], refuse_others=True)
         if len(found[phase]) < len(asked[phase]) and phase in run.stages():
             raise UserError(
@@ -137,7 +160,7 @@ def rescore(context: RunContext, score: ScoreConfig) -> None:
         if len(answers) < len(prompts):
             write_answers(run.path(phase, "answers.jsonl"), answers.values())
             continue
-        write_scores(context, phase, answers)
+        write_scores(context, phase, questions(phase), answers)
         if phase in run.stages():
             run.note_again(phase)
 

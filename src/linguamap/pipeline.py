@@ -10,14 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linguamap.config import ScoreConfig
-from linguamap.evaluate import evaluate, rescore
+from linguamap.evaluate import Questions, evaluate, rescore
 from linguamap.progress import say
-from linguamap.records import PHASES
-from linguamap.run.contents import as_json, read_evaluation
-from linguamap.run.files import write_json
-from linguamap.run_context import RunContext, probe, probe_again, tune
+from linguamap.prompts.run_prompts import RunItems, describe
+from linguamap.records import PHASES, Phase, UserError
+from linguamap.run.contents import Layers, as_json, read_as, read_evaluation
+from linguamap.run.files import read_json, write_json
+from linguamap.run_context import RunContext
+from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
+from linguamap.tuning.methods import FEW_SHOT, check_shareable
+
+if TYPE_CHECKING:
+    from linguamap.models.language_model import LanguageModel
+    from linguamap.scoring.language_id import Identifier
+    from linguamap.tuning.data.gather import TuningData
 
 
 @dataclass
@@ -37,13 +48,17 @@ class Pipeline(RunContext):
 
     def before(self) -> None:
         """Answer and score the test items with the model as it is."""
-        outputs = ["before/answers.jsonl", "before/summary.json"]
-        self._stage("before", outputs, lambda: evaluate(self, "before"))
+        self._evaluate("before")
 
     def probe(self) -> None:
         """Read every layer's language and similarity on training items."""
+
+        def work() -> None:
+            folder = self.run.path("probe", "lens.parquet").parent
+            self._probe(self.model, self.identifier, folder)
+
         outputs = ["probe/lens.parquet", "probe/similarity.parquet", "probe/grid.json"]
-        self._stage("probe", outputs, lambda: probe(self))
+        self._stage("probe", outputs, work)
 
     def locate(self) -> None:
         """Choose the blocks to tune from the curves."""
@@ -60,18 +75,31 @@ class Pipeline(RunContext):
     def tune(self) -> None:
         """Train only those blocks; keep only what changed."""
         outputs = ["tuned/delta.safetensors", "tuned/tuning.json"]
-        self._stage("tune", outputs, lambda: tune(self))
+        self._stage("tune", outputs, self._tune)
 
     def after(self) -> None:
         """Answer and score the same test items with the delta read back from disk."""
-        outputs = ["after/answers.jsonl", "after/summary.json"]
-        self._stage("after", outputs, lambda: evaluate(self, "after"))
+        self._evaluate("after")
 
     def probe_after(self) -> None:
         """Probe again, and see whether the curves moved only in the tuned blocks."""
+
+        def work() -> None:
+            from linguamap.probes.curves import change_outside, no_change
+
+            run = self.run
+            if not self.method.changes_weights:
+                write_json(run.path("change.json"), no_change(self.method.unchanged))
+                return
+            first, again = run.folder / "probe", run.path("probe_after", "lens.parquet").parent
+            identifier = self.probing_identifier(read_json(first / "probe.json")["identifier"])
+            self._probe(self.tuned_model, identifier, again, first)
+            layers = read_json(run.folder / "tuned" / "tuning.json")["layers"]
+            write_json(run.path("change.json"), change_outside(first, again, tuple(layers)))
+
         probed = ["probe_after/lens.parquet", "probe_after/grid.json"]
         changed = probed if self.method.changes_weights else []
-        self._stage("probe_after", [*changed, "change.json"], lambda: probe_again(self))
+        self._stage("probe_after", [*changed, "change.json"], work)
 
     def compare(self) -> None:
         """Before against after on the same items."""
@@ -97,11 +125,117 @@ class Pipeline(RunContext):
 
     def rescore(self, score: ScoreConfig) -> None:
         """Score the stored answers by other rules, without the model, and redo what is made of them."""
-        rescore(self, score)
+        rescore(self, score, self.questions)
         for stage, work in (("compare", self.compare), ("report", self.report)):
             if stage in self.run.stages():
                 self.run.forget(stage)
                 work()
+
+    @cached_property
+    def items(self) -> RunItems:
+        """What the run asks and trains on."""
+        return RunItems(self.run.config)
+
+    @cached_property
+    def tuning_data(self) -> TuningData:
+        """Examples with worked answers for tuning, spread over kinds, scenarios and languages."""
+        from linguamap.tuning.data.gather import gather
+        from linguamap.tuning.data.teacher import taught
+
+        config, out = self.run.config, self.run.path("tuned", "tuning.json").parent
+        return gather(
+            config,
+            lambda: self.items.benchmarks("train"),
+            self.items.test_benchmarks,
+            lambda: self.model,
+            lambda prompts, questions: taught(
+                prompts, questions, config, self.identifier, out, self.progress
+            ),
+            self.progress,
+        )
+
+    def questions(self, phase: Phase) -> Questions:
+        """What is asked; few-shot prompting puts worked examples before it after tuning."""
+        prompts, config = self.items.test_prompts, self.run.config
+        if phase == "after" and self.method is FEW_SHOT:
+            from linguamap.prompts.few_shot import with_shots
+
+            examples = self.tuning_data.prompts
+            prompts = with_shots(prompts, examples, config.tune.shots, config.seed)
+        benchmarks = [describe(benchmark) for benchmark in self.items.test_benchmarks]
+        return Questions(prompts, benchmarks, self._labelled_texts)
+
+    def _labelled_texts(self) -> LabelledTexts:
+        try:
+            return labelled_from_items(self.items.benchmarks("train"), "training items")
+        except UserError:  # not every benchmark has training items
+            return labelled_from_items(self.items.test_benchmarks, "test items")
+
+    def _evaluate(self, phase: Phase) -> None:
+        outputs = [f"{phase}/answers.jsonl", f"{phase}/summary.json"]
+        self._stage(phase, outputs, lambda: evaluate(self, phase, self.questions(phase)))
+
+    def _probe(
+        self, lm: LanguageModel, identifier: Identifier, folder: Path, first: Path | None = None
+    ) -> None:
+        """Curves and grids of a model.
+
+        Args:
+            first: the folder of the probes before tuning, whose texts are read again.
+        """
+        from linguamap.probes.run_probes import own_answers, run_probe
+        from linguamap.probes.token_grid import write_grids
+
+        prompts, config, report = self.items.train_prompts, self.run.config, self.progress
+        run_probe(lm, prompts, config, identifier, folder, report, first, self.processes)
+        if self.processes.writes:  # a few prompts' worth
+            write_grids(
+                lm,
+                prompts,
+                config,
+                identifier,
+                folder / "grid.json",
+                own_answers=own_answers(lm, config, report),
+                same_as=first and first / "grid.json",
+                progress=report,
+            )
+
+    def _tune(self) -> None:
+        """Blocks from ``layers.json`` or the config, examples, and what the method makes of them."""
+        from linguamap.tuning.blocks import blocks_to_tune
+        from linguamap.tuning.run_tuning import tune
+        from linguamap.tuning.untrained import few_shot
+
+        config, processes = self.run.config, self.processes
+        located = read_as(Layers, self.run.folder / "layers.json")
+        layers, source = blocks_to_tune(located, config.tune, self.tuning_seed)
+        out = self.run.path("tuned", "tuning.json").parent
+        check_shareable(self.method, processes.world_size)
+        if processes.rank:
+            processes.wait()  # what a teacher writes is asked for once
+        data = self.tuning_data
+        if not processes.rank:
+            processes.wait()
+        if self.method is FEW_SHOT:
+            tuning = few_shot(self.model, self.questions("after").prompts, config, out)
+            write_json(out / "tuning.json", {**tuning, "data": data.facts})
+            return
+        tuning = tune(
+            self.model,
+            data.examples,
+            config.tune,
+            layers,
+            out,
+            seed=self.tuning_seed,
+            progress=self.progress,
+            model_config=config.model,
+            shared_cache=self.shared_cache,
+            processes=processes,
+            identifier=self.identifier,
+        )
+        if processes.writes:
+            facts = {"layers_source": source, "data": data.facts}
+            write_json(out / "tuning.json", {**tuning, **facts})
 
     def _stage(self, name: str, outputs: list[str], work: Callable[[], None]) -> None:
         """Do a stage once; of several processes the first keeps the book."""

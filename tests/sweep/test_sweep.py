@@ -30,7 +30,7 @@ from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, r
 from linguamap.sweep.sweep_chart import sweep_chart
 from linguamap.sweep.table import blocks, footnote, markdown, table_cells, verdict
 from linguamap.sweep.variants import DEFAULT, expand, in_folder, in_table
-from linguamap.tuning.layers import parse_layers
+from linguamap.tuning.blocks import parse_layers
 from test_pipeline import SMALL
 
 LOCATED = {"n_layers": 18, "tune_layers": [17, 18], "fallback_layers": [18]}

@@ -18,8 +18,7 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.prompts.sampling import split_items
 from linguamap.prompts.scenarios import render
 from linguamap.records import Benchmark, Item, Prompt, UserError
-from linguamap.tuning.data.gather import HeldOut, TuningData, gather
-from linguamap.tuning.data.language_only import without_tasks
+from linguamap.tuning.data.gather import HeldOut, TuningData, gather, without_tasks
 
 ROWS = {
     "eng": [

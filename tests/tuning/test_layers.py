@@ -10,7 +10,8 @@ import torch
 from tuning_cases import tiny_lm
 
 from linguamap.records import UserError
-from linguamap.tuning.layers import choose_all, choose_parameters, is_tied, parse_layers
+from linguamap.tuning.blocks import parse_layers
+from linguamap.tuning.layers import choose_all, choose_parameters, is_tied
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from linguamap.config import TuneConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.data.batches import TrainingExample
+from linguamap.tuning.data.trained_tokens import spans_mask
 from linguamap.tuning.data.training_examples import (
     answer_token_ids,
     check_examples,
     decoded_sample,
     examples_from_prompts,
     shortened,
-    spans_mask,
 )
 from linguamap.tuning.data.user_texts import read_jsonl
 from linguamap.tuning.run_tuning import tune

@@ -189,6 +189,12 @@ def lens_curves(
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
 
 
+def no_change(reason: str) -> dict[str, Any]:
+    """What :func:`change_outside` returns where there are no other curves: nulls, and why."""
+    names = ("share_in_tuned", "share_below", "share_downstream", "largest_below")
+    return {**dict.fromkeys(names), "tuned": [], "curves": {}, "reason": reason}
+
+
 def change_outside(before: Path, after: Path, tune_layers: Sequence[int]) -> dict[str, Any]:
     """How much of the change of the curves between two probes lies in the tuned blocks.
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from linguamap.config import TuneConfig
 from linguamap.records import UserError
+from linguamap.tuning.blocks import parse_layers
 from linguamap.tuning.methods import FEW_SHOT, METHODS, SELECTIVE, method_of
 
 DEFAULT = (
@@ -228,8 +229,6 @@ def _ranged(blocks: str) -> list[str]:
 
 
 def _blocks(text: str, located: Mapping[str, Any]) -> tuple[str | None, tuple[int, ...]]:
-    from linguamap.tuning.layers import parse_layers
-
     if text == "chosen":
         return None, tuple(located["tune_layers"] or located["fallback_layers"])
     setting = text.replace("+", ",")
@@ -243,8 +242,6 @@ def _random(
     method: str, prefix: str, text: str, draws: int, located: Mapping[str, Any]
 ) -> Iterator[Variant]:
     """Different draws, each named by its seed."""
-    from linguamap.tuning.layers import parse_layers
-
     n_layers, avoid = located["n_layers"], _blocks("chosen", located)[1]
     count = len(parse_layers(text, n_layers))
     if math.comb(n_layers, count) - (count == len(avoid)) < draws:

@@ -33,8 +33,8 @@ from linguamap.tuning.layers import Trainable, add_lora, choose_all, choose_para
 from linguamap.tuning.master_weights import MasterWeights, choose_precision
 from linguamap.tuning.methods import Method, method_of
 from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.tracking import check_tracker
 from linguamap.tuning.trainer import Trainer, training_key
+from linguamap.tuning.training_state import check_tracker
 from linguamap.tuning.untrained import steer
 
 if TYPE_CHECKING:

@@ -1,12 +1,14 @@
 """How far a training has come, kept where a killed one goes on, and told as it goes.
 
-The checkpoint is one file that appears whole, tensors and state together; ``log.jsonl`` grows by lines.
+The checkpoint is one file that appears whole, tensors and state together; ``log.jsonl`` grows by lines, and
+curves go to TensorBoard or Weights & Biases through Accelerate's trackers.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import threading
@@ -14,16 +16,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from linguamap.records import UserError
 from linguamap.run.files import append_rows, read_rows, save_tensors, write_rows
 from linguamap.tuning.master_weights import MasterWeights, slice_like, whole
-from linguamap.tuning.tracking import open_tracker
 
 if TYPE_CHECKING:
     from linguamap.config import TuneConfig
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 
 FORMAT = "linguamap-training-1"
 ADAM = ("step", "exp_avg", "exp_avg_sq")
+TrackerName = Literal["none", "tensorboard", "wandb"]
+INSTALL = {
+    "tensorboard": "pip install 'linguamap[tensorboard]'",
+    "wandb": "pip install wandb",
+}
 
 
 @dataclass
@@ -213,3 +221,64 @@ class TrainingLog:
         """Whether a line belongs to what the checkpoint holds."""
         done = row.get("step", 0) <= self.state.step
         return bool(done and ("train_loss" not in row or row["epoch"] <= self.state.epoch))
+
+
+class Tracker:
+    """Sends numbers to a tracker, or nowhere."""
+
+    def __init__(self, tracker: Any = None) -> None:
+        self._tracker = tracker
+
+    def log(self, values: Mapping[str, Any], step: int) -> None:
+        """Note the numbers among ``values`` (None and text are left out) at an optimiser step."""
+        if self._tracker is not None:
+            numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+            self._tracker.log(numbers, step=step)
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._tracker is not None:
+            self._tracker.finish()
+
+
+def check_tracker(name: TrackerName) -> None:
+    """Raise a :class:`UserError` if a tracker's library is not installed."""
+    if name != "none" and find_spec(name) is None:
+        raise UserError(
+            f"tune: tune.tracker={name} needs the package {name}; run: {INSTALL[name]}, or set "
+            "tune.tracker=none"
+        )
+
+
+def open_tracker(name: TrackerName, out: Path, config: Mapping[str, Any], step: int) -> Tracker:
+    """Begin to track.
+
+    Args:
+        out: TensorBoard's event files go to ``out/tensorboard``, W&B's to ``out/wandb``.
+        config: settings to keep with the curves.
+        step: finished steps; what a killed training noted after it is hidden again.
+    Raises:
+        UserError: the library is not installed, or the tracker cannot start.
+    """
+    if name == "none":
+        return Tracker()
+    check_tracker(name)
+    from accelerate import PartialState
+    from accelerate.tracking import TensorBoardTracker, WandBTracker
+
+    PartialState()  # the trackers ask it which process they are in
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    made: Any
+    try:
+        if name == "tensorboard":
+            made = TensorBoardTracker("tensorboard", out, purge_step=step + 1)
+        else:
+            made = WandBTracker("linguamap", dir=str(out), config=dict(config))
+        made.start()
+    except Exception as error:  # no login, no network, no room: the libraries' own classes
+        line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        advice = "run wandb login, or " if name == "wandb" else ""
+        raise UserError(
+            f"tune: tracker {name} cannot start ({line}); {advice}set tune.tracker=none"
+        ) from error
+    return Tracker(made)

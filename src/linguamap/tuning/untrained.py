@@ -28,9 +28,10 @@ from linguamap.progress import Progress, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_text
 from linguamap.run.memory import peak_memory_bytes
+from linguamap.tuning.blocks import check_layers
 from linguamap.tuning.data.batches import TrainingData, TrainingExample, collate
 from linguamap.tuning.delta import Delta, save_delta
-from linguamap.tuning.layers import check_layers, count_parameters
+from linguamap.tuning.layers import count_parameters
 from linguamap.tuning.methods import FEW_SHOT, STEER
 
 if TYPE_CHECKING:

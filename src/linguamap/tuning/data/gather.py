@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icu4py.breakers import SentenceBreaker
+
 from linguamap.benchmarks.gsm_symbolic import NAME as GSM_SYMBOLIC
 from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic
+from linguamap.languages import get_language
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import spread_examples
 from linguamap.prompts.scenarios import render_all, training_examples
-from linguamap.records import Benchmark, Prompt, Scenario, UserError
-from linguamap.tuning.data.language_only import without_tasks
+from linguamap.records import Benchmark, Item, Prompt, Scenario, UserError
+from linguamap.tuning.data.user_texts import read_jsonl
 from linguamap.tuning.methods import method_of
 
 if TYPE_CHECKING:
@@ -165,6 +168,69 @@ def _plain_texts(benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
     return texts
 
 
+def without_tasks(benchmark: Benchmark) -> Benchmark:
+    """The benchmark's texts as open items, each once, so that only the language is trained.
+
+    A text is a passage, or else a question of several sentences. Its first sentence becomes an open
+    request, and the rest the answer to learn: no problem to solve, no option, no closing phrase. What
+    accuracy a model gains from such examples it does not owe to worked answers. Open items stay as
+    they are.
+
+    Raises:
+        UserError: no item has a text of two sentences.
+    """
+    if benchmark.kind == "open":
+        return benchmark
+    items = {code: _as_texts(originals, code) for code, originals in benchmark.items.items()}
+    common = set.intersection(*({text.item_id for text in texts} for texts in items.values()))
+    if not common:
+        raise UserError(
+            f"tune: {benchmark.name} has no text of two sentences or more in every language, so "
+            "nothing is left without tasks; add the benchmark passage, or open items with an "
+            "explanation"
+        )
+    return replace(
+        benchmark,
+        name=f"{benchmark.name}-texts",
+        kind="open",
+        items={
+            code: tuple(text for text in texts if text.item_id in common)
+            for code, texts in items.items()
+        },
+        english=(),
+    )
+
+
+def _as_texts(items: Iterable[Item], language: str) -> list[Item]:
+    texts: dict[str, Item] = {}
+    for item in items:
+        text = item.passage or item.question
+        if text in texts:
+            continue
+        first, rest = _first_sentence(text, language)
+        if rest:
+            texts[text] = Item(
+                item_id=item.item_id,
+                benchmark=f"{item.benchmark}-texts",
+                kind="open",
+                language=item.language,
+                split=item.split,
+                question=first,
+                gold=(),
+                explanation=rest,
+                group=item.group,
+            )
+    return list(texts.values())
+
+
+def _first_sentence(text: str, language: str) -> tuple[str, str]:
+    """First sentence, and the rest on one line."""
+    pieces = [" ".join(piece.split()) for piece in SentenceBreaker(text, language)]
+    first, *rest = [piece for piece in pieces if piece] or [""]
+    blank = " " if get_language(language).segmented else ""
+    return first, blank.join(rest)
+
+
 def _render(config: RunConfig, benchmarks: Sequence[Benchmark], ask: bool = False) -> list[Prompt]:
     """All prompts of items with a task; with ``ask`` the monolingual ones, whatever is tuned on."""
     scenarios: list[Scenario] = ["monolingual"] if ask else config.scenarios
@@ -183,8 +249,6 @@ def _guarded(
 
 
 def _from_file(path: Path, tested: HeldOut, lm: LanguageModel) -> TuningData:
-    from linguamap.tuning.data.user_texts import read_jsonl
-
     kept: list[Prompt | TrainingExample] = []
     left_out: list[tuple[str, str]] = []
     for example in read_jsonl(path, lm):

@@ -14,17 +14,15 @@ The rules:
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from linguamap.generation.encoding import encode
-from linguamap.generation.thinking import end_token_ids
-from linguamap.models.chat_template import render_conversation
 from linguamap.records import Part, Prompt, UserError
 from linguamap.tuning.data.batches import TrainingExample
+from linguamap.tuning.data.trained_tokens import chat_end, plain_ids, spans_mask, text_end
 
 if TYPE_CHECKING:
     from linguamap.config import ModelConfig, TuneConfig
@@ -79,7 +77,7 @@ def make_example(
     """
     answer = "".join(part.text for part in prompt.reference)
     if lm.is_chat:
-        answer_ids = _ids(lm.tokenizer, answer.strip()) + chat_end(lm)
+        answer_ids = plain_ids(lm.tokenizer, answer.strip()) + chat_end(lm)
     else:
         answer_ids = answer_token_ids(lm.tokenizer, prompt.text, prompt_ids, answer) + text_end(lm)
     mask = [False] * len(prompt_ids)
@@ -102,29 +100,7 @@ def answer_token_ids(
     joint = list(tokenizer(prompt_text + answer)["input_ids"])
     if joint[: len(prompt_ids)] == list(prompt_ids) and len(joint) > len(prompt_ids):
         return joint[len(prompt_ids) :]
-    return _ids(tokenizer, answer)
-
-
-def text_end(lm: LanguageModel) -> list[int]:
-    """What ends a base model's answer: the line break that ends every field of the plain layout.
-
-    Not the end token: trained on it, the starter model also wrote it in place of an answer, after
-    lists of candidates.
-    """
-    return _ids(lm.tokenizer, "\n")
-
-
-def chat_end(lm: LanguageModel) -> list[int]:
-    """What the chat template puts after an assistant's words, up to its first special token."""
-    words = "linguamap"
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": words}]
-    text = render_conversation(lm.tokenizer, turns)
-    special = set(lm.tokenizer.all_special_ids) | end_token_ids(lm)
-    after = _ids(lm.tokenizer, text.rpartition(words)[2])
-    for at, token in enumerate(after):
-        if token in special:
-            return after[: at + 1]
-    return text_end(lm)
+    return plain_ids(tokenizer, answer)
 
 
 def question_mask(lm: LanguageModel, prompt: Prompt, prompt_ids: Sequence[int]) -> list[bool]:
@@ -145,25 +121,6 @@ def question_mask(lm: LanguageModel, prompt: Prompt, prompt_ids: Sequence[int]) 
         )
     spans = _part_spans(text, prompt.parts)
     return spans_mask(text, encoded["offset_mapping"], [s for role, *s in spans if role == "Q"])
-
-
-def spans_mask(
-    text: str, offsets: Sequence[tuple[int, int]], spans: Sequence[Sequence[int]]
-) -> list[bool]:
-    """Which tokens lie in one of the character spans, judged by their first non-blank character.
-
-    Args:
-        offsets: (start, end) characters of each token; empty for special tokens.
-        spans: (start, end) characters, in rising order, not overlapping.
-    """
-    starts = [begin for begin, _ in spans]
-    mask = []
-    for first, last in offsets:
-        piece = text[first:last]
-        start = first + len(piece) - len(piece.lstrip()) if piece.strip() else first
-        span = bisect.bisect_right(starts, start) - 1
-        mask.append(last > first and span >= 0 and start < spans[span][1])
-    return mask
 
 
 def check_examples(examples: Sequence[TrainingExample], lm: LanguageModel) -> None:
@@ -224,10 +181,6 @@ def _part_spans(text: str, parts: Sequence[Part]) -> list[tuple[str, int, int]]:
             cursor = start + len(words)
             spans.append((part.role, start, cursor))
     return spans
-
-
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from linguamap.records import Answer
-from linguamap.run.contents import read_answers
+from linguamap.run.files import read_answers
 from linguamap.scoring.compare import compare_answers
 from linguamap.scoring.summary import MEASURES, own_answers
 

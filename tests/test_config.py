@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from linguamap.config import RunConfig, difference, dump_config, load_config
+from linguamap.config import RunConfig
 from linguamap.records import UserError
+from linguamap.run.settings import difference, dump_config, load_config
 
 
 def test_written_config_reads_back_equal(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ from fake_server import chat, completion, fake_server
 from tiny import save_tiny
 
 from linguamap.benchmarks.own import Row
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.languages import load_languages
+from linguamap.run.settings import load_config
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 KINDS = {

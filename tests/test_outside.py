@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linguamap.config import load_config
 from linguamap.outside import (
     DEEPEST,
     LONGEST_TEXT,
@@ -36,6 +35,7 @@ from linguamap.outside import (
     text_fault,
 )
 from linguamap.records import UserError
+from linguamap.run.settings import load_config
 
 MANY = settings(
     max_examples=150,

@@ -23,8 +23,8 @@ from linguamap.records import (
     Prompt,
     UserError,
 )
-from linguamap.run.contents import append_answers, as_json, as_type, read_answers, write_answers
-from linguamap.run.files import write_json
+from linguamap.run.contents import as_json, as_type
+from linguamap.run.files import append_answers, read_answers, write_answers, write_json
 from linguamap.run_context import RunContext
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import LabelledTexts

@@ -19,8 +19,8 @@ from linguamap.evaluate import Questions, evaluate, rescore
 from linguamap.progress import say
 from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import PHASES, Phase, UserError
-from linguamap.run.contents import Layers, as_json, read_as, read_evaluation
-from linguamap.run.files import read_json, write_json
+from linguamap.run.contents import Layers, as_json
+from linguamap.run.files import read_as, read_evaluation, read_json, write_json
 from linguamap.run_context import RunContext
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
 from linguamap.tuning.methods import FEW_SHOT, check_shareable

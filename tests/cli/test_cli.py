@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from linguamap.cli import main as cli
 from linguamap.cli.main import COMMANDS, load_command
 from linguamap.cli.options import SETTINGS, overrides, setting
-from linguamap.config import load_config
 from linguamap.pipeline import Pipeline
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
+from linguamap.run.settings import load_config
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from linguamap.cli.main import app
-from linguamap.config import load_config
 from linguamap.records import UserError
-from linguamap.run.contents import as_json, write_answers
-from linguamap.run.files import write_json
+from linguamap.run.contents import as_json
+from linguamap.run.files import write_answers, write_json
 from linguamap.run.folder import open_run
+from linguamap.run.settings import load_config
 from linguamap.scoring.summary import summarise
 
 ITEMS = 10

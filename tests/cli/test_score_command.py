@@ -18,11 +18,12 @@ from typer.testing import CliRunner, Result
 
 from linguamap import evaluate, report
 from linguamap.cli.main import app
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.pipeline import Pipeline
 from linguamap.records import Benchmark, Completion, Item, Prompt, UserError
 from linguamap.run.files import read_json, read_rows, write_json, write_rows, write_text
 from linguamap.run.folder import STAGES, Run, open_run
+from linguamap.run.settings import load_config
 from linguamap.scoring import identifier_accuracy as identifier_check
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 
 from linguamap.cli import explore_command as cli_explore
 from linguamap.cli.main import app
-from linguamap.config import load_config
 from linguamap.explore.explorer import Explorer, Items
 from linguamap.explore.explorer_html import page_css, readings_html, settled, shown
 from linguamap.explore.reading import Question, Reading, Variants, read_question, typed
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens
 from linguamap.records import Answer, Part, Prompt, UserError
+from linguamap.run.settings import load_config
 from linguamap.tuning.delta import Delta, apply_delta, save_delta
 
 IDENTIFIER = FakeIdentifier(("en", "es", "hi"), by_script)

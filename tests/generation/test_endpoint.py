@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 
-from linguamap.config import EvaluateConfig, ModelConfig, load_config
+from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generation import completion_client
 from linguamap.generation import server as server_module
 from linguamap.generation.address import api_key, check_url
@@ -25,6 +25,7 @@ from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.run.files import append_rows, read_json, read_rows, write_rows
 from linguamap.run.folder import open_run
 from linguamap.run.manifest import write_manifest
+from linguamap.run.settings import load_config
 
 BASE = ModelConfig(name="tiny", chat="no")
 CHAT = ModelConfig(name="tiny")

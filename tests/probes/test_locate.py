@@ -28,7 +28,8 @@ from linguamap.probes.locate import (
     locate_layers,
 )
 from linguamap.records import UserError
-from linguamap.run.contents import Layers, read_as
+from linguamap.run.contents import Layers
+from linguamap.run.files import read_as
 from linguamap.scoring.stats import expanded_tail
 
 CONFIG = LocateConfig(bootstrap=200)

@@ -17,12 +17,13 @@ from fake_identifier import FakeIdentifier, by_script
 from tiny import save_tiny, tiny_lm
 
 from linguamap.benchmarks import load_benchmark
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.run_probes import run_probe
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Prompt
 from linguamap.run.processes import ProcessGroup, left_alone
+from linguamap.run.settings import load_config
 
 LANGUAGES = ["en", "es", "ar"]
 SETTINGS = [

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from linguamap.benchmarks import load_benchmark
-from linguamap.config import LocateConfig, ModelConfig, load_config
+from linguamap.config import LocateConfig, ModelConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
 from linguamap.probes.layer_reading import Row, read_texts
@@ -25,6 +25,7 @@ from linguamap.probes.run_probes import run_probe
 from linguamap.probes.texts import EncodedText, encode_texts
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
+from linguamap.run.settings import load_config
 from linguamap.scoring.language_id import make_identifier
 
 pytestmark = pytest.mark.starter

@@ -14,7 +14,7 @@ from fake_identifier import FakeIdentifier, by_script
 from tiny import STATE_SPACE, tiny_lm
 
 from linguamap.benchmarks import load_benchmark
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.generation.cache_check import cache_fault
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.self_check import verify_model
@@ -33,6 +33,7 @@ from linguamap.probes.texts import (
 )
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Prompt, UserError
+from linguamap.run.settings import load_config
 
 LANGUAGES = ["en", "es", "ar"]
 IDENTIFIER = FakeIdentifier(("en", "es", "ar"), by_script)

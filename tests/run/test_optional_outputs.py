@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from linguamap.config import load_config
 from linguamap.run.folder import open_run
+from linguamap.run.settings import load_config
 
 
 def test_a_run_of_one_language_has_no_similarity(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from typing import get_args
 import pytest
 from pydantic.fields import FieldInfo
 
-from linguamap.config import RunConfig, Section, load_config
+from linguamap.config import RunConfig, Section
 from linguamap.records import UserError
 from linguamap.run.files import append_rows, read_json, read_rows, replacing, write_json, write_rows
 from linguamap.run.folder import STAGES, open_run
+from linguamap.run.settings import load_config
 
 
 def test_stage_is_done_once_and_again_when_what_it_needs_is_redone(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from linguamap.charts.naming import percent
 from linguamap.cli.main import app
-from linguamap.config import ModelConfig, RunConfig, TuneConfig, dump_config
+from linguamap.config import ModelConfig, RunConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.folder import Run
+from linguamap.run.settings import dump_config
 from linguamap.share.citation import PAPER
 from linguamap.share.model_card import base_model, write_card
 from linguamap.share.push import push, write_upload

@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 
 from linguamap.cli.main import app
 from linguamap.cli.sweep_command import do_stages
-from linguamap.config import TuneConfig, dump_config, load_config
+from linguamap.config import TuneConfig
 from linguamap.progress import silent
 from linguamap.records import Answer, UserError
 from linguamap.run.files import read_rows, write_text
 from linguamap.run.folder import Run, open_run
+from linguamap.run.settings import dump_config, load_config
 from linguamap.scoring.stats import paired_bootstrap
 from linguamap.sweep.choice import choose, group_variants
 from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, run_stages, run_sweep

@@ -13,11 +13,12 @@ from tuning_cases import tiny_lm
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic, worked_steps
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.prompts.sampling import split_items
 from linguamap.prompts.scenarios import render
 from linguamap.records import Benchmark, Item, Prompt, UserError
+from linguamap.run.settings import load_config
 from linguamap.tuning.data.gather import HeldOut, TuningData, gather, without_tasks
 
 ROWS = {

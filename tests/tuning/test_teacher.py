@@ -12,10 +12,11 @@ from fake_identifier import FakeIdentifier
 from fake_server import Answer, FakeServer, Request, chat, completion, fake_server
 
 from linguamap.benchmarks import load_benchmark
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.progress import silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import read_rows
+from linguamap.run.settings import load_config
 from linguamap.tuning.data.gather import TuningData, gather
 from linguamap.tuning.data.teacher import FILE, taught
 

@@ -15,15 +15,16 @@ from linguamap.benchmarks import starter_benchmarks
 from linguamap.cli.open_run_folder import screen
 from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
-from linguamap.config import ScoreConfig, difference, load_config
+from linguamap.config import ScoreConfig
 from linguamap.languages import LANGUAGES
 from linguamap.pipeline import Pipeline
 from linguamap.records import PHASES, Summary, UserError
 from linguamap.report.terminal import terminal_summary
 from linguamap.report.terminal_scores import comparison_tables, identifier_tables, lcb_tables
 from linguamap.run.contents import as_json as json_of
-from linguamap.run.contents import read_as
+from linguamap.run.files import read_as
 from linguamap.run.folder import open_run
+from linguamap.run.settings import difference, load_config
 from linguamap.scoring.compare import compare_runs, latest_answers
 from linguamap.scoring.identifier_accuracy import benchmark_identifiers
 from linguamap.scoring.labelled_texts import labelled_from_folder, labelled_from_starter

@@ -15,12 +15,13 @@ from rich.console import Console, RenderableType
 
 from linguamap.cli.options import DEFAULT_OUT, ConfigFile, Fresh, Out, Set, option, overrides
 from linguamap.cli.progress_bars import Bars
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
 from linguamap.run.folder import Run, open_run
 from linguamap.run.memory import trimming
 from linguamap.run.processes import ProcessGroup, launched, left_alone
+from linguamap.run.settings import load_config
 
 console = Console()
 """Results."""

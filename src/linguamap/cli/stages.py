@@ -11,11 +11,11 @@ from rich.console import RenderableType
 
 from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
 from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Set
-from linguamap.config import load_config
 from linguamap.pipeline import Pipeline
 from linguamap.progress import say
 from linguamap.records import UserError
 from linguamap.run.folder import STAGES
+from linguamap.run.settings import load_config
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from linguamap.cli.open_run_folder import alone, quiet, screen
 from linguamap.cli.progress_bars import Bars
-from linguamap.config import RunConfig, TuneConfig, load_config
+from linguamap.config import RunConfig, TuneConfig
 from linguamap.pipeline import Pipeline
 from linguamap.progress import Progress
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
 from linguamap.run.memory import trimming
+from linguamap.run.settings import load_config
 from linguamap.sweep.run_variants import SweepRequest, run_sweep
 from linguamap.sweep.table import terminal_table
 from linguamap.sweep.variants import DEFAULT

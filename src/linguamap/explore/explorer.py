@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linguamap.config import RunConfig, load_config
+from linguamap.config import RunConfig
 from linguamap.explore.reading import ENGLISH, Question, Reading, Variants, read_question, typed
 from linguamap.languages import get_language
 from linguamap.models.loading import load_model
 from linguamap.prompts.run_prompts import RunItems
 from linguamap.records import Prompt, UserError
 from linguamap.run.folder import open_run
+from linguamap.run.settings import load_config
 from linguamap.scoring.language_id import Identifier, make_identifier
 
 LABEL_CHARACTERS = 70

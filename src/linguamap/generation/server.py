@@ -14,6 +14,16 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from linguamap.generation.address import KEY_VARIABLE, api_key, check_url, is_loopback
+from linguamap.generation.server_errors import (
+    Broken,
+    ErrorInside,
+    Refused,
+    bounded_json,
+    holds_text,
+    read_models,
+    reason_of,
+    times_in_a_row,
+)
 from linguamap.records import UserError
 
 try:
@@ -25,7 +35,6 @@ except ModuleNotFoundError as missing:
     ) from None
 
 T = TypeVar("T")
-Kind = Literal["connect", "timeout", "busy", "status", "garbled"]
 
 RETRIES = 5
 FIRST_RETRIES = 1
@@ -41,8 +50,6 @@ SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as EMPTY, and words that an answer may well hold."""
 LONGEST_REASON = 20_000
 """Characters of an error that are looked at."""
-LONGEST_NUMBER = 15
-"""Digits of a whole number; a longer one counts something that does not exist."""
 BUSY = (429, 503)
 WAIT = "wait, or lower evaluate.concurrency"
 SAYS_WHY = re.compile(r"unsupported param|jinja|chat[ _.]template|\broles?\b", re.IGNORECASE)
@@ -59,45 +66,8 @@ UNREADABLE = re.compile(r"[\x00\ud800-\udfff]")
 """NUL, and halves of a character that JSON escapes can name: no UTF-8 holds them."""
 
 
-class Broken(UserError):
-    """The server gave no reply that can be used, however often it was asked.
-
-    Attributes:
-        kind: what happened, at last.
-    """
-
-    def __init__(self, url: str, kind: Kind, what: str, advice: str = "") -> None:
-        super().__init__("; ".join(part for part in (f"endpoint: {url} {what}", advice) if part))
-        self.kind = kind
-
-
-class Refused(UserError):
-    """The server understood and says no: another try would end the same.
-
-    Attributes:
-        status: the HTTP status, 3xx or 4xx.
-        detail: the server's words, shortened.
-        parameter, code: which of its parameters a refusal names, and how it classes it; or empty.
-    """
-
-    def __init__(self, url: str, status: int, detail: str, parameter: str, code: str) -> None:
-        super().__init__(f"endpoint: {url} answered {status}: {detail or 'without a reason'}")
-        self.status = status
-        self.detail = detail
-        self.parameter = parameter
-        self.code = code
-
-
 class Unusable(openai.OpenAIError):
     """A reply that is too long or packed in a way that could unpack to any length."""
-
-
-class ErrorInside(ValueError):
-    """A reply of status 200 that is an error, as gateways send it whose own server fails."""
-
-    def __init__(self, what: str, busy: bool) -> None:
-        super().__init__(what)
-        self.busy = busy
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
@@ -211,7 +181,7 @@ class Server:
             UserError: there is no server, or it wants a key.
         """
         try:
-            return await self._repeated("GET", "/models", None, _read_models, FIRST_RETRIES)
+            return await self._repeated("GET", "/models", None, read_models, FIRST_RETRIES)
         except Refused:
             return []
         except Broken as broken:
@@ -273,12 +243,12 @@ class Server:
         text = text.removeprefix("\ufeff").lstrip()
         lines = [line for line in text.split("\n") if not line.startswith(":")]  # signs of life
         events = [line[5:].strip() for line in lines if line.startswith("data:")]
-        value: Any = [_json(event) for event in events if event != "[DONE]"]
+        value: Any = [bounded_json(event) for event in events if event != "[DONE]"]
         if not events:
-            value = _json("\n".join(lines))
+            value = bounded_json("\n".join(lines))
         reply = self._scrubbed(value)
-        if isinstance(reply, dict) and reply.get("error") and not _holds_text(reply):
-            detail, parameter, code = _reason(reply)
+        if isinstance(reply, dict) and reply.get("error") and not holds_text(reply):
+            detail, parameter, code = reason_of(reply)
             status = int(code) if code.isdigit() else 0
             if 400 <= status < 500 and status not in PASSING:
                 raise Refused(self.url + path, status, self.clean(detail), parameter, code)
@@ -309,14 +279,14 @@ class Server:
     def _status(self, path: str, error: openai.APIStatusError) -> Exception:
         """What an HTTP status other than success means."""
         status = error.status_code
-        detail, parameter, code = _reason(error.response.text[:LONGEST_REASON])
+        detail, parameter, code = reason_of(error.response.text[:LONGEST_REASON])
         detail = self.clean(detail)
         if status == 401:
             return self.key_fault(status)
         if status in PASSING or (status >= 500 and not SAYS_WHY.search(detail)):
             busy = status in BUSY
             wait = self.clean(error.response.headers.get("retry-after", ""), 40)
-            times = _times(error.request.extensions.get(TRIES_SO_FAR, 1))
+            times = times_in_a_row(error.request.extensions.get(TRIES_SO_FAR, 1))
             what = f"answered {status}" + (f": {detail}" if detail else "") + times
             if wait and not times:  # longer than the package waits for
                 what += f" and asks to be left alone (Retry-After: {wait})"
@@ -336,7 +306,7 @@ class Server:
 
     def _unconnected(self, error: openai.APIConnectionError) -> Broken:
         cause = error.__cause__
-        times = _times(error.request.extensions.get(TRIES_SO_FAR, 1))
+        times = times_in_a_row(error.request.extensions.get(TRIES_SO_FAR, 1))
         said = self.clean(str(cause)) or type(cause).__name__
         start = "start the server, or give the address where it runs"
         if isinstance(error, openai.APITimeoutError):
@@ -351,71 +321,12 @@ class Server:
         return Broken(
             self.url,
             "timeout",
-            f"gave no whole answer within {self.timeout:g} s{_times(tries)}",
+            f"gave no whole answer within {self.timeout:g} s{times_in_a_row(tries)}",
             "raise evaluate.timeout, or lower evaluate.concurrency or evaluate.max_new_tokens",
         )
 
     def _garbled(self, error: Exception, text: str, tries: int) -> Broken:
         shown = f": {self.clean(text[:400], 80)!r}" if text else ""
-        what = f"sent a reply that cannot be read{_times(tries)} ({self.clean(str(error))}){shown}"
+        what = f"sent a reply that cannot be read{times_in_a_row(tries)} ({self.clean(str(error))}){shown}"
         busy = isinstance(error, ErrorInside) and error.busy
         return Broken(self.url, "busy" if busy else "garbled", what, WAIT if busy else "")
-
-
-def _holds_text(reply: dict[str, Any]) -> bool:
-    """Whether a reply has an answer beside its error."""
-    choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    message = choice.get("message") if isinstance(choice, dict) else None
-    content = message.get("content") if isinstance(message, dict) else None
-    return bool(content or (isinstance(choice, dict) and choice.get("text")))
-
-
-def _times(tries: int) -> str:
-    return f" {tries} times in a row" if tries > 1 else ""
-
-
-def _json(text: str) -> Any:
-    """JSON whose whole numbers are bounded; deeper nesting than Python's is a ``RecursionError``."""
-    return json.loads(
-        text, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_NUMBER else None
-    )
-
-
-def _read_models(reply: Any) -> list[str]:
-    listed = reply.get("data") if isinstance(reply, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("no list of models")
-    names = [model.get("id") for model in listed if isinstance(model, dict)]
-    return [name for name in names if isinstance(name, str)]
-
-
-def _reason(said: Any) -> tuple[str, str, str]:
-    """Message, parameter and code of an error reply; its text, unless that is a page."""
-    reply = said
-    if isinstance(said, str):
-        try:
-            reply = _json(said)
-        except (ValueError, RecursionError):
-            return "" if said.lstrip().startswith("<") else said, "", ""
-    if isinstance(reply, list) and reply and isinstance(reply[0], dict):
-        reply = reply[0]  # Google's form
-    if not isinstance(reply, dict):
-        return json.dumps(reply), "", ""
-    named = (reply[name] for name in ("error", "detail", "message") if reply.get(name))
-    error = next(named, reply)
-    if isinstance(error, list) and error and isinstance(error[0], dict):
-        # FastAPI's form: [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
-        place = error[0].get("loc")
-        parameter = str(place[-1]) if isinstance(place, list) and place else ""
-        return f"{parameter}: {error[0].get('msg')}", parameter, ""
-    if not isinstance(error, dict):
-        return error if isinstance(error, str) else json.dumps(error), "", ""
-    fields = [error.get(name) for name in ("message", "param", "code")]
-    about = error.get("metadata")
-    if isinstance(about, dict) and isinstance(about.get("raw"), str):
-        fields[0] = f"{fields[0]}: {about['raw']}"  # OpenRouter: what the server behind it said
-    message, parameter, code = (
-        str(field) if isinstance(field, (str, int)) else "" for field in fields
-    )
-    return message or json.dumps(error), parameter, code

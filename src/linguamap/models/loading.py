@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from linguamap.models.chat_template import WAY_OUT, render_conversation
 from linguamap.models.language_model import LanguageModel, assemble
 from linguamap.models.load_faults import (
     INDEX,
@@ -21,7 +22,7 @@ from linguamap.models.load_faults import (
     loading_fault,
     no_unpickling,
 )
-from linguamap.models.prepared_tokenizer import check_chat_marks
+from linguamap.models.prepared_tokenizer import OTHERS, id_fault
 from linguamap.models.self_check import verify_model
 from linguamap.records import UserError
 
@@ -48,6 +49,18 @@ def load_model(config: ModelConfig, *, verify: bool = True) -> LanguageModel:
             if lm.is_chat:
                 check_chat_marks(tokenizer, model.get_input_embeddings().weight.shape[0])
     return lm
+
+
+def check_chat_marks(tokenizer: Any, n_rows: int) -> None:
+    """Try the chat template on a short question.
+
+    Raises:
+        UserError: it fails, or writes a token without a row in the embedding.
+    """
+    text = render_conversation(tokenizer, [{"role": "user", "content": "2 + 3?"}], ask=True)
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if fault := id_fault(tokenizer, ids, n_rows):
+        raise UserError(f"model: the chat template needs it, but {fault}; {OTHERS}, or {WAY_OUT}")
 
 
 def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:

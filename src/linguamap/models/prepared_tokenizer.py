@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from linguamap.models.chat_template import WAY_OUT, render_conversation
 from linguamap.records import UserError
 
 OTHERS = "take the tokenizer that belongs to the weights, or add the rows (resize_token_embeddings)"
@@ -47,18 +46,6 @@ def id_fault(tokenizer: Any, token_ids: list[int], n_rows: int) -> str | None:
     if number < n_rows:
         return None
     return _without_row(tokenizer.convert_ids_to_tokens(number), number, n_rows)
-
-
-def check_chat_marks(tokenizer: Any, n_rows: int) -> None:
-    """Try the chat template on a short question.
-
-    Raises:
-        UserError: it fails, or writes a token without a row in the embedding.
-    """
-    text = render_conversation(tokenizer, [{"role": "user", "content": "2 + 3?"}], ask=True)
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if fault := id_fault(tokenizer, ids, n_rows):
-        raise UserError(f"model: the chat template needs it, but {fault}; {OTHERS}, or {WAY_OUT}")
 
 
 def _without_row(token: str, number: int, n_rows: int) -> str:

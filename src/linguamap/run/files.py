@@ -10,14 +10,18 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from linguamap.outside import parse_json
-from linguamap.records import UserError
+from linguamap.records import Answer, Phase, Summary, UserError
+from linguamap.run.contents import as_json, as_type
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 HEADER_LENGTH_BYTES = 8
 """At the head of a safetensors file: the header's length, little-endian; then the header, JSON."""
@@ -47,6 +51,31 @@ def read_json(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8", errors="surrogateescape"), path)
     except UserError as error:
         raise UserError(f"run folder: {error}; delete it and run the stage again") from None
+
+
+def read_as(kind: type[T], path: Path) -> T:
+    """A JSON file of a run as its type.
+
+    Raises:
+        UserError: it is missing, broken, or holds something else.
+    """
+    value = read_json(path)
+    return as_type(kind, value, str(path), f"delete it and run{_command(path)}")
+
+
+COMMANDS = {
+    "probe.json": "probe", "layers.json": "locate", "tuning.json": "tune", "change.json": "after",
+    "comparison.json": "after",
+}  # fmt: skip
+"""File -> the command that makes it again."""
+
+
+def _command(path: Path) -> str:
+    inner = path.parent.name in ("before", "after", "probe", "tuned")
+    folder = path.parent.parent if inner else path.parent
+    name = "after" if path.parent.name == "after" else "evaluate"
+    name = COMMANDS.get(path.name, name if path.name == "summary.json" else "")
+    return f": linguamap {name} --out {folder}" if name else " the stage again"
 
 
 @contextmanager
@@ -102,6 +131,74 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines atomically."""
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def read_answers(path: Path, *, growing: bool = False) -> list[Answer]:
+    """The answers of a file; none if there is no file.
+
+    Args:
+        growing: the file is still written to, so that a kill may have torn a line: it is left out,
+            and its prompt asked again.
+    Raises:
+        UserError: a line is torn, or is no answer.
+    """
+    if not path.exists():
+        return []
+    answers = []
+    with open(path, encoding="ascii", errors="replace", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = parse_json(line, f"{path}, line {number},")
+            except UserError as error:
+                if growing:
+                    continue
+                raise UserError(
+                    f"run folder: {error}; put the whole file back, or delete it and evaluate again"
+                ) from None
+            answers.append(
+                as_type(Answer, row, f"{path}, line {number},", "put the whole file back")
+            )
+    return answers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answers of one phase and the rates made from them."""
+
+    answers: list[Answer]
+    summary: Summary
+
+
+def read_evaluation(folder: Path, phase: Phase) -> Evaluation:
+    """A finished evaluation of a run.
+
+    Raises:
+        UserError: there is none, or answers are missing from it.
+    """
+    stage = "evaluate" if phase == "before" else "after"
+    if not (folder / phase / "summary.json").exists():
+        raise UserError(
+            f"{folder} has no finished answers {phase} tuning; "
+            f"run: linguamap {stage} --out {folder}"
+        )
+    answers = read_answers(folder / phase / "answers.jsonl")
+    summary = read_as(Summary, folder / phase / "summary.json")
+    if (n := sum(cell.n for cell in summary.cells)) != len(answers):
+        raise UserError(
+            f"run folder: {folder / phase / 'answers.jsonl'} holds {len(answers)} of {n} answers; put "
+            f"the whole file back, or run: linguamap {stage} --out {folder}"
+        )
+    return Evaluation(answers, summary)
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers atomically, a line each."""
+    write_rows(path, map(as_json, answers))
+
+
+def append_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Append answers, a line each."""
+    append_rows(path, map(as_json, answers))
 
 
 def take_usual_mode(path: Path) -> None:

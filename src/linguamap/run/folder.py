@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from linguamap.config import (
+from linguamap.config import RunConfig
+from linguamap.records import UserError
+from linguamap.run.contents import as_json
+from linguamap.run.files import read_as, write_json, write_text
+from linguamap.run.memory import peak_memory_bytes
+from linguamap.run.settings import (
     STAGE_SETTINGS,
-    RunConfig,
     difference,
     dump_config,
     load_config,
     settings_of,
     what_is_asked,
 )
-from linguamap.records import UserError
-from linguamap.run.contents import as_json, read_as
-from linguamap.run.files import write_json, write_text
-from linguamap.run.memory import peak_memory_bytes
 
 STAGES = tuple(STAGE_SETTINGS)
 NEEDS: dict[str, tuple[str, ...]] = {

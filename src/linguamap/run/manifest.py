@@ -7,12 +7,14 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linguamap import __version__
 from linguamap.run.files import read_json, write_json
-from linguamap.run.folder import Run
 from linguamap.run.memory import peak_memory_bytes
+
+if TYPE_CHECKING:
+    from linguamap.run.folder import Run
 
 PACKAGES = (
     "torch",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from linguamap.records import SCENARIOS, Answer, Change, Changes, Comparison, Phase, UserError
-from linguamap.run.contents import read_evaluation
+from linguamap.run.files import read_evaluation
 from linguamap.run.folder import open_run
 from linguamap.scoring.stats import holm, least_p_value, paired_difference, paired_test
 from linguamap.scoring.summary import MEASURES, Column, own_answers

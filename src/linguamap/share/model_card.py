@@ -11,8 +11,8 @@ import yaml
 from linguamap.charts.naming import percent, percent_exact, scenario_name, size, spans
 from linguamap.records import Summary, UserError
 from linguamap.report.rates import rate_of
-from linguamap.run.contents import as_json, read_as
-from linguamap.run.files import read_json
+from linguamap.run.contents import as_json
+from linguamap.run.files import read_as, read_json
 from linguamap.share.citation import PAPER
 from linguamap.tuning.methods import method_of
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from linguamap.config import RunConfig, TuneConfig, difference, dump_config
+from linguamap.config import RunConfig, TuneConfig
 from linguamap.records import UserError
 from linguamap.run.files import read_json, write_json, write_text
 from linguamap.run.folder import Run, open_run
+from linguamap.run.settings import difference, dump_config
 from linguamap.sweep.variants import Variant, in_folder
 
 BASE_STAGES = ("before", "probe", "locate")

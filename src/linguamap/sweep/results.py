@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from linguamap.records import Answer, Comparison, Phase
-from linguamap.run.contents import as_json, read_as, read_evaluation
-from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.contents import as_json
+from linguamap.run.files import read_as, read_evaluation, read_json, write_json, write_text
 from linguamap.run.folder import Run
 from linguamap.scoring.summary import own_answers
 from linguamap.sweep.choice import MEASURES, RULE, choose, group_variants

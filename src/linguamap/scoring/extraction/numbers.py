@@ -34,8 +34,6 @@ _OPENS_REASONING = regex.compile(r"\s*:?\s*\n")
 _ASIDE = regex.compile(r"[,;:，、،(]")
 _LIST_MARK = regex.compile(r"(?m)^\s*\d{1,2}[.)](?=\s+\p{L})")
 _BRACKETS = regex.compile(r"[(\[（［【][^()\[\]（）［］【】\n]*[)\]）］】]")
-MIN_EXPLAINING = 2
-"""A bracket with fewer numbers says the same in another unit: "4 machines (or 20 %)"."""
 MAX_BARE_WORDS = 6
 """So many words ("It is 18 dollars a day.") can be an answer by themselves."""
 _ATTRIBUTE = regex.compile(r"[-‐‑]\p{L}")
@@ -66,13 +64,15 @@ def extract_number(text: str, prompt: Prompt) -> Extraction:
     cue = last_strong(cues)
     language = _language_of_marks(folded, cues, cue, prompt.language)
     codes = tuple(dict.fromkeys((language, prompt.language)))
-    numbers = _without_explanations(folded, find_numbers(folded, *codes))
+    numbers = _without_explanations(folded, find_numbers(folded, *codes), codes)
     chosen = _after_cue(folded, numbers, cue, codes) if cue else None
     rule = "answer_phrase"
     if chosen is None:
         listed = {match.end() - 1 for match in _LIST_MARK.finditer(folded)}
         numbers = [number for number in numbers if number.end not in listed] or numbers
-        rule, chosen = _at_the_end(folded, numbers, codes)
+        asked = fold(normalise_digits("".join(p.text for p in prompt.parts if p.role == "Q")))
+        given = {number.value for number in find_numbers(asked, *codes)}
+        rule, chosen = _at_the_end(folded, numbers, codes, given)
     if chosen is None or chosen.part:
         return Extraction(None, "no_number")
     return Extraction(chosen.value, rule=rule, option_language=chosen_option_language(text, prompt))
@@ -106,18 +106,22 @@ def _common_words(code: str) -> regex.Pattern[str]:
     )
 
 
-def _without_explanations(text: str, numbers: list[Number]) -> list[Number]:
+def _without_explanations(
+    text: str, numbers: list[Number], codes: tuple[str, ...]
+) -> list[Number]:
     """Numbers without those in a bracket that explains a number before it on the line.
 
-    A bracket whose sum comes to something else than the number before it says more than that: it stays.
+    A bracket whose sum comes to something else than the number before it says more than that: it stays,
+    and so does one number that says the same in another unit, or the total ("4 machines (or 20 %)").
     """
     kept = numbers
+    restates = regex.compile(rf"[=≈]|{any_word_in(_with_english(codes), 'or', 'total')}")
     for bracket in _BRACKETS.finditer(text):
         start, end = bracket.span()
         sentence = max((m.end() for m in _SENTENCE_END.finditer(text, 0, start)), default=0)
         before = [n for n in kept if sentence <= n.start < start and not n.part]
         inside = [n for n in kept if start <= n.start < end]
-        if not before or len(inside) < MIN_EXPLAINING:
+        if not before or not inside or (len(inside) == 1 and restates.search(text, start, end)):
             continue
         equals = text.rfind("=", start, end)
         if equals >= 0 and inside[-1].start > equals and inside[-1].value != before[-1].value:
@@ -211,14 +215,14 @@ def _is_circumstance(text: str, inside: list[Number], codes: tuple[str, ...]) ->
         return False
     line_end = _SENTENCE_END.search(text, number.end)
     rest = text[number.end : line_end.start() if line_end else len(text)]
+    opened = _circumstance_before(codes).search(text, before.end, number.start)
+    begin = opened.start() if opened else max(before.end, number.start - 30)
     total = _kind_pattern("total", codes)
-    if total.search(text, max(before.end, number.start - 30), number.start) or total.search(rest):
+    if total.search(text, begin, number.start) or total.search(rest):
         return False
     if _is_money(text, number, codes) and not any(_is_money(text, n, codes) for n in inside[:-1]):
         return False
-    if _circumstance_before(codes).search(text, before.end, number.start):
-        return True
-    return bool(_circumstance_behind(codes).fullmatch(rest))
+    return bool(opened or _circumstance_behind(codes).fullmatch(rest))
 
 
 def _is_money(text: str, number: Number, codes: tuple[str, ...]) -> bool:
@@ -228,15 +232,28 @@ def _is_money(text: str, number: Number, codes: tuple[str, ...]) -> bool:
 
 
 def _at_the_end(
-    text: str, numbers: list[Number], codes: tuple[str, ...]
+    text: str, numbers: list[Number], codes: tuple[str, ...], given: set[str]
 ) -> tuple[str, Number | None]:
-    """The result of the last sentence, or of the conclusion before it (rules 2 and 3)."""
+    """The result of the last sentence, or of the conclusion before it (rules 2 and 3).
+
+    The last sentence concludes where it is the only one, and where it ends in a number that was given
+    in the question or before (``given``), behind one that was not ("9 litres for the 3 cars").
+    """
+    spans = [
+        (begin, inside, text[end - 1] in "?؟")
+        for begin, end in _sentences(text)
+        if (inside := [number for number in numbers if begin <= number.start < end])
+    ]
     stated = []
-    for begin, end in _sentences(text):
-        inside = [number for number in numbers if begin <= number.start < end]
-        if inside:
-            concludes = bool(_conclusion(codes).match(text, begin))
-            stated.append((_result(text, inside, codes, begin, concludes), concludes, len(inside)))
+    for begin, inside, is_question in spans:
+        concludes = bool(_conclusion(codes).match(text, begin))
+        is_last = begin == spans[-1][0] and not is_question
+        restated = len(inside) > 1 and inside[-1].value in given and inside[-2].value not in given
+        result = _result(
+            text, inside, codes, begin, concludes or (is_last and (len(spans) == 1 or restated))
+        )
+        given = given | {number.value for number in inside}
+        stated.append((result, concludes, len(inside)))
     if not stated:
         return "last_number", None
     last = stated[-1][0]

@@ -430,3 +430,41 @@ def test_error_rate_on_worked_sums(benchmarks_dir: Path, folder: str) -> None:
         wrong += found is None or Decimal(found) != Decimal(str(row["target"]).replace(",", ""))
     assert n > 100
     assert wrong / n <= (0.03 if folder == "rus" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "number"),
+    [
+        ("How many apples do 6 baskets hold?", "Each holds 7. The 6 baskets hold 42.", "42"),
+        ("How many apples do 6 baskets hold?", "Each holds 7. That is 42 for the 6 baskets.", "42"),
+        ("5 days?", "A day brings 80. She earns 400 euros in 5 days.", "400"),
+        ("?", "Is it 12 in 3 days? It is 15.", "15"),
+        ("?", "The van needs 21 (for 3 trips).", "21"),
+        ("?", "21 vans (or 30 in all) are needed.", "30"),
+        ("?", "It took 3 days for a total of 54.", "54"),
+    ],
+)
+def test_a_given_number_behind_the_result_is_a_circumstance(
+    question: str, answer: str, number: str
+) -> None:
+    prompt = Prompt("1", "b", "sums", "en", "monolingual", (Part("Q", question),), ("1",))
+    assert extract(answer, prompt).value == number
+
+
+@pytest.mark.parametrize(
+    ("language", "answer", "letter"),
+    [
+        ("en", "By process of elimination, D.", "D"),
+        ("es", "Por descarte, la B.", "B"),
+        ("ru", "Методом исключения: C.", "C"),
+        ("en", "It is C? No, it is A that fits.", "A"),
+        ("ja", "Bですね。", "B"),
+        ("en", "A is wrong. B is wrong. C is wrong. D.", "D"),
+        ("en", "Vitamin A and plan B come to mind.", None),
+        ("fr", "À mon avis C correspond.", "C"),
+    ],
+)
+def test_kinds_of_wordings(language: str, answer: str, letter: str | None) -> None:
+    offered = tuple(Option(x, x * 5, language, x == "A") for x in "ABCD")
+    prompt = Prompt("1", "b", "choice", language, "monolingual", (Part("Q", "?"),), ("A",), offered)
+    assert extract(answer, prompt).value == letter

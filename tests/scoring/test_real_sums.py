@@ -18,35 +18,8 @@ from linguamap.scoring.score import extract
 
 ANSWERS = Path(os.environ.get("LINGUAMAP_BENCHMARKS", "/none")) / "mgsm_answers" / "answers.jsonl"
 BY_LUCK = frozenset(
-    {
-        6,
-        65,
-        207,
-        234,
-        256,
-        278,
-        317,
-        322,
-        370,
-        428,
-        438,
-        442,
-        506,
-        527,
-        606,
-        610,
-        624,
-        651,
-        698,
-        706,
-        738,
-        751,
-        829,
-        837,
-        884,
-        885,
-    }
-)
+    {6, 65, 205, 207, 234, 256, 278, 317, 322, 370, 428, 438, 442, 506, 512, 527, 606, 610, 624, 651, 698, 706, 738, 751, 829, 836, 837, 871, 884, 885}
+)  # fmt: skip
 """Rows (counted from 0) whose answer was found by going through them to say another number."""
 
 

@@ -164,18 +164,19 @@ def _mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
     forms, places = _forms(prompt), []
     index = {option.letter: place for place, option in enumerate(prompt.options)}
     pattern = _mention_pattern(tuple(forms), _shown(forms))
-    says = _says_letter(prompt.language)
+    says = [_says_letter(prompt.language, article) for article in (False, True)]
     speaks = [_speaks_of(prompt.language, article) for article in (False, True)]
     articles = LANGUAGES[prompt.language].articles
     for match in pattern.finditer(text):
         sign = match["letter"]
         if match["bare"] and sign in _WORDLIKE:
             before, after = text[max(0, match.start() - 24) : match.start()], text[match.end() :]
-            named = says.search(fold(before)) and not regex.match(r"\s+\p{Ll}", after)
+            article = sign.lower() in articles
+            named = sign.isupper() and says[article and text.isupper()].search(fold(before))
             if not (sign.isupper() or regex.match(_CLOSED, after)):
                 continue
             foreign = sign.isascii() and _OTHER_SCRIPT.match(after)
-            if not (named or foreign or speaks[sign.lower() in articles].match(fold(after[:24]))):
+            if not (named or foreign or speaks[article].match(fold(after[:24]))):
                 continue
         option = prompt.options[index[forms[sign]]]
         end = match.end()
@@ -375,11 +376,12 @@ def _speaks_of(language: str, is_article: bool) -> regex.Pattern[str]:
 
 
 @lru_cache(maxsize=64)
-def _says_letter(language: str) -> regex.Pattern[str]:
-    """ "option", "is", "choose" right before a letter, in folded text."""
+def _says_letter(language: str, is_article: bool) -> regex.Pattern[str]:
+    """ "option", "is", "choose" right before a capital letter, in folded text; before an article "option" alone."""
     codes = tuple(dict.fromkeys((language, "en")))
-    nouns = "|".join(noun(code) for code in codes)
-    return regex.compile(rf"(?i:{nouns})\s*$")
+    nouns = rf"(?i:{'|'.join(noun(code) for code in codes)})\s*"
+    before = any_word_in(codes, "is", "choose", "points", "not", "or")
+    return regex.compile(rf"(?:{nouns})$" if is_article else rf"(?:{nouns}|(?:{before})\s+)$")
 
 
 @lru_cache(maxsize=256)

@@ -69,9 +69,11 @@ def find_claims(marked: str, letters: tuple[str, ...], codes: tuple[str, ...]) -
     text = words.nouns.sub(_NOUN, words.sure.sub(" ", marked))
     text = _OPENS.sub(": ", text)
     text = words.joint.sub(_join, text)
+    text = words.refused.sub(lambda match: f"{match['letter']} {words.a_denial} . ", text)
     claims: list[Claim] = []
     for sentence in _SENTENCE.split(text):
-        denied_before = False
+        only = words.closed.fullmatch(_GROUP.sub("", sentence))
+        denied_before = bool(only) and any(claim.verdict == "denied" for claim in claims)
         for clause in words.clause_ends.split(sentence):
             for claim in _of_clause(clause, letters, words, claims, denied_before):
                 claims.append(claim)
@@ -107,6 +109,9 @@ class _Words:
     sure: regex.Pattern[str]
     joint: regex.Pattern[str]
     clause_ends: regex.Pattern[str]
+    refused: regex.Pattern[str]
+    """ "A? No -"."""
+    a_denial: str
     segmented: bool
 
 
@@ -139,7 +144,9 @@ def _words(codes: tuple[str, ...]) -> _Words:
         subordinate=regex.compile(rf"\W*(?:{of('because')})"), link=compiled("is"),
         closed=regex.compile(rf"(?:[^\p{{L}}\p{{M}}\d]|{known})*"),
         nouns=regex.compile("|".join(nouns)), sure=compiled("sure"), joint=regex.compile(joint),
-        clause_ends=regex.compile(ends), segmented=LANGUAGES[codes[0]].segmented,
+        clause_ends=regex.compile(ends),
+        refused=regex.compile(rf"(?P<letter>{_LETTER})\s*[?？؟]\s*(?:{of('not')})\s*[-–—,.:;!]"),
+        a_denial=fold(word_list(codes[0], "wrong")[0]), segmented=LANGUAGES[codes[0]].segmented,
     )  # fmt: skip
 
 

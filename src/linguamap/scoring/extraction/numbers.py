@@ -106,9 +106,7 @@ def _common_words(code: str) -> regex.Pattern[str]:
     )
 
 
-def _without_explanations(
-    text: str, numbers: list[Number], codes: tuple[str, ...]
-) -> list[Number]:
+def _without_explanations(text: str, numbers: list[Number], codes: tuple[str, ...]) -> list[Number]:
     """Numbers without those in a bracket that explains a number before it on the line.
 
     A bracket whose sum comes to something else than the number before it says more than that: it stays,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from linguamap.records import SCENARIOS, Benchmark, Item, Split
 
 LANGUAGES = ["en", "fr", "es", "ar", "hi", "ja"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+PILOT = Path(__file__).parents[2] / "studies" / "pilot"
 LEAST = {"train": 60, "test": 24}
 
 every = pytest.mark.parametrize(
@@ -69,15 +71,47 @@ def test_every_item_is_explained_and_no_question_occurs_twice(found: Benchmark) 
 
 
 @pytest.mark.parametrize("name", STARTER)
-def test_no_item_is_in_both_splits(name: str) -> None:
+def test_no_item_is_in_two_of_training_test_and_pilot(name: str) -> None:
+    """Levels and settings were chosen on the pilot items; no run asks them."""
+    pilot = load_benchmark(str(PILOT / f"{name}.jsonl"), LANGUAGES, "test")
     train, test = (load_benchmark(name, LANGUAGES, split) for split in SPLITS)
     for code in LANGUAGES:
-        sides = [{key for item in side.items[code] for key in keys(item)} for side in (train, test)]
-        assert not sides[0] & sides[1]
+        seen: set[str] = set()
+        for side in (pilot, train, test):
+            own = {key for item in side.items[code] for key in keys(item)}
+            assert not seen & own
+            seen |= own
 
 
 def keys(item: Item) -> list[str]:
     return [item.item_id, item.passage or item.question]
+
+
+def test_options_differ_and_every_letter_is_right_as_often() -> None:
+    for code, items in load_benchmark("choice", LANGUAGES, "test").items.items():
+        assert Counter(item.gold[0] for item in items) == dict.fromkeys("ABCD", 6), code
+        assert all(len({text.casefold() for text in item.options}) == 4 for item in items), code
+
+
+def test_asked_sums_are_one_step_to_ten() -> None:
+    """The two numbers of the question, added or subtracted as the reasoning says, give the result."""
+    for items in load_benchmark("sums", LANGUAGES, "test").items.values():
+        for item in items:
+            a, b = map(int, numbers(item.question))
+            plus = f"{a} + {b} = {item.gold[0]}" in (item.explanation or "")
+            assert plus or f"{a} - {b} = {item.gold[0]}" in (item.explanation or ""), item.item_id
+            assert int(item.gold[0]) == (a + b if plus else a - b) <= 10
+            assert item.gold[0] not in numbers(item.question), "a copied number would be right"
+
+
+def test_an_asked_passage_has_one_question_whose_answer_stands_there_once() -> None:
+    for items in load_benchmark("passage", LANGUAGES, "test").items.values():
+        assert len({item.group for item in items}) == len(items)
+        for item in items:
+            passage = item.passage or ""
+            assert passage.count(item.gold[0]) == 1, item.item_id
+            assert item.explanation in passage, "the sentence that answers is the reasoning"
+            assert not any(wrong in passage for wrong in item.wrong), item.item_id
 
 
 @pytest.mark.parametrize("split", SPLITS)

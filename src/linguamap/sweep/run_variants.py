@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def run_stages(
         UserError: a stage cannot be done, or its process died; with the reason.
         OSError: the disk is full.
     """
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     receive, send = context.Pipe(duplex=False)
     child = context.Process(
         target=_work, args=(do_stages, folder, tuple(stages), shared_cache, send)
@@ -175,6 +176,14 @@ def run_stages(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if outcome:
         raise UserError(outcome)
+
+
+def _context() -> SpawnContext | ForkServerContext:
+    """Stage processes come out of one that has the libraries loaded, where the system can do that."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(["torch", "transformers.modeling_utils", "pandas"])
+    return context
 
 
 def _follow(receive: Connection, progress: Progress) -> str | None:

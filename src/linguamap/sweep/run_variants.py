@@ -180,8 +180,9 @@ def run_stages(
 
 def _context() -> SpawnContext | ForkServerContext:
     """Stage processes come out of one that has the libraries loaded, where the system can do that."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "transformers.modeling_utils", "pandas"])
     return context
 

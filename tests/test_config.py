@@ -122,3 +122,24 @@ def test_an_answer_cannot_end_at_nothing() -> None:
     with pytest.raises(UserError, match=r"evaluate.stop: an empty text would end every answer"):
         load_config(None, ['evaluate.stop=["\\n", ""]'])
     assert load_config(None, ['evaluate.stop=["\\n"]']).evaluate.stop == ["\n"]
+
+
+def test_the_paper_preset_sets_exactly_the_papers_readings(tmp_path: Path) -> None:
+    """Generated positions, prompts for similarity, langdetect, QRA, 80/20; nothing else."""
+    changed = {
+        "preset: None -> 'paper'",
+        "score.identifier: 'lingua' -> 'langdetect'",
+        "probe.texts: 'auto' -> 'generated'",
+        "probe.similarity_on: 'questions' -> 'prompts'",
+        "tune.loss_on: 'RA' -> 'QRA'",
+        "tune.validation_share: 0.1 -> 0.2",
+    }
+    paper = load_config(None, ["preset=paper"])
+    assert set(difference(load_config(), paper)) == changed
+    assert RunConfig(preset="paper") == paper
+    own = load_config(None, ["tune.loss_on=RA", 'preset="paper"'])
+    assert (own.tune.loss_on, own.probe.texts) == ("RA", "generated")
+    (tmp_path / "c.yaml").write_text(dump_config(load_config()), encoding="utf-8")
+    assert load_config(tmp_path / "c.yaml", ["preset=paper"]) == paper
+    with pytest.raises(UserError, match=r"preset.*'paper'.*papper"):
+        load_config(None, ["preset=papper"])

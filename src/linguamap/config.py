@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from linguamap.records import SCENARIOS, Scenario
+from linguamap.records import PAPER_SCENARIOS, Scenario
 
 MOST = 100_000_000
 """The largest count of anything that can be asked for."""
@@ -51,6 +53,12 @@ def _absolute(value: str | None) -> str | None:
     return os.path.abspath(Path(value).expanduser())
 
 
+def _absolute_files(names: list[str] | None) -> list[str] | None:
+    if names is None:
+        return None
+    return [_absolute(name) or name if name.endswith(".jsonl") else name for name in names]
+
+
 class ModelConfig(Section):
     """Which model, and how it is loaded; everything is passed through to Transformers."""
 
@@ -85,7 +93,7 @@ class DataConfig(Section):
     """On the hub: one for every data set, or by data set (``{mgsm: REV, xquad: REV}``; of MMLU
     ``global_mmlu_lite``, ``global_mmlu``, ``mmmlu`` and ``mmlu``)."""
     subjects: list[str] | None = None
-    """Subjects or categories of MMLU; None takes all."""
+    """Subjects or categories of MMLU; None takes all that ``tune.subjects`` does not name."""
     hold_out: bool = True
     """Cut real benchmarks in two by item group: one half is for probing and tuning,
     the other for evaluation. False evaluates all items; then nothing may be tuned on them."""
@@ -95,10 +103,7 @@ class DataConfig(Section):
     _folder_absolute = field_validator("folder")(_absolute)
     _benchmarks_differ = field_validator("benchmarks")(_different)
 
-    @field_validator("benchmarks")
-    @classmethod
-    def _files_absolute(cls, names: list[str]) -> list[str]:
-        return [_absolute(name) or name if name.endswith(".jsonl") else name for name in names]
+    _files_absolute = field_validator("benchmarks")(_absolute_files)
 
 
 class EvaluateConfig(Section):
@@ -166,6 +171,8 @@ class ProbeConfig(Section):
     similarity_items: int = Field(60, ge=4, le=MOST)
     texts: Literal["auto", "reference", "generated"] = "auto"
     """Which answers are read by the lens; auto takes worked references where items have them."""
+    similarity_on: Literal["questions", "prompts"] = "questions"
+    """Which translations are laid side by side: bare questions, or whole prompts as the paper does."""
     positions: Literal["all", "last"] = "all"
     top_k: int = Field(1, ge=1, le=1000)
     pooling: Literal["mean", "last"] = "mean"
@@ -173,6 +180,14 @@ class ProbeConfig(Section):
     """Prompts a language; 0 leaves the handover out."""
     bootstrap: int = Field(1000, ge=10, le=1_000_000)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
+
+
+class CompareConfig(Section):
+    """What is called a loss, stated before anything is tuned."""
+
+    accuracy_margin: float = Field(0.05, gt=0.0, lt=1.0)
+    """Tuning is called harmless to the task if the 95 % interval of the change of accuracy lies above
+    minus this margin (non-inferiority)."""
 
 
 class LocateConfig(Section):
@@ -193,6 +208,11 @@ class TuneConfig(Section):
     read as selective, with these layers."""
     layers: str | None = None
     """None takes layers.json; else ``last:2``, ``first:2``, ``middle:2``, ``random:2`` or ``17,18``."""
+    benchmarks: list[str] | None = None
+    """Benchmarks whose training items are tuned and probed on; None takes those of ``data``."""
+    subjects: list[str] | None = None
+    """Subjects or categories of MMLU to tune on; None takes those of ``data``. Where nothing of
+    them is tested, all of its items train, not a half."""
     data: str | None = None
     """Training examples; None takes the run's training items. ``gsm_symbolic`` (in ``data.folder``), a
     folder in its form, or a .jsonl file in one of the two forms of :mod:`linguamap.tuning.data.user_texts`."""
@@ -245,6 +265,7 @@ class TuneConfig(Section):
     train_head: Literal["no", "untied"] = "no"
 
     _data_absolute = field_validator("data")(_absolute)
+    _files_absolute = field_validator("benchmarks")(_absolute_files)
     _bare = field_validator("train_head", mode="before")(_yes_or_no)
 
     @field_validator("method", mode="before")
@@ -267,14 +288,36 @@ class TuneConfig(Section):
         return {**values, "method": "selective", "layers": method}
 
 
+PRESETS = ("paper",)
+
+
+def preset_settings(name: str) -> dict[str, Any]:
+    """The settings that a preset stands for, as in YAML."""
+    path = resources.files("linguamap") / "data" / "presets" / f"{name}.yaml"
+    settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return settings
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two tables of settings in one, section by section; the second wins."""
+    both = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], dict) and isinstance(above[name], dict):
+            both[name] = merged(below[name], above[name])
+    return both
+
+
 class RunConfig(Section):
     """Everything that a run folder was asked to do."""
 
+    preset: Literal["paper"] | None = None
+    """``paper``: the paper's readings where the defaults differ (answers of its own under the lens,
+    prompts under similarity, langdetect, loss on Q, R and A, a fifth to validate); other settings win."""
     model: ModelConfig = ModelConfig()
     languages: list[str] = Field(["en", "fr", "es", "ar", "hi", "ja"], min_length=1)
     """Languages that answers are asked for in, as ISO 639-1 codes."""
-    scenarios: list[Scenario] = Field(list(SCENARIOS), min_length=1)
-    """Some of the four, see docs/methods/scenarios.md."""
+    scenarios: list[Scenario] = Field(list(PAPER_SCENARIOS), min_length=1)
+    """Some of the four, and other_language as a control, see docs/methods/scenarios.md."""
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Of every random choice."""
     data: DataConfig = DataConfig()
@@ -283,5 +326,13 @@ class RunConfig(Section):
     probe: ProbeConfig = ProbeConfig()
     locate: LocateConfig = LocateConfig()
     tune: TuneConfig = TuneConfig()
+    compare: CompareConfig = CompareConfig()
 
     _lists_differ = field_validator("languages", "scenarios")(_different)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") not in PRESETS:
+            return values
+        return merged(preset_settings(values["preset"]), values)

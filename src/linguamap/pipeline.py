@@ -108,7 +108,13 @@ class Pipeline(RunContext):
             from linguamap.scoring.compare import compare_answers
 
             before, after = (read_evaluation(self.run.folder, one) for one in PHASES)
-            comparison = compare_answers(before.answers, after.answers, seed=self.run.config.seed)
+            config = self.run.config
+            comparison = compare_answers(
+                before.answers,
+                after.answers,
+                seed=config.seed,
+                margin=config.compare.accuracy_margin,
+            )
             write_json(self.run.folder / "comparison.json", as_json(comparison))
 
         self._stage("compare", ["comparison.json"], work)
@@ -145,7 +151,7 @@ class Pipeline(RunContext):
         config, out = self.run.config, self.run.path("tuned", "tuning.json").parent
         return gather(
             config,
-            lambda: self.items.benchmarks("train"),
+            lambda: self.items.training_benchmarks,
             self.items.test_benchmarks,
             lambda: self.model,
             lambda prompts, questions: taught(

@@ -17,8 +17,13 @@ from typing import Literal, get_args
 Kind = Literal["sums", "choice", "passage", "open"]
 """What is asked: a number, an option, a span of a passage, or anything (no task score)."""
 
-Scenario = Literal["monolingual", "code_mixed", "english_distractor", "bilingual_answer"]
+Scenario = Literal[
+    "monolingual", "code_mixed", "english_distractor", "bilingual_answer", "other_language"
+]  # fmt: skip
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+PAPER_SCENARIOS = SCENARIOS[:4]
+"""Those in which the language that is asked for is the question's. The fifth is a control: there it is
+another one, so that a model which obeys is told from one which copies. It is never trained on."""
 
 Split = Literal["train", "test"]
 
@@ -561,11 +566,28 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class NonInferiority:
+    """Whether the second answers are no worse at the task than a margin stated in advance.
+
+    Attributes:
+        margin: the largest loss of accuracy that counts as none, in (0, 1).
+        verdict: ``held`` if the interval of the change lies above minus the margin, ``lost`` if it lies
+            below, ``open`` if it holds minus the margin or there is no interval.
+        reason: what the verdict rests on, in words.
+    """
+
+    margin: float
+    verdict: Literal["held", "lost", "open"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two sets of answers to the same prompts: ``comparison.json``.
 
     Attributes:
         only_first, only_second: prompts that the other one lacks; they are left out.
+        non_inferiority: of the accuracy over all; None where no margin was stated.
     """
 
     n_prompts: int
@@ -576,3 +598,4 @@ class Comparison:
     benchmarks: dict[str, Changes]
     languages: dict[str, Changes]
     cells: tuple[Changes, ...]
+    non_inferiority: NonInferiority | None = None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from linguamap.benchmarks import load_benchmark
 from linguamap.prompts.scenarios import render_all
-from linguamap.records import SCENARIOS, Benchmark, UserError
+from linguamap.records import PAPER_SCENARIOS, Benchmark, UserError
 
 CELLS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4)
@@ -33,7 +33,7 @@ MANY = settings(
 def _used(name: str, folder: Path | None = None) -> Benchmark | None:
     try:
         found = load_benchmark(name, ["en", "fr"], "test", folder=folder)
-        render_all(found, ["en", "fr"], SCENARIOS)
+        render_all(found, ["en", "fr"], PAPER_SCENARIOS)
     except UserError:
         return None
     for items in found.items.values():

@@ -11,7 +11,7 @@ import pytest
 from linguamap.benchmarks import STARTER, load_benchmark
 from linguamap.languages import normalise_digits
 from linguamap.prompts.scenarios import render_all, training_examples
-from linguamap.records import SCENARIOS, Benchmark, Item, Split
+from linguamap.records import PAPER_SCENARIOS, Benchmark, Item, Split
 
 LANGUAGES = ["en", "fr", "es", "ar", "hi", "ja"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -167,7 +167,7 @@ def test_right_letters_are_spread(split: Split) -> None:
 
 def test_every_cell_of_the_main_job_is_rendered() -> None:
     benchmarks = [load_benchmark(name, LANGUAGES, "test") for name in STARTER]
-    prompts = render_all(benchmarks, LANGUAGES, SCENARIOS, 8)
+    prompts = render_all(benchmarks, LANGUAGES, PAPER_SCENARIOS, 8)
     cells = Counter((prompt.benchmark, prompt.language, prompt.scenario) for prompt in prompts)
     assert len(cells) == 3 * 6 * 4
     assert set(cells.values()) == {8}
@@ -175,7 +175,7 @@ def test_every_cell_of_the_main_job_is_rendered() -> None:
 
 def test_training_examples_are_even_over_cells_and_items() -> None:
     benchmarks = [load_benchmark(name, LANGUAGES, "train") for name in STARTER]
-    examples = training_examples(benchmarks, LANGUAGES, SCENARIOS, 720)
+    examples = training_examples(benchmarks, LANGUAGES, PAPER_SCENARIOS, 720)
     assert len({prompt.prompt_id for prompt in examples}) == 720
     assert all(prompt.reference and prompt.coincides_with is None for prompt in examples)
     cells = Counter((prompt.kind, prompt.scenario, prompt.language) for prompt in examples)

@@ -20,7 +20,7 @@ from linguamap.prompts.scenarios import (
     training_examples,
 )
 from linguamap.records import (
-    SCENARIOS,
+    PAPER_SCENARIOS,
     Benchmark,
     Item,
     Kind,
@@ -188,7 +188,7 @@ def _many(kind: Benchmark, n: int) -> Benchmark:
     return dataclasses.replace(kind, items=items, english=english)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", PAPER_SCENARIOS)
 @pytest.mark.parametrize("n_items", [8, 24])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_each_letter_is_right_equally_often(scenario: Scenario, n_items: int, seed: int) -> None:
@@ -275,7 +275,7 @@ def test_order_is_the_same_in_every_language(found: Benchmark) -> None:
         gold=("le",) if found.kind == "passage" else found.items["fr"][0].gold,
     )  # fmt: skip
     wider = dataclasses.replace(found, items={**found.items, "es": (third,)})
-    for scenario in SCENARIOS:
+    for scenario in PAPER_SCENARIOS:
         for seed in range(4):
             shapes = {
                 tuple(
@@ -294,12 +294,12 @@ def test_order_is_the_same_in_every_language(found: Benchmark) -> None:
 
 def test_english_scenarios_that_coincide_are_marked() -> None:
     def marks(found: Benchmark) -> list[str | None]:
-        return [prompt.coincides_with for prompt in render_all(found, ["en"], SCENARIOS)]
+        return [prompt.coincides_with for prompt in render_all(found, ["en"], PAPER_SCENARIOS)]
 
     assert marks(CHOICE) == [None, "monolingual", "monolingual", "monolingual"]
     assert marks(SUMS) == [None, "monolingual", None, "english_distractor"]
     assert marks(PASSAGE) == [None, "monolingual", None, "english_distractor"]
-    french = render_all([SUMS, CHOICE, PASSAGE], ["fr"], SCENARIOS)
+    french = render_all([SUMS, CHOICE, PASSAGE], ["fr"], PAPER_SCENARIOS)
     assert {prompt.coincides_with for prompt in french} == {None}
     assert [prompt.coincides_with for prompt in render_all(SUMS, ["en"], ["code_mixed"])] == [None]
 
@@ -350,7 +350,7 @@ def test_language_confusion_requests_are_sent_as_they_are() -> None:
         )
     ]
     found = dataclasses.replace(benchmark(*requests), name="lcb", aligned=False, bare=True)
-    prompts = render_all(found, ["fr"], SCENARIOS)
+    prompts = render_all(found, ["fr"], PAPER_SCENARIOS)
     assert [prompt.scenario for prompt in prompts] == ["monolingual", "code_mixed"]
     assert render_chat(prompts[1]) == [{"role": "user", "content": "Tell me why, in French."}]
     # The layout of the benchmark's own turns_to_prompt for base models, without examples.
@@ -437,13 +437,13 @@ def test_picks_are_nested_spread_over_groups_and_alike() -> None:
 def test_examples_need_reasoning() -> None:
     plain = dataclasses.replace(SUMS.items["fr"][0], explanation=None)
     with pytest.raises(UserError, match="sums: no training item has worked reasoning"):
-        training_examples(benchmark(plain), ["fr"], SCENARIOS)
+        training_examples(benchmark(plain), ["fr"], PAPER_SCENARIOS)
 
 
 def test_fewer_examples_come_back_if_there_are_fewer() -> None:
     # fr and ja have four prompts each; of English, two coincide with others.
-    assert len(training_examples(SUMS, ["en", "fr", "ja"], SCENARIOS, 50)) == 10
-    assert len(training_examples(SUMS, ["en", "fr", "ja"], SCENARIOS, 7)) == 7
+    assert len(training_examples(SUMS, ["en", "fr", "ja"], PAPER_SCENARIOS, 50)) == 10
+    assert len(training_examples(SUMS, ["en", "fr", "ja"], PAPER_SCENARIOS, 7)) == 7
 
 
 def test_validation_items_are_split_by_group_over_languages() -> None:
@@ -452,7 +452,7 @@ def test_validation_items_are_split_by_group_over_languages() -> None:
         for code in ("en", "fr")
         for n in range(40)
     ]
-    prompts = training_examples(benchmark(*items), ["en", "fr"], SCENARIOS)
+    prompts = training_examples(benchmark(*items), ["en", "fr"], PAPER_SCENARIOS)
     train, validation = split_items(prompts, 0.2, 0)
     groups = [{prompt.group for prompt in side} for side in (train, validation)]
     assert not groups[0] & groups[1]

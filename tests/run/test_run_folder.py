@@ -54,13 +54,17 @@ UNDONE = {
     "probe": ALL - {"before"},
     "locate": ALL - {"before", "probe"},
     "tune": ALL - {"before", "probe", "locate"},
+    "tune.benchmarks": ALL - {"before"},  # probes read training items
+    "tune.subjects": ALL,  # and what is trained on is not tested
+    "compare": {"compare", "report"},
+    "preset": {"report"},  # what it sets stands in the sections
 }  # fmt: skip
 """Section or setting -> the stages that must be done again, those that need one of them included."""
 
 VALUES = {
     "model.name": "other", "data.revision": "other", "tune.schedule": "constant", "seed": "1", "probe.confidence": "0.9",
     "languages": "[en, fr]", "scenarios": "[monolingual]", "data.benchmarks": "[sums]",
-    "data.subjects": "[law]", "evaluate.stop": "[x]", "tune.layers": "last:1",
+    "data.subjects": "[law]", "tune.benchmarks": "[sums]", "tune.subjects": "[law]", "evaluate.stop": "[x]", "tune.layers": "last:1",
 }  # fmt: skip
 """Other values than the defaults, where the type does not give one."""
 
@@ -102,7 +106,11 @@ def test_a_setting_undoes_the_stages_that_read_it_and_no_other(
     run = open_run(tmp_path / "r", load_config())
     for stage in STAGES:
         run.run_stage(stage, [stage], lambda name=stage: write_json(run.path(name), 1))  # type: ignore[misc]
-    changed = load_config(None, [f"{key}={value}"])
+    changed = run.config.model_copy(deep=True)
+    section, _, name = key.rpartition(".")
+    new = load_config(None, [f"{key}={value}"])
+    source, target = (getattr(c, section) if section else c for c in (new, changed))
+    setattr(target, name, getattr(source, name))
     assert changed != run.config
     run.change(changed)
     undone = UNDONE[key if key in UNDONE else key.partition(".")[0]]

@@ -136,3 +136,24 @@ def test_seventy_two_cells_of_eight_items_cannot_say_anything_one_by_one() -> No
         )
         cells = compare_answers(first, second).cells
         assert {cell.task_accuracy.reason for cell in cells} == {reason}
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"),
+    [(0, "held"), (3, "open"), (40, "lost")],
+)
+def test_accuracy_is_held_against_the_margin_stated_in_advance(lost: int, verdict: str) -> None:
+    """Newcombe's interval of no change in 100 is about 3.7 points wide each way, inside 5."""
+    first = [row(str(i), task=True, spoke=True) for i in range(100)]
+    second = [row(str(i), task=i >= lost, spoke=True) for i in range(100)]
+    found = compare_answers(first, second, margin=0.05).non_inferiority
+    assert found is not None
+    assert (found.margin, found.verdict) == (0.05, verdict)
+    assert compare_answers(first, second).non_inferiority is None
+
+
+def test_without_pairs_the_margin_is_open() -> None:
+    found = compare_answers([row("1", None, None)], [row("1", None, None)], margin=0.1)
+    assert found.non_inferiority is not None
+    assert found.non_inferiority.verdict == "open"
+    assert "no interval" in found.non_inferiority.reason

@@ -22,7 +22,7 @@ from linguamap.run.contents import as_json, as_type
 from linguamap.scoring.compare import compare_answers
 from linguamap.scoring.summary import summarise
 
-SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
+PAPER_SCENARIOS = ("monolingual", "code_mixed", "english_distractor", "bilingual_answer")
 SHARE_OF_TARGET = {"en": 0.97, "es": 0.8, "fr": 0.78, "ar": 0.55, "hi": 0.4, "ja": 0.5}
 EASE = {
     "monolingual": 0.15,
@@ -73,7 +73,7 @@ def write_fake_run(
     config = {
         "model": {"name": "starter", "revision": None, "dtype": "auto"},
         "languages": list(languages),
-        "scenarios": list(SCENARIOS),
+        "scenarios": list(PAPER_SCENARIOS),
         "seed": seed,
         "data": {"benchmarks": list(benchmarks), "folder": None},
         "score": {"identifier": "lingua"},
@@ -108,7 +108,7 @@ def make_questions(
     questions = []
     for benchmark in benchmarks:
         numbers = [(rng.randint(2, 60), rng.randint(2, 30)) for _ in range(items)]
-        for scenario in SCENARIOS:
+        for scenario in PAPER_SCENARIOS:
             for language in languages:
                 for index, (a, b) in enumerate(numbers):
                     parts = prompt_parts(benchmark, scenario, language, a, b)

@@ -11,6 +11,7 @@ SCENARIO_NAMES: dict[str, str] = {
     "code_mixed": "Code-mixed",
     "english_distractor": "English distractors",
     "bilingual_answer": "Bilingual answer",
+    "other_language": "Another language asked for",
 }
 
 SCENARIO_NOTES: dict[str, str] = {
@@ -18,6 +19,7 @@ SCENARIO_NOTES: dict[str, str] = {
     "code_mixed": "preamble and instruction in English, the question in the target language",
     "english_distractor": "the right option in the target language, plausible wrong ones in English",
     "bilingual_answer": "the right answer offered in both the target language and English",
+    "other_language": "everything in another language, in which an answer in the target language is asked for",
 }
 
 SCENARIO_PHRASES: dict[str, str] = {
@@ -25,6 +27,7 @@ SCENARIO_PHRASES: dict[str, str] = {
     "code_mixed": "asked in {language} under an English instruction",
     "english_distractor": "asked in {language} with wrong answers offered in English",
     "bilingual_answer": "asked in {language} with the right answer offered in English, too",
+    "other_language": "asked in another language for an answer in {language}",
 }
 
 OUTCOME_NAMES: dict[str, str] = {

@@ -27,6 +27,7 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run an
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 SETTINGS = {
+    "preset": "preset",
     "model": "model.name",
     "revision": "model.revision",
     "languages": "languages",
@@ -47,7 +48,7 @@ SETTINGS = {
 """Option -> the setting that it stands for."""
 SHORT = {"model": "-m", "benchmarks": "--benchmark"}
 
-MODEL = ("model", "revision")
+MODEL = ("model", "revision", "preset")
 ITEMS = ("languages", "benchmarks", "data", "seed")
 ASKED = (*ITEMS, "items", "subjects", "scenarios", "endpoint")
 TUNING = ("method", "layers", "train_data", "teacher", "teacher_model", "cache_gb")

@@ -207,7 +207,8 @@ class _Probe:
     def compare_translations(self) -> None:
         """Similarity of translations with its controls."""
         settings = self.config.probe
-        items = parallel_items(self.prompts, settings.similarity_items, self.config.seed)
+        prompts = settings.similarity_on == "prompts"
+        items = parallel_items(self.prompts, settings.similarity_items, self.config.seed, prompts)
         languages = [c for c in self.config.languages if any(c in i.texts for i in items)]
         if len(languages) < 2 or len(items) < 4:
             self.facts["missing"]["similarity"] = "it takes two languages and four items"

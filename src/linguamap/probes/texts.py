@@ -187,15 +187,26 @@ def count_sources(
     }
 
 
-def parallel_items(prompts: Sequence[Prompt], n: int, seed: int) -> list[ParallelItem]:
-    """About ``n`` items over all benchmarks: the question without passage and options."""
+def parallel_items(
+    prompts: Sequence[Prompt], n: int, seed: int, whole: bool = False
+) -> list[ParallelItem]:
+    """About ``n`` items over all benchmarks: the question without passage and options.
+
+    Args:
+        whole: take the whole prompt instead.
+    """
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
     share = max(n // max(len({prompt.benchmark for prompt in monolingual}), 1), 4)
     by_item: dict[tuple[str, str], list[Prompt]] = {}
     for prompt in pick(monolingual, share, seed, "similarity"):
         by_item.setdefault((prompt.benchmark, prompt.item_id), []).append(prompt)
     return [
-        ParallelItem(item_id, same[0].group or item_id, same[0].kind, dict(map(_question, same)))
+        ParallelItem(
+            item_id,
+            same[0].group or item_id,
+            same[0].kind,
+            dict((one.language, one.text) if whole else _question(one) for one in same),
+        )
         for (_, item_id), same in by_item.items()
     ]
 

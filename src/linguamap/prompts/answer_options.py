@@ -36,6 +36,7 @@ class AnswerOptions:
     def __init__(self, benchmark: Benchmark, seed: int) -> None:
         self.name = benchmark.name
         self.bare = benchmark.bare
+        self.languages = list(benchmark.items)
         self.seed = seed
         tables = {"en": benchmark.english} if benchmark.english else {}
         tables |= benchmark.items
@@ -52,10 +53,18 @@ class AnswerOptions:
                 self._near[key].append(item.item_id)
         self._drawn: dict[str, list[Texts]] = {}
 
+    def other_language(self, language: str) -> str | None:
+        """The next language of the benchmark after this one, not English where there is a third."""
+        if language not in self.languages:
+            return None
+        at = self.languages.index(language)
+        others = [*self.languages[at + 1 :], *self.languages[:at]]
+        return next((code for code in others if code != "en"), others[0] if others else None)
+
     def options(self, scenario: Scenario, language: str, item: Item) -> tuple[Option, ...]:
         """The answers that are offered, in the order shown; none if the item is asked freely.
 
-        * monolingual, code_mixed: a choice item's options in the target language;
+        * monolingual, code_mixed, other_language: a choice item's options in the target language;
         * english_distractor: the right answer in the target language among English wrong ones; a
           choice item's in the same order, so that only the language differs from monolingual;
         * bilingual_answer: the right answer in both languages and a wrong one in each. Of two with
@@ -66,7 +75,7 @@ class AnswerOptions:
             UserError: English answers are needed and the benchmark has none, or there is no wrong
                 answer to offer.
         """
-        plain = scenario in ("monolingual", "code_mixed")
+        plain = scenario in ("monolingual", "code_mixed", "other_language")
         if item.kind == "open" or (plain and item.kind != "choice"):
             return ()
         if plain or (language == "en" and item.kind == "choice"):

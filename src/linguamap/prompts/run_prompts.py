@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linguamap.benchmarks import check_name, load_benchmark
+from linguamap.benchmarks import REAL, SUBJECTS, check_name, load_benchmark, select_subjects
 from linguamap.languages import get_language
 from linguamap.prompts.scenarios import render_all
-from linguamap.records import Benchmark, BenchmarkUse, Prompt, Split, UserError
+from linguamap.records import Benchmark, BenchmarkUse, Item, Prompt, Split, UserError
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig
@@ -24,9 +26,9 @@ def check_names(config: RunConfig) -> None:
     """
     for code in config.languages:
         get_language(code)
-    for name in config.data.benchmarks:
-        check_name(name)
     tune = config.tune
+    for name in (*config.data.benchmarks, *(tune.benchmarks or ())):
+        check_name(name)
     if tune.data is not None and tune.data.endswith(".jsonl") and not Path(tune.data).is_file():
         raise UserError(f"tune.data: the file {tune.data} does not exist")
 
@@ -38,23 +40,60 @@ class RunItems:
     config: RunConfig
 
     def benchmarks(self, split: Split) -> list[Benchmark]:
-        """The benchmarks that were asked for, aligned by item id."""
-        config = self.config
-        for code in config.languages:
-            get_language(code)
-        folder = Path(config.data.folder) if config.data.folder else None
+        """The benchmarks that are evaluated, aligned by item id.
+
+        Of MMLU all subjects that are not tuned on, where none are named.
+        """
+        data, tuned_on = self.config.data, self.config.tune.subjects
+        subjects = data.subjects
+        if subjects is None and tuned_on is not None and split == "test":
+            subjects = sorted(frozenset(SUBJECTS) - select_subjects(tuned_on))
+        return [self._load(name, split, subjects, data.hold_out) for name in data.benchmarks]
+
+    @cached_property
+    def training_benchmarks(self) -> list[Benchmark]:
+        """What is tuned and probed on: other benchmarks and subjects, where the config names some.
+
+        Raises:
+            UserError: a benchmark without training items is evaluated whole.
+        """
+        data, tune = self.config.data, self.config.tune
+        if tune.benchmarks is None and tune.subjects is None:
+            return self.benchmarks("train")
+        subjects = tune.subjects or data.subjects
         return [
-            load_benchmark(
-                name,
-                config.languages,
-                split,
-                folder=folder,
-                revision=config.data.revision,
-                subjects=config.data.subjects,
-                halves=config.data.hold_out,
-            )
-            for name in config.data.benchmarks
+            self._load(name, "train", subjects, data.hold_out)
+            if self._is_tested(name) or name.partition(":")[0] not in REAL
+            else _for_training(self._load(name, "test", subjects, False))
+            for name in tune.benchmarks or data.benchmarks
         ]
+
+    def _is_tested(self, name: str) -> bool:
+        """Whether some of what a benchmark gives for training is evaluated, too."""
+        data, tune = self.config.data, self.config.tune
+        base = name.partition(":")[0]
+        if base not in {one.partition(":")[0] for one in data.benchmarks}:
+            return False
+        if base != "mmlu" or tune.subjects is None:
+            return True
+        if data.subjects is None:
+            return False
+        return bool(select_subjects(tune.subjects) & select_subjects(data.subjects))
+
+    def _load(
+        self, name: str, split: Split, subjects: Sequence[str] | None, halves: bool
+    ) -> Benchmark:
+        data = self.config.data
+        folder = Path(data.folder) if data.folder else None
+        return load_benchmark(
+            name,
+            self.config.languages,
+            split,
+            folder=folder,
+            revision=data.revision,
+            subjects=subjects,
+            halves=halves,
+        )
 
     @cached_property
     def test_benchmarks(self) -> list[Benchmark]:
@@ -79,13 +118,28 @@ class RunItems:
         """All training items in the plain scenarios, for the probes."""
         config = self.config
         return render_all(
-            self.benchmarks("train"),
+            self.training_benchmarks,
             config.languages,
             ["monolingual", "code_mixed"],
             None,
             config.seed,
             config.data.name_language,
         )
+
+
+def _for_training(benchmark: Benchmark) -> Benchmark:
+    """All items of a benchmark of which nothing is evaluated."""
+
+    def turned(items: Sequence[Item]) -> tuple[Item, ...]:
+        return tuple(dataclasses.replace(item, split="train") for item in items)
+
+    return dataclasses.replace(
+        benchmark,
+        split="train",
+        items={code: turned(items) for code, items in benchmark.items.items()},
+        english=turned(benchmark.english),
+        source=f"{benchmark.source} (all test items, none of which is tested)",
+    )
 
 
 def describe(benchmark: Benchmark) -> BenchmarkUse:

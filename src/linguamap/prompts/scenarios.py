@@ -1,4 +1,4 @@
-"""Which part of a prompt is in which language: the four scenarios, as text and as chat messages.
+"""Which part of a prompt is in which language: the four scenarios and a control, as text and as chat messages.
 
 =================  =====================  ==================  =====================================
 scenario           preamble, instruction  question            answers that are offered
@@ -11,6 +11,10 @@ bilingual_answer   target language        target language     right one in both,
 
 The answer is wanted in the target language in all of them, and the right answer means the same.
 
+``other_language`` is the control: everything is in another language of the run (the next one that the
+benchmark has, English only where there is no other), and the prompt asks in that language for an answer
+in the target language. Copying and obeying part there.
+
 Requests of the Language Confusion Benchmark stand alone: as the user's turn of a chat, or as that
 benchmark asks base models, ``Q: request``, line end, ``A:``.
 """
@@ -18,7 +22,11 @@ benchmark asks base models, ``Q: request``, line end, ``A:``.
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
 
 from linguamap.languages import Language, get_language
 from linguamap.prompts.answer_options import AnswerOptions
@@ -96,6 +104,8 @@ def render_all(
             items = benchmark.items.get(language, ())
             texts: dict[tuple[str, str], Scenario] = {}
             for scenario in [name for name in SCENARIOS if name in scenarios]:
+                if scenario == "other_language" and answer_options.other_language(language) is None:
+                    continue
                 fitting = [item for item in items if applies(scenario, item, benchmark.bare)]
                 for item in pick_items(fitting, n_items, seed):
                     prompt = _render(answer_options, scenario, language, item, name_language)
@@ -152,7 +162,7 @@ def applies(scenario: Scenario, item: Item, bare: bool) -> bool:
     if bare:
         task = (item.subject or "").partition("/")[0]
         return scenario == {"monolingual": "monolingual", "crosslingual": "code_mixed"}.get(task)
-    return scenario in ("monolingual", "code_mixed")
+    return scenario in ("monolingual", "code_mixed", "other_language")
 
 
 def _render(
@@ -169,21 +179,41 @@ def _render(
         )
     target = get_language(language)
     frame = get_language("en") if scenario == "code_mixed" else target
-    options = answer_options.options(scenario, language, item)
+    asked = item
+    if scenario == "other_language":
+        other = answer_options.other_language(language)
+        if other is None:
+            raise UserError(
+                f"{item.benchmark}: the scenario other_language needs a second language; add one"
+            )
+        frame, asked = get_language(other), answer_options.items[other][item.item_id]
+    options = answer_options.options(scenario, asked.language, asked)
     return Prompt(
         item_id=item.item_id,
         benchmark=item.benchmark,
         kind=item.kind,
         language=language,
         scenario=scenario,
-        parts=tuple(_parts(item, options, frame, target, name_language, answer_options.bare)),
-        gold=_gold(answer_options, scenario, item, options),
+        parts=tuple(_parts(asked, options, frame, target, name_language, answer_options.bare)),
+        gold=_gold(answer_options, scenario, item, asked, options),
         options=options,
-        passage=item.passage,
-        reference=_reference(target, item, options),
+        passage=asked.passage,
+        reference=_reference(target, item, options) if asked is item else (),
         group=item.group,
         bare=answer_options.bare,
     )
+
+
+@cache
+def _requests() -> dict[str, dict[str, Any]]:
+    table = resources.files("linguamap") / "data" / "answer_language.toml"
+    return tomllib.loads(table.read_text(encoding="utf-8"))
+
+
+def request_for(frame: str, target: str) -> str:
+    """The sentence of one language that asks for an answer in another one."""
+    row = _requests()[frame]
+    return str(row["request"]).replace("{language}", row["names"][target])
 
 
 def _parts(
@@ -200,6 +230,8 @@ def _parts(
         return
     texts = frame.texts
     answer_in = texts.answer_in.replace("{language}", target.english_name)
+    if item.language != target.code:  # asked for in the language of the prompt, whatever is named
+        answer_in, named = request_for(frame.code, target.code), True
     yield Part("P", f"{texts.preamble} {answer_in}\n" if named else f"{texts.preamble}\n")
     candidates = options if item.kind != "choice" else ()
     instruction = {
@@ -224,8 +256,14 @@ def _parts(
 
 
 def _gold(
-    answer_options: AnswerOptions, scenario: Scenario, item: Item, options: Sequence[Option]
+    answer_options: AnswerOptions,
+    scenario: Scenario,
+    item: Item,
+    asked: Item,
+    options: Sequence[Option],
 ) -> tuple[str, ...]:
+    if item.kind == "passage" and asked is not item:  # right in either language, judged for one
+        return tuple(dict.fromkeys(item.gold + asked.gold))
     if item.kind == "choice":
         return tuple(option.letter for option in options if option.correct)
     if item.kind == "passage" and scenario == "bilingual_answer":

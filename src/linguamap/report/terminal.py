@@ -46,6 +46,8 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(finding.headline, style="bold")]
     parts += [Text(as_text(sentence), style="yellow") for sentence in finding.warnings]
     parts.append(_rates(data))
+    if held := object_at(data.comparison or {}, "non_inferiority").get("reason"):
+        parts.append(Text(f"Non-inferiority: {held}", style="dim"))
     parts += [Text(line, style="dim") for line in items_used(data)]
     parts += [Text(as_text(sentence), style="dim") for sentence in reservations(data)]
     parts += _layers(data)

@@ -242,7 +242,10 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
     if not run._has_results() or what_is_asked(stored) == what_is_asked(config):
         run.change(config)
         return run
-    if all(one.startswith(("tune.", "locate.")) for one in changes) and not run._has_tuned():
+    if (
+        all(one.startswith(("tune.", "locate.", "compare.")) for one in changes)
+        and not run._has_tuned()
+    ):
         run.change(config)
         return run
     raise UserError(

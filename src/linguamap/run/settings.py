@@ -9,25 +9,26 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from linguamap.config import RunConfig
+from linguamap.config import PRESETS, RunConfig, merged, preset_settings
 from linguamap.outside import LARGEST_SETTINGS, parse_yaml, read_text, shown
 from linguamap.records import UserError
 
 PROBED = (
-    "model", "languages", "seed", "data", "probe", "evaluate.max_new_tokens", "evaluate.stop",
+    "model", "languages", "seed", "data", "probe", "tune.benchmarks", "tune.subjects",
+    "evaluate.max_new_tokens", "evaluate.stop",
     "evaluate.batch_tokens", "evaluate.batch_size",
 )  # fmt: skip
 """What the probes read: of ``evaluate`` what makes the texts that a model writes for them."""
 
 STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
-    "before": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score"),
+    "before": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score", "tune.subjects"),
     "probe": PROBED,
     "locate": ("seed", "locate"),
     "tune": ("model", "languages", "scenarios", "seed", "data", "tune",
              "evaluate.items", "evaluate.max_new_tokens"),
-    "after": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score"),
+    "after": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score", "tune.subjects"),
     "probe_after": PROBED,
-    "compare": ("seed",),
+    "compare": ("seed", "compare"),
     "report": tuple(RunConfig.model_fields),
 }  # fmt: skip
 """The stages of a run in their order, and the sections or single settings that each one reads.
@@ -64,7 +65,8 @@ def settings_of(config: RunConfig, stage: str) -> dict[str, Any]:
 
 
 def load_config(path: Path | None = None, overrides: list[str] | None = None) -> RunConfig:
-    """Build a config from defaults, a YAML file and ``a.b=c`` overrides, in that order.
+    """Build a config from defaults, a YAML file and ``a.b=c`` overrides, in that order; a preset
+    among the overrides wins over the file.
 
     Args:
         path: a YAML file; None for the defaults.
@@ -76,6 +78,9 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
     values: dict[str, Any] = {}
     if path is not None:
         values = _read_yaml(path)
+    for name in PRESETS:
+        if f"preset={name}" in [one.replace('"', "").replace(" ", "") for one in overrides or []]:
+            values = merged(values, preset_settings(name))
     faults: list[str] = []
     for override in overrides or []:
         key, mark, text = override.partition("=")

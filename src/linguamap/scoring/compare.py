@@ -10,9 +10,18 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from linguamap.records import SCENARIOS, Answer, Change, Changes, Comparison, Phase, UserError
+from linguamap.records import (
+    SCENARIOS,
+    Answer,
+    Change,
+    Changes,
+    Comparison,
+    NonInferiority,
+    Phase,
+    UserError,
+)
 from linguamap.run.files import read_evaluation
 from linguamap.run.folder import open_run
 from linguamap.scoring.stats import holm, least_p_value, paired_difference, paired_test
@@ -25,7 +34,11 @@ SIGNIFICANT = 0.05
 
 
 def compare_answers(
-    first: Sequence[Answer], second: Sequence[Answer], *, seed: int = 0
+    first: Sequence[Answer],
+    second: Sequence[Answer],
+    *,
+    seed: int = 0,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare two runs' answers, prompt by prompt.
 
@@ -37,6 +50,8 @@ def compare_answers(
     Args:
         first, second: answers; prompts that only one of them has are left out.
         seed: of the bootstrap.
+        margin: the largest loss of accuracy that counts as none, stated before the second answers were
+            there; None asks nothing of it.
     Raises:
         UserError: the two share no prompt.
     """
@@ -59,16 +74,37 @@ def compare_answers(
     def pools(column: Column) -> dict[str, Changes]:
         return {key[0]: _changes(group, seed) for key, group in _grouped(own, (column,)).items()}
 
-    scenarios = pools("scenario")
+    scenarios, overall = pools("scenario"), _changes(own, seed)
     return Comparison(
         n_prompts=len(pairs),
         only_first=len(first) - len(pairs),
         only_second=len(second) - len(pairs),
-        overall=_changes(own, seed),
+        overall=overall,
         scenarios={name: scenarios[name] for name in SCENARIOS if name in scenarios},
         benchmarks=pools("benchmark"),
         languages=pools("language"),
         cells=tuple(with_holm(cells)),
+        non_inferiority=None if margin is None else non_inferior(overall.task_accuracy, margin),
+    )
+
+
+def non_inferior(change: Change, margin: float) -> NonInferiority:
+    """Whether accuracy fell by less than a margin: the 95 % interval of the change against minus it."""
+    if change.low is None or change.high is None or change.difference is None:
+        return NonInferiority(margin, "open", "the change of accuracy has no interval")
+    low, high = 100 * change.low, 100 * change.high
+    verdict: Literal["held", "lost", "open"]
+    verdict = "held" if change.low > -margin else "lost" if change.high < -margin else "open"
+    meaning = {
+        "held": "within the margin",
+        "lost": "beyond the margin",
+        "open": "too wide to tell, neither within the margin nor beyond it",
+    }[verdict]
+    return NonInferiority(
+        margin,
+        verdict,
+        f"accuracy {100 * change.difference:+.1f} points ({low:+.1f} to {high:+.1f}), margin "
+        f"{-100 * margin:+.1f}: {meaning}",
     )
 
 

@@ -15,7 +15,7 @@ from linguamap.languages import get_language
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import spread_examples
 from linguamap.prompts.scenarios import render_all, training_examples
-from linguamap.records import Benchmark, Item, Prompt, Scenario, UserError
+from linguamap.records import PAPER_SCENARIOS, Benchmark, Item, Prompt, Scenario, UserError
 from linguamap.tuning.data.user_texts import read_jsonl
 from linguamap.tuning.methods import method_of
 
@@ -86,7 +86,7 @@ def gather(
         prompts, facts["teacher"] = teach(drawn, _render(config, benchmarks, ask=True))
     else:
         worked = training_examples(
-            benchmarks, config.languages, config.scenarios, None, config.seed,
+            benchmarks, config.languages, _trained(config), None, config.seed,
             config.data.name_language,
         )  # fmt: skip
         items, left_out = _guarded(worked, tested)
@@ -231,9 +231,14 @@ def _first_sentence(text: str, language: str) -> tuple[str, str]:
     return first, blank.join(rest)
 
 
+def _trained(config: RunConfig) -> list[Scenario]:
+    """The run's scenarios without the control, which would be none if it were trained on."""
+    return [name for name in config.scenarios if name in PAPER_SCENARIOS] or ["monolingual"]
+
+
 def _render(config: RunConfig, benchmarks: Sequence[Benchmark], ask: bool = False) -> list[Prompt]:
     """All prompts of items with a task; with ``ask`` the monolingual ones, whatever is tuned on."""
-    scenarios: list[Scenario] = ["monolingual"] if ask else config.scenarios
+    scenarios: list[Scenario] = ["monolingual"] if ask else _trained(config)
     prompts = render_all(
         benchmarks, config.languages, scenarios, None, config.seed, config.data.name_language
     )

@@ -8,7 +8,7 @@ import pytest
 from commands import call
 from tiny import save_tiny
 
-from linguamap.report import write_report
+from linguamap.report.run_page import write_report
 from linguamap.run.files import read_rows
 from linguamap.run.folder import STAGES
 from test_pipeline import command, load, settings

@@ -123,7 +123,7 @@ class Pipeline(RunContext):
         """Draw the page and the figures from the run folder; needs no model."""
 
         def work() -> None:
-            from linguamap.report import write_all
+            from linguamap.report.run_page import write_all
 
             write_all(self.run)
 

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import plain_answer
 from fake_run import HOSTILE, put, write_fake_run, write_rows
 
 from linguamap.records import UserError
-from linguamap.report import run_charts, write_report
+from linguamap.report import run_charts
 from linguamap.report.answer_table import CUTS, answer_table, embed_json
-from linguamap.report.repeat import commands
-from linguamap.report.run_charts import MAX_CELL, grid_prompts, grids_chart
-from linguamap.report.run_page import render
-from linguamap.report.run_values import read_run
+from linguamap.report.run_charts import MAX_CELL, grid_texts, grids_chart
+from linguamap.report.run_page import write_report
+from linguamap.report.tables import commands
 from linguamap.report.terminal import terminal_summary
 from linguamap.run.files import read_rows
+from linguamap.run.read_run import read_run
 
 MEGABYTE = 1_000_000
 FILES = (
@@ -217,21 +218,24 @@ def test_answers_too_long_for_the_page_are_cut_and_say_so(run: Path, tmp_path: P
 
 
 def test_what_does_not_fit_even_so_is_thinned_evenly(run: Path) -> None:
-    table = answer_table(read_run(run), budget=60_000)
+    found = read_run(run)
+    table = answer_table(found.before.answers, found.after.answers, budget=60_000)
     assert len(embed_json(table)) <= 60_000
     assert table["left_out"] + len(table["rows"]) == table["total"] == 576
     assert {table["benchmarks"][row[0]] for row in table["rows"]} == {"sums", "choice", "passage"}
 
 
 def test_prompt_lines_are_stored_once_and_come_back_whole(run: Path) -> None:
-    table = answer_table(read_run(run))
+    found = read_run(run)
+    table = answer_table(found.before.answers, found.after.answers)
     assert len(set(table["lines"])) == len(table["lines"])
     asked = [row["prompt"] for row in read_rows(run / "before/answers.jsonl")]
     assert ["\n".join(table["lines"][i] for i in row[4]) for row in table["rows"]] == asked
 
 
 def test_prompt_parts_come_back_with_their_names_and_texts(run: Path) -> None:
-    table = answer_table(read_run(run))
+    found = read_run(run)
+    table = answer_table(found.before.answers, found.after.answers)
     stored = read_rows(run / "before/answers.jsonl")
     for row, source in zip(table["rows"], stored, strict=True):
         layout, *lengths = row[9]
@@ -246,24 +250,19 @@ def test_prompt_parts_come_back_with_their_names_and_texts(run: Path) -> None:
         assert 2 * start == len(units)
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [None, 3, [], [["preamble", 1]], [["preamble", -1]], [["odd", 3]], [["preamble", "3"]], [[]]],
-)
-def test_parts_that_do_not_fit_the_prompt_are_left_out(tmp_path: Path, parts: Any) -> None:
-    row = {"prompt": "abc", "answer": "d", "prompt_parts": parts}
-    (tmp_path / "config.yaml").write_text("languages: [en]\n")
-    write_rows(tmp_path / "before/answers.jsonl", [row])
-    assert answer_table(read_run(tmp_path))["rows"][0][9] is None
+@pytest.mark.parametrize("parts", [(), (("preamble", 1),), (("preamble", -1), ("label", 4))])
+def test_parts_that_do_not_fit_the_prompt_are_left_out(parts: Any) -> None:
+    answer = plain_answer(prompt="abc", prompt_parts=parts)
+    assert answer_table([answer], [])["rows"][0][9] is None
 
 
 def test_the_grid_travels_whole_and_long_texts_are_cut(run: Path) -> None:
-    prompts = grid_prompts(read_run(run))
+    texts = grid_texts(read_run(run))
     stored = json.loads((run / "probe/grid.json").read_text())
-    assert [one["about"]["language"] for one in prompts] == ["en", "fr", "es", "ar", "hi", "ja"]
+    assert [one.about.language for one in texts] == ["en", "fr", "es", "ar", "hi", "ja"]
     longest = 0
-    for prompt, source in zip(prompts, stored["prompts"], strict=True):
-        rows = [row for row in prompt["rows"] if row["phase"] == "before"]
+    for text, source in zip(texts, stored["prompts"], strict=True):
+        rows = [row for row in text.rows if row["phase"] == "before"]
         cells = [cell for row in source["cells"] for cell in row]
         assert len(rows) == len(cells) == len(stored["layers"]) * len(source["tokens"])
         for row, cell in zip(rows, cells, strict=True):
@@ -286,28 +285,36 @@ def test_grids_over_the_budget_are_left_out_and_counted(
     assert left_out == 6 - len(shown)
 
 
+CELL = {"t": "a", "w": None, "l": None, "p": 0.5}
+ABOUT = dict.fromkeys(
+    ("prompt_id", "item_id", "kind", "scenario", "language", "prompt", "answer"), "x"
+)
+
+
 @pytest.mark.parametrize(
     "grid",
     [
         {},
-        {"layers": [0], "prompts": [{"tokens": ["a"], "cells": [[]]}]},
-        {"layers": [0, 1], "prompts": [{"tokens": ["a"], "cells": [[{}]]}]},
-        {"layers": [0], "prompts": [{"tokens": ["a"], "cells": [[3]]}, 7, {"tokens": 3}]},
+        {"layers": [0], "prompts": [{**ABOUT, "tokens": ["a"], "cells": [[]]}]},
+        {"layers": [0, 1], "prompts": [{**ABOUT, "tokens": ["a"], "cells": [[CELL]]}]},
+        {"layers": [0], "prompts": [{**ABOUT, "tokens": ["a"], "cells": [[3]]}]},
         {"layers": "x", "prompts": {"a": 1}},
     ],
 )
-def test_a_grid_of_the_wrong_shape_is_passed_over(tmp_path: Path, grid: Any) -> None:
+def test_a_grid_of_the_wrong_shape_is_named_and_left_out(tmp_path: Path, grid: Any) -> None:
     (tmp_path / "config.yaml").write_text("languages: [en]\n")
     put(tmp_path / "probe/grid.json", grid)
     assert grids_chart(read_run(tmp_path)) == (None, 0)
-    assert "The probes were not run" in load(write_report(tmp_path)).text
+    text = load(write_report(tmp_path)).text
+    assert "The probes were not run" in text
+    assert "probe/grid.json is broken" in text
 
 
-def test_an_older_run_says_why_it_has_no_grid(run: Path, tmp_path: Path) -> None:
+def test_a_lost_grid_is_said(run: Path, tmp_path: Path) -> None:
     folder = copy(run, tmp_path)
     for where in ("probe", "probe_after"):
         (folder / where / "grid.json").unlink()
-    assert "kept no words of single prompts" in load(write_report(folder)).text
+    assert "probing again adds it" in load(write_report(folder)).text
 
 
 def test_the_page_says_how_to_repeat_what_was_run(run: Path, tmp_path: Path) -> None:
@@ -333,17 +340,7 @@ def test_names_from_the_run_are_escaped_on_the_page(run: Path, tmp_path: Path) -
     assert "<img src=x onerror=alert(1)>" in page.text
 
 
-def test_odd_values_do_not_stop_the_page(run: Path, tmp_path: Path) -> None:
-    folder = copy(run, tmp_path)
-    put(folder / "layers.json", {"phases": None, "late_start_interval": None, "tune_layers": []})
-    put(folder / "change.json", {"share_in_tuned": None})
-    put(folder / "tuned/tuning.json", {"layers": None, "seconds_per_epoch": None, "seed": 3})
-    put(folder / "stages.json", {"before": {"seconds": None}, "odd": 3})
-    write_rows(folder / "before/answers.jsonl", [{"outcome": "new", "answer": None, "gold": 7}])
-    assert "The finding" not in load(write_report(folder)).text
-
-
-def test_any_value_of_the_wrong_kind_is_passed_over(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_kind_stops_neither_page_nor_terminal(tmp_path: Path) -> None:
     folder = write_fake_run(
         tmp_path / "run", items=1, languages=("en", "hi"), n_layers=4, benchmarks=("sums",)
     )
@@ -351,7 +348,7 @@ def test_any_value_of_the_wrong_kind_is_passed_over(tmp_path: Path) -> None:
         whole = json.loads((folder / name).read_text())
         for key in whole:
             put(folder / name, {**whole, key: ["x"] if isinstance(whole[key], dict) else {}})
-            assert render(read_run(folder))
+            assert write_report(folder)
             assert terminal_summary(folder)
         put(folder / name, whole)
 

@@ -10,7 +10,7 @@ import pytest
 from chromium import asked_for, click, find, visit, wait_for
 from fake_run import HOSTILE, write_fake_run, write_rows
 
-from linguamap.report import write_report
+from linguamap.report.run_page import write_report
 from linguamap.run.files import read_rows
 
 

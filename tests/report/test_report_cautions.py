@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from answers import plain_answer
-from test_report_words import in_words, measure, row
+from run_contents import change, changes, code_mixed, comparison, phase_of, run_of, said, tuning
 
 from linguamap.charts.naming import change_figures
-from linguamap.config import ProbeConfig
+from linguamap.config import RunConfig
 from linguamap.probes.texts import LensText, count_sources
-from linguamap.records import Part, Prompt
-from linguamap.report.benchmark_rows import benchmark_rows
-from linguamap.report.change_sentences import change
-from linguamap.report.findings import find
-from linguamap.report.lens_words import largest_move, texts_read
-from linguamap.report.run_values import RunData
-from linguamap.run.contents import as_json
-from linguamap.scoring.summary import summarise
-
-SETTINGS = {"languages": ["en", "hi"], "probe": ProbeConfig().model_dump()}
+from linguamap.records import (
+    BenchmarkUse,
+    Dropped,
+    IdentifierAccuracy,
+    Part,
+    Prompt,
+    Rate,
+)
+from linguamap.report.tables import items_of_rows, rows_left_out
+from linguamap.report.words import Words, largest_move
+from linguamap.run.contents import ProbeFacts, TextsRead
+from linguamap.run.read_run import PhaseContents
 
 
 @pytest.mark.parametrize(
@@ -42,118 +43,95 @@ def test_a_difference_is_that_of_the_two_figures_beside_it(
 
 
 def test_the_first_sentence_says_of_how_many_answers_its_shares_are() -> None:
-    # 120 prompts of 60 questions; the language of 110 could be told, 55 are in Hindi.
-    rows = [row(i % 60, i % 4 == 0, "hi" if i < 55 else "en" if i < 110 else None,
-                scenario=("monolingual", "code_mixed")[i // 60]) for i in range(120)]  # fmt: skip
-    text = in_words(dict(find(RunData(Path(), SETTINGS, before=rows)).paragraphs)["What it does"])
+    # 120 prompts of 60 questions; the language of 110 is identified, 55 are in Hindi.
+    answers = [
+        code_mixed(i % 60, i % 4 == 0, "hi" if i < 55 else "en" if i < 110 else None,
+                   scenario=("monolingual", "code_mixed")[i // 60])
+        for i in range(120)
+    ]  # fmt: skip
+    text = said(run_of(answers), "behaviour")
     assert "Asked 120 prompts (60 questions in one language and two scenarios)" in text
     assert "50% (" in text
-    assert ", n = 110) of the answers whose language could be told" in text
+    assert ", n = 110) of the answers whose language could be identified" in text
     # Of the first 55 every fourth is right: 14 of 120 are right in both.
     assert "Right in both, of all prompts: 12% (" in text
 
 
 def test_empty_answers_are_called_empty_and_no_wrong_language() -> None:
     empty = {"answer": "", "reason": "empty", "language_correct": False, "thinking": "Let me see."}
-    rows = [row(i, False, None) | empty for i in range(10)]
-    found = find(RunData(Path(), SETTINGS, before=rows))
-    assert "10 of 10 answers" in found.headline
-    assert "are empty" in found.headline
-    said = " ".join(in_words([sentence]) for sentence in found.cautions)
-    assert "10 of 10 answers before tuning are empty" in said
-    assert "With 10 of them came reasoning" in said
-    assert "empty" not in find(RunData(Path(), SETTINGS, before=[row(0, True, "hi")])).headline
-
-
-def tuned(before: list[dict[str, Any]], after: list[dict[str, Any]], **more: Any) -> str:
-    data = RunData(Path(), SETTINGS, before=before, after=after, tuning={"method": "full"}, **more)
-    return in_words(change(data, []))
-
-
-def test_the_plainest_result_counts_all_prompts() -> None:
-    before = [row(i, True, "hi" if i < 2 else None) for i in range(10)]
-    after = [row(i, True, "hi" if i < 6 else "en") for i in range(10)]
-    text = tuned(before, after)
-    assert "Right in both task and language were 2 answers before and 6 after" in text
-    assert "of all 10 prompts: +40 points (" in text
+    run = run_of([code_mixed(i, False, None, **empty) for i in range(10)])
+    assert "10 of 10 answers" in said(run, "headline")
+    assert "are empty" in said(run, "headline")
+    cautions = said(run, "cautions")
+    assert "10 of 10 answers before tuning are empty" in cautions
+    assert "With 10 of them came reasoning" in cautions
+    assert "empty" not in said(run_of([code_mixed(0, True, "hi")]), "headline")
 
 
 def test_a_language_whose_accuracy_clearly_fell_is_named_with_how_many_were_looked_at() -> None:
-    fell, same = measure(0.31, 0.13, -0.34, -0.02, 0.065), measure(0.2, 0.2, -0.1, 0.1, 1.0)
-    comparison = {
-        "languages": {"en": {"task_accuracy": fell | {"n": 39}}, "hi": {"task_accuracy": same}}
-    }
-    text = tuned([], [], comparison=comparison)
+    fell, same = change(0.31, 0.13, -0.34, -0.02, 0.065, n=39), change(0.2, 0.2, -0.1, 0.1, 1.0)
+    pools = {"en": changes(task=fell), "hi": changes(task=same)}
+    run = run_of(tuning=tuning(), comparison=comparison(changes(), languages=pools))
+    text = said(run, "change")
     expected = (
         "Of two languages looked at one by one, one has an interval of task accuracy without 0: "
-        "English from 31% to 13%, −18 points (−34 to −2; p = 0.065; n = 39)"
+        "English from 31% to 13%, −18 points (−34 to −2; p = 0.065; n = 39)."
     )
     assert expected in text
     assert "Hindi" not in text
-    comparison["languages"].pop("en")
-    assert "one by one" not in tuned([], [], comparison=comparison)
-
-
-def cautions(**more: Any) -> str:
-    return in_words(find(RunData(Path(), SETTINGS, **more)).cautions)
+    pools.pop("en")
+    assert "one by one" not in said(run, "change")
 
 
 def test_an_identifier_that_errs_is_named_with_the_languages() -> None:
-    good = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}
-    poor = {"value": 0.85, "low": 0.8, "high": 0.89, "n": 300}
+    good, poor = Rate(0.9, 0.8, 0.95, 100), Rate(0.85, 0.8, 0.89, 300)
     languages = {"en": {"sentences": good, "words": poor}, "hi": {"sentences": good, "words": good},
                  "fr": {"sentences": poor, "words": poor}}  # fmt: skip
-    text = cautions(identifier={"name": "lingua", "languages": languages})
+    text = said(run_of(identifier=IdentifierAccuracy("lingua", (), "", languages)), "cautions")
     assert "Of words known to be in a language, lingua places right 85% (80–89%, n = 300) in English:" in text  # fmt: skip
     assert "sentences known" not in text  # French is no language of this run
-    assert "known to be" not in cautions()
-
-
-BENCHMARKS = {
-    "benchmarks": [
-        {
-            "name": "mgsm", "source": "files", "items": {"en": 250, "hi": 0},
-            "rows_read": {"en": 252, "hi": 0},
-            "dropped": [
-                {"language": "en", "item_id": "1", "reason": "the answer differs: 3, but 4", "rows": 1},
-                {"language": "en", "item_id": "2", "reason": "the answer differs: 5, but 6", "rows": 1},
-            ],
-        },
-        {"name": "xquad", "source": "hub", "items": {"en": 10, "hi": 10}, "dropped": []},
-    ]
-}  # fmt: skip
+    assert "known to be" not in said(run_of(), "cautions")
 
 
 def test_what_each_benchmark_used_is_a_row_and_a_missing_language_a_caution() -> None:
-    asked = [row(i, True, "hi", benchmark="mgsm") for i in range(3)]
-    data = RunData(Path(), SETTINGS, before=asked, summary_before=BENCHMARKS)
-    first, second = benchmark_rows(data)
-    assert (first.name, first.source, first.asked) == ("MGSM", "files", "3")
-    assert first.used == ["250 of 252", "–"]
-    assert first.left_out == ["2 English: the answer differs"]
-    assert (second.used, second.left_out, second.asked) == (["10", "10"], [], "0")
-    text = cautions(summary_before=BENCHMARKS)
+    dropped = [Dropped("en", str(i), f"the answer differs: {i}, but 6") for i in (1, 2)]
+    first = BenchmarkUse("mgsm", "sums", "test", "files", {"en": 250, "hi": 0}, {"hi": "no file"},
+                         {"en": 252, "hi": 0}, tuple(dropped))  # fmt: skip
+    second = BenchmarkUse("xquad", "passage", "test", "hub", {"en": 10, "hi": 10}, {}, {}, ())
+    assert [items_of_rows(first, code) for code in ("en", "hi")] == ["250 of 252", "–"]
+    assert rows_left_out(first) == ["2 English: the answer differs"]
+    assert (items_of_rows(second, "hi"), rows_left_out(second)) == ("10", [])
+    answers = [code_mixed(i, True, "hi", benchmark="mgsm") for i in range(3)]
+    run = run_of(
+        before=phase_of(answers, [first, second]), config=RunConfig(languages=["en", "hi"])
+    )
+    text = said(run, "cautions")
     assert "MGSM has no items in Hindi" in text
     assert "XQuAD" not in text
-    assert benchmark_rows(RunData(Path())) == []
+    assert said(run, "items_used").startswith(
+        "MGSM: 8 of 0 to 250 items per cell, from 0 to 252 rows per language; 2 rows left out "
+        "(summary.json says why); no items in Hindi"
+    )
 
 
-def read(**facts: Any) -> str:
-    return texts_read(RunData(Path(), SETTINGS, probe={"lens": facts}))
+def read(texts: str = "auto", **facts: int) -> str:
+    config = RunConfig.model_validate({"languages": ["en", "hi"], "probe": {"texts": texts}})
+    run = run_of(config=config, before=PhaseContents(probe=ProbeFacts(lens=TextsRead(**facts))))
+    return Words(html=False).one("texts_read", run)
 
 
 def test_the_caption_names_what_the_lens_was_read_on() -> None:
-    assert read(n_reference=6, n_stand_in=0, n_generated=0) == (
-        "6 given right answers to training prompts, not on the model’s own"
+    assert (
+        read(n_reference=6) == "6 given right answers to training prompts, not on the model’s own"
     )
-    assert read(n_reference=6, n_stand_in=3, n_generated=0) == (
+    assert read(n_reference=6, n_stand_in=3) == (
         "6 given right answers to training prompts and 3 given questions or passages of training "
         "items without one, not on the model’s own answers"
     )
-    assert read(n_reference=0, n_stand_in=3).startswith("3 given questions or passages")
+    assert read(n_stand_in=3).startswith("3 given questions or passages")
     assert read(n_generated=4) == "the model’s own answers to 4 training prompts"
     assert read(texts="generated") == "the model’s own answers to training prompts"
-    assert "given questions or passages" in texts_read(RunData(Path(), SETTINGS))
+    assert "given questions or passages" in read()
 
 
 def test_the_kinds_of_texts_are_counted() -> None:
@@ -179,9 +157,9 @@ def test_the_largest_move_is_of_the_language_asked_for() -> None:
             for code, value in (("hi", share), ("en", other))
         ]
 
-    data = RunData(Path(), lens=lens(0.5, 0.1), lens_after=lens(0.44, 0.9))
-    assert largest_move(data) == pytest.approx(0.06)
-    assert largest_move(RunData(Path(), lens=lens(0.5, 0.1))) is None
+    before, after = PhaseContents(lens=lens(0.5, 0.1)), PhaseContents(lens=lens(0.44, 0.9))
+    assert largest_move(run_of(before)) is None
+    assert largest_move(run_of(before, after)) == pytest.approx(0.06)
 
 
 def test_loops_blind_letters_and_foreign_options_are_held_against_the_rates() -> None:
@@ -194,12 +172,10 @@ def test_loops_blind_letters_and_foreign_options_are_held_against_the_rates() ->
         )
         for i in range(8)
     ]  # fmt: skip
-    summary = as_json(summarise(answers, "m"))
-    found = find(RunData(Path(), SETTINGS, before=[], summary_before=summary))
-    said = " ".join(in_words([sentence]) for sentence in found.cautions)
-    assert "say the same thing three times over: 1 of 8 before tuning" in said
+    text = said(run_of(answers), "cautions")
+    assert "say the same thing three times over: 1 of 8 before tuning" in text
     # A is right in 2 of 8 items and B in 6: 6/8 * 2/8 + 2/8 * 6/8 = 37.5 %.
-    assert "75% of the letters are A" in said
-    assert "would be right in 38%" in said
-    assert "asked for in 50% (" in said
-    assert "consistency would be 75% (" in said
+    assert "6 of 8 letters are A" in text
+    assert "would be right in 38%" in text
+    assert "asked for in 50% (" in text
+    assert "consistency would be 75% (" in text

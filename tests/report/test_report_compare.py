@@ -12,6 +12,7 @@ import pytest
 import yaml
 from chromium import asked_for, click, find, visit, wait_for
 from fake_run import put, write_fake_run
+from run_contents import change, changes, comparison, run_of
 from test_report import Page, load
 from test_report_print import PAGE_PIXELS, paper
 from typer.testing import CliRunner
@@ -19,13 +20,11 @@ from typer.testing import CliRunner
 from linguamap.charts.naming import change_figures, percent
 from linguamap.cli.main import app
 from linguamap.records import UserError
-from linguamap.report import write_report
-from linguamap.report.compare_charts import RunView
-from linguamap.report.compare_page import write_compare
-from linguamap.report.compare_words import title
-from linguamap.report.run_values import RunData
-from linguamap.report.sentences import Number
-from linguamap.scoring.compare import compare_runs
+from linguamap.report.compare_page import differences, write_compare
+from linguamap.report.run_charts import RunView
+from linguamap.report.run_page import write_report
+from linguamap.report.words import Words
+from linguamap.scoring.compare import RunComparison, compare_runs
 
 LANGUAGES = ("en", "fr", "ar")
 BAD = '"><img src=x onerror="window.pwned = 1"><script>window.pwned = 2</script>'
@@ -72,7 +71,7 @@ def test_headline_figures_are_those_of_the_runs(page: Page, runs: list[Path]) ->
     for run, letter in zip(runs, "ABC", strict=True):
         overall = json.loads((run / "before/summary.json").read_text())["overall"][-1]
         rate = overall["language_consistency"]
-        figures = f"{percent(rate['value'])} {percent(rate['low']).rstrip('%')}"
+        figures = f"{percent(rate['value'])} ({percent(rate['low']).rstrip('%')}"
         assert figures in page.text, letter
     assert "not tuned" in page.text
     assert "5–6" in page.text  # blocks of the first run, 8–9 of the second
@@ -85,32 +84,28 @@ def test_pairs_are_compared_with_the_first_run(page: Page, runs: list[Path]) -> 
         task = one.overall.task_accuracy
         sentence = page.text.split(f"{letter} against A: ")[1].split("prompts are common")[0]
         before, after, moved = change_figures(task.before, task.after)
-        assert f"task accuracy {before} to {after} , {moved} points" in sentence
+        assert f"task accuracy from {before} to {after} , {moved} points" in sentence
         assert f"p = {task.p_value:.2f}" in sentence or task.p_value < 0.1
         assert sentence.endswith("144 ")  # 3 benchmarks x 4 scenarios x 3 languages x 4 items
 
 
 def test_the_title_is_the_largest_clear_difference_with_its_interval() -> None:
-    def overall(language: tuple[float, ...], task: tuple[float, ...]) -> dict[str, Any]:
-        names = ("before", "after", "low", "high")
-        found = {}
-        for name, values in (("language_consistency", language), ("task_accuracy", task)):
-            found[name] = dict(zip(names, values, strict=True)) | {"n": 9}
-            found[name]["difference"] = values[1] - values[0]
-        return {"overall": found}
+    def against(language: tuple[float, ...], task: tuple[float, ...]) -> RunComparison:
+        overall = changes(*(change(*values, p=0.5) for values in (language, task)))
+        return RunComparison(run="x", n_other_text=0, **vars(comparison(overall)))
 
-    def heading(*others: dict[str, Any]) -> str:
-        data = RunData(Path())
-        views = [RunView(letter, "m", letter, None, data) for letter in "ABC"[: len(others) + 1]]
-        pieces = title(views, {"comparisons": list(others)})
-        return "".join(f"{p.text} ({p.detail})" if isinstance(p, Number) else p for p in pieces)
+    def heading(*others: RunComparison) -> str:
+        letters = "ABC"[: len(others) + 1]
+        views = [RunView(letter, "m", letter, None, run_of()) for letter in letters]
+        pairs = list(zip(views[1:], others, strict=True))
+        words = Words(html=False, views=views, pairs=pairs)
+        return words.one("compared_title", differences(pairs)[1])
 
-    unclear = overall((0.2, 0.9, -0.1, 0.9), (0.3, 0.31, -0.1, 0.1))
-    assert heading(unclear) == "B cannot be told from A over all answers"
-    clear = overall((0.6, 0.7, 0.05, 0.16), (0.5, 0.3, -0.3, -0.1))
-    assert (
-        heading(unclear, clear)
-        == "C gets the task right less often than A: −20 points (−30 to −10)"
+    unclear = against((0.2, 0.9, -0.1, 0.9), (0.3, 0.31, -0.1, 0.1))
+    assert heading(unclear) == "B and A are not distinguishable over all answers"
+    clear = against((0.6, 0.7, 0.05, 0.16), (0.5, 0.3, -0.3, -0.1))
+    assert heading(unclear, clear).startswith(
+        "C gets the task right less often than A: −20 points (−30 to −10"
     )
 
 

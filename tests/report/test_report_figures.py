@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_run import write_fake_run
+from fake_run import put, write_fake_run
 from typer.testing import CliRunner
 
 from linguamap.cli.main import app
 from linguamap.records import OUTCOMES, UserError
 from linguamap.report.run_charts import FIGURES, write_figures
-from linguamap.report.run_values import read_run
+from linguamap.run.read_run import read_run
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,8 @@ NAMES = (
     "token_grid", "similarity", "handover", "layer_change",
 )  # fmt: skip
 POINTS_AN_INCH = 72
+LOSSES = {"method": "full", "layers": [], "trainable_parameters": 1, "total_parameters": 1,
+          "trainable_share": 1.0, "train_loss": [2.0, 1.0]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_the_bars_say_which_is_before_and_which_after(run: Path, tmp_path: Path)
 def test_the_command_draws_in_a_style(run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("languages: [en]\n")
     (tmp_path / "tuned").mkdir()
-    (tmp_path / "tuned/tuning.json").write_text('{"train_loss": [2.0, 1.0]}')
+    put(tmp_path / "tuned/tuning.json", LOSSES)
     result = CliRunner().invoke(app, ["figures", str(tmp_path), "--style", "slides"])
     assert result.exit_code == 0, result.exception
     assert " ".join(result.stdout.split()).endswith("(svg, pdf, png, csv): loss")
@@ -123,7 +125,7 @@ def test_the_same_run_gives_the_same_picture(run: Path, written: list[Path]) -> 
 def test_what_was_not_measured_is_not_drawn(run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("languages: [en]\n")
     (tmp_path / "tuned").mkdir()
-    (tmp_path / "tuned/tuning.json").write_text('{"train_loss": [2.0, 1.0]}')
+    put(tmp_path / "tuned/tuning.json", LOSSES)
     assert {path.stem for path in write_figures(tmp_path, "slides")} == {"loss"}
 
 

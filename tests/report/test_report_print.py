@@ -17,7 +17,7 @@ from chromium import asked_for, find, visit
 from fake_run import put, write_fake_run
 from tiny import save_tiny
 
-from linguamap.report import write_report
+from linguamap.report.run_page import write_report
 
 PAGE_PIXELS = 718
 """Width of A4 inside the browser's margins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,17 @@ import numpy as np
 import pytest
 from fake_run import put, write_fake_run
 from rich.console import Console
+from run_contents import (
+    change,
+    changes,
+    code_mixed,
+    comparison,
+    layers,
+    phase_of,
+    run_of,
+    said,
+    tuning,
+)
 
 from linguamap.charts.naming import (
     count,
@@ -24,116 +36,79 @@ from linguamap.charts.naming import (
     spans,
 )
 from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
+from linguamap.config import ModelConfig, RunConfig
 from linguamap.probes.curves import commitment, overtakings
-from linguamap.report import write_report
-from linguamap.report.findings import find, headline
-from linguamap.report.measure_rows import measure_rows
-from linguamap.report.rates import own_rows, tally
-from linguamap.report.run_charts import handover_frame
-from linguamap.report.run_values import RunData
-from linguamap.report.sentences import Number
-from linguamap.report.tables import cell_rows, change_rows, map_cells, stage_rows
+from linguamap.records import Answer
+from linguamap.report.run_charts import handover_chart
+from linguamap.report.run_page import write_report
+from linguamap.report.tables import measure_rows, stage_rows
 from linguamap.report.terminal import show_layers, terminal_summary
+from linguamap.report.words import environment, missing_stages
+from linguamap.run.contents import CurveChanges, Evidence, StageEntry
+from linguamap.run.read_run import PhaseContents, RunContents
 
 SIX = ["en", "fr", "es", "ar", "hi", "ja"]
 
 
-def row(item: int, task: bool | None, spoken: str | None, **more: Any) -> dict[str, Any]:
-    """An answer to a code-mixed Hindi question."""
-    language = None if spoken is None else spoken == "hi"
-    outcome = "unscored"
-    if task is not None and language is not None:
-        names = ("neither", "transfer_bottleneck", "consistency_bottleneck", "both")
-        outcome = names[2 * task + language]
-    return {
-        "item_id": str(item), "benchmark": "sums", "language": "hi", "scenario": "code_mixed",
-        "task_correct": task, "answer_language": spoken, "language_correct": language,
-        "outcome": outcome, **more,
-    }  # fmt: skip
-
-
-def ten_answers() -> list[dict[str, Any]]:
+def ten_answers() -> list[Answer]:
     """8 of 10 right; of 9 identifiable 3 in Hindi; of the 6 strayed 5 in English."""
     spoken = ["hi"] * 3 + ["en"] * 5 + ["fr", None]
-    return [row(i, i < 8, language) for i, language in enumerate(spoken)]
-
-
-def in_words(sentences: list[list[Any]]) -> str:
-    def one(piece: Any) -> str:
-        if not isinstance(piece, Number):
-            return str(piece)
-        return f"{piece.text} ({piece.detail})" if piece.detail else piece.text
-
-    return " ".join("".join(map(one, sentence)) for sentence in sentences)
-
-
-def measure(before: float, after: float, low: float, high: float, p: float) -> dict[str, Any]:
-    return {"before": before, "after": after, "low": low, "high": high, "p_value": p, "n": 10,
-            "difference": after - before}  # fmt: skip
-
-
-def test_the_tally_counts_each_question_once_and_leaves_out_what_cannot_be_told() -> None:
-    rows = [*ten_answers(), row(0, True, "hi", coincides_with="monolingual")]
-    counted = tally(own_rows(rows))
-    assert counted.n == 10
-    assert (counted.task.value, counted.task.n) == (0.8, 10)
-    assert (counted.language.value, counted.language.n) == (pytest.approx(3 / 9), 9)
-    assert (counted.wrong_in_english.value, counted.wrong_in_english.n) == (pytest.approx(5 / 6), 6)
-    assert counted.outcomes == {"both": 3, "consistency_bottleneck": 5, "neither": 1,
-                                "transfer_bottleneck": 0, "unscored": 1}  # fmt: skip
+    return [code_mixed(i, i < 8, language) for i, language in enumerate(spoken)]
 
 
 def test_the_finding_names_the_worst_case_with_intervals_and_n() -> None:
-    # Wilson, 95%: 8/10 gives 49-94%, 3/9 gives 12-65%, 5/6 gives 44-97%.
-    finding = find(RunData(Path(), {"languages": ["hi"]}, before=ten_answers()))
-    (title, sentences), *_ = finding.paragraphs
-    text = in_words(sentences)
-    assert title == "What it does"
+    run = run_of(ten_answers())
+    text = said(run, "behaviour")
+    (case,) = run.before.summary.by_language_and_scenario  # type: ignore[union-attr]
+    task, language, english = case.task_accuracy, case.language_consistency, case.wrong_in_english
+    assert (task.value, language.value, english.value) == (0.8, 3 / 9, 5 / 6)
     assert "It did worst when asked in Hindi under an English instruction: " in text
-    assert "80% (49–94%, n = 10) of the answers were right" in text
-    assert "33% (12–65%, n = 9) were in Hindi" in text
-    assert "83% (44–97%, n = 6) were in English" in text
-    assert "as few as 10 answers" in in_words(finding.cautions)
-    assert (
-        "For 10% of the answers before tuning the task, the language or both could not be judged"
-        in in_words(finding.cautions)
+    shown = percent_range(task.low or 0, task.high or 0)
+    assert f"80% ({shown}, n = 10) of the answers were right" in text
+    assert "33% (" in text
+    assert ", n = 9) were in Hindi" in text
+    assert ", n = 6) were in English" in text
+    cautions = said(run, "cautions")
+    assert "as few as 10 answers" in cautions
+    assert "could not be scored in 1 of 10 answers before tuning. Each rate" in cautions
+    assert missing_stages(run)[:2] == ["the probes", "locating the layers"]
+    unfinished = RunContents(Path(), before=PhaseContents(ten_answers()))
+    assert missing_stages(unfinished)[0] == "the evaluation before tuning to its end"
+
+
+def tuned(language: Any, task: Any) -> RunContents:
+    return run_of(
+        config=RunConfig(model=ModelConfig(name="org/some-model")),
+        layers=layers(),
+        tuning=tuning(seconds_per_epoch=(60.0, 30.0, 30.0), delta_bytes=22_300_000),
+        comparison=comparison(changes(language, task)),
     )
-    assert finding.missing[:2] == ["the evaluation before tuning to its end", "the probes"]
-
-
-def tuned(language: dict[str, Any], task: dict[str, Any]) -> RunData:
-    return RunData(
-        Path(),
-        {"model": {"name": "org/some-model"}},
-        layers={"n_layers": 18, "phases": {"late_start": 16}, "late_start_interval": [15, 17]},
-        tuning={"method": "selective", "layers": [17, 18], "trainable_share": 0.0416,
-                "seconds_per_epoch": [60.0, 30.0, 30.0], "delta_bytes": 22_300_000},
-        comparison={"overall": {"language_consistency": language, "task_accuracy": task}},
-    )  # fmt: skip
 
 
 def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
-    better = measure(0.6, 0.96, 0.31, 0.41, 1e-9)
-    same = measure(0.30, 0.32, -0.04, 0.08, 0.4)
-    data = tuned(better, same)
-    text = in_words(dict(find(data).paragraphs)["What tuning changed"])
+    better = change(0.6, 0.96, 0.31, 0.41, 1e-9)
+    same = change(0.30, 0.32, -0.04, 0.08, 0.4)
+    text = said(tuned(better, same), "change")
     assert "Blocks 17–18 were tuned, 4.2% of the weights, for three epochs in 2\u202fmin" in text
     assert (
         "language consistency went from 60% to 96%, +36 points (+31 to +41; p < 0.001; n = 10)"
         in text
     )
     assert (
-        "30% to 32%, +2 points (−4 to +8; p = 0.40; n = 10), which cannot be told from no change."
+        "30% to 32%, +2 points (−4 to +8; p = 0.40; n = 10), not distinguishable from no change."
         in text
     )
-    assert headline(data).startswith("Tuning two of 18 blocks brings some-model back")
-    assert headline(tuned(same, same)).startswith("Tuning two of 18 blocks did not measurably help")
+    headline = said(tuned(better, same), "headline")
+    assert headline == (
+        "Tuning two of 18 blocks brings some-model back to the language it is asked for"
+    )
+    headline = said(tuned(same, same), "headline")
+    assert headline.startswith("Tuning two of 18 blocks did not measurably help")
 
 
 def test_no_late_phase_is_said_with_its_reason() -> None:
-    layers = {"n_layers": 4, "phases": {"late_start": None}, "evidence": {"reason": "flat curves"}}
-    finding = find(RunData(Path(), layers=layers))
-    assert in_words(dict(finding.paragraphs)["Where"]) == "No blocks are proposed: flat curves."
+    run = run_of(layers=layers(None, tune_layers=(), evidence=Evidence("flat curves")))
+    assert said(run, "where") == "No blocks are proposed: flat curves."
 
 
 def lens(target: str, own: list[float], english: list[float]) -> list[dict[str, Any]]:
@@ -175,30 +150,34 @@ def test_handover_reads_the_language_that_the_swap_would_bring() -> None:
         for name in ("to_english", "from_english", "skip")
         for layer in (-1, 0)
     ]
-    read = {(row["intervention"], row["layer"]): row for row in handover_frame(rows)}
+    chart = handover_chart(run_of(before=PhaseContents(handover=rows)))
+    assert chart is not None
+    read = {(row["intervention"], row["layer"]): row for row in chart.rows}
     shares = [read[name, 0]["share"] for name in ("to_english", "from_english", "skip")]
     assert shares == [0.25, 0.75, 0.75]
     ends = read["from_english", 0]
     assert (ends["low"], ends["high"], ends["n"], ends["phase"]) == (0.6, 0.9, 4, "before")
 
 
+def cells_of(found: Any, kind: str = "change_rows") -> list[str]:
+    """The texts of the cells of a table of changes."""
+    page = str(getattr(environment(html=True).get_template("macros.html").module, kind)(found))
+    return [part.split("</td>")[0].split(">", 1)[1] for part in page.split("<td")[1:]]
+
+
 def test_the_change_table_marks_only_clear_differences() -> None:
-    data = tuned(measure(0.6, 0.5, -0.19, -0.01, 0.04), measure(0.3, 0.3, -0.1, 0.1, 1.0))
-    (only,) = change_rows(data)
-    assert only.cells[0] == ["60%", "50%", "−10", "−19 to −1", "0.04", "10"]
-    assert only.clear == [-1, 0]
-
-
-def test_the_map_counts_answers_where_no_summary_was_written() -> None:
-    (cell,) = map_cells(RunData(Path(), before=ten_answers()))
-    assert cell["before"]["outcomes"] == [3, 0, 5, 1, 1]
-    assert cell["before"]["language"][0] == pytest.approx(0.3333)
-    assert cell["after"] is None
+    found = comparison(
+        changes(change(0.6, 0.5, -0.19, -0.01, 0.04), change(0.3, 0.3, -0.1, 0.1, 1.0))
+    )
+    assert cells_of(found)[:6] == ["60%", "50%", "−10", "−19 to −1", "0.04", "10"]
+    page = str(environment(html=True).get_template("macros.html").module.change_rows(found))  # type: ignore[attr-defined]
+    assert page.index('class="down"') < page.index('class="same"')
+    assert 'class="up"' not in page
 
 
 def test_stage_times_are_added_up() -> None:
-    data = RunData(Path(), stages={"before": {"seconds": 90}, "probe": {"seconds": 30.0}})
-    assert stage_rows(data)[-1][:2] == ["Together", "2\u202fmin"]
+    run = run_of(stages={"before": StageEntry("", {}, 90, 1, ""), "probe": StageEntry("", {}, 30.0, 1, "")})  # fmt: skip
+    assert stage_rows(run)[-1][:2] == ["Together", "2\u202fmin"]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +262,7 @@ def printed(parts: list[Any]) -> str:
 def test_the_terminal_shows_rates_layers_and_time(tmp_path: Path) -> None:
     folder = write_fake_run(tmp_path / "run", items=2)
     text = printed(terminal_summary(folder))
-    for words in ("Code-mixed", "Passage", "Late phase from layer 15", "17–18, 4.2% of the weights",
+    for words in ("Code-mixed", "Passage", "Late phase from layer 15", "Blocks 17–18 were tuned, 4.2%",
                   "Tuning", "Together"):  # fmt: skip
         assert words in text
     assert "Hindi" in printed(show_layers(folder))
@@ -291,7 +270,8 @@ def test_the_terminal_shows_rates_layers_and_time(tmp_path: Path) -> None:
 
 def test_the_terminal_takes_names_as_text_and_missing_stages_in_its_stride(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("model: {name: '[red]boo[/nonsense]'}\n")
-    put(tmp_path / "stages.json", {"[bold]x": {"seconds": 1}})
+    entry = {"inputs": "", "outputs": {}, "seconds": 1, "peak_memory_bytes": 1, "finished": ""}
+    put(tmp_path / "stages.json", {"[bold]x": entry})
     text = printed(terminal_summary(tmp_path))
     assert "[bold]x" in text
     assert "Not run yet: the evaluation before tuning" in text
@@ -299,24 +279,34 @@ def test_the_terminal_takes_names_as_text_and_missing_stages_in_its_stride(tmp_p
 
 
 def test_few_different_questions_are_named() -> None:
-    two = [row(i, True, "hi", language="fr") for i in range(10)]
-    rows = [*ten_answers(), *two]
-    finding = find(RunData(Path(), {"languages": ["hi", "fr"]}, before=rows))
-    assert "All of it rests on 10 different questions" in in_words(finding.cautions)
+    two = [code_mixed(i, True, "hi", language="fr") for i in range(10)]
+    assert "All of it rests on 10 different questions" in said(
+        run_of([*ten_answers(), *two]), "cautions"
+    )
 
 
 def test_many_cut_answers_are_said_in_the_first_lines(tmp_path: Path) -> None:
-    def said(before: int, after: int) -> str:
+    def warnings(before: int, after: int) -> str:
         sides = [
-            [row(i, True, "hi", finish="length" if i < n else "stop") for i in range(20)]
+            [code_mixed(i, True, "hi", finish="length" if i < n else "stop") for i in range(20)]
             for n in (before, after)
         ]
-        data = RunData(Path(), {"languages": ["hi"]}, before=sides[0], after=sides[1])
-        return in_words(find(data).warnings)
+        return said(run_of(*sides), "warnings")
 
-    expected = "The token limit cut 15% of the answers before tuning and 5% of those after it."
-    assert expected in said(3, 1)
-    assert "token limit" not in said(2, 2)  # a tenth
+    expected = "The token limit cut 3 of 20 answers before tuning and 1 of 20 after it."
+    assert expected in warnings(3, 1)
+    assert "token limit" not in warnings(2, 2)  # a tenth
+
+    folder = write_fake_run(tmp_path / "run", languages=("en", "hi"), items=2, n_layers=4)
+    summary = json.loads((folder / "before/summary.json").read_text())
+    for row in summary["overall"]:
+        row["n_cut"] = row["n"]
+    put(folder / "before/summary.json", summary)
+    first = " ".join(printed(terminal_summary(folder)).split()[:40])
+    n = summary["overall"][-1]["n"]
+    assert f"The token limit cut {n} of {n} answers before tuning" in first
+    page = write_report(folder).read_text()
+    assert 0 < page.index("The token limit cut") - page.index("<h1>") < 400
 
     folder = write_fake_run(tmp_path / "run", languages=("en", "hi"), items=2, n_layers=4)
     answers = folder / "before" / "answers.jsonl"
@@ -329,53 +319,60 @@ def test_many_cut_answers_are_said_in_the_first_lines(tmp_path: Path) -> None:
 
 
 def test_further_measures_carry_intervals_and_n() -> None:
-    # Wilson, 95%: 3/4 gives 30-95%, 2/3 gives 21-94%; harmonic mean of 3/4 and 2/3 is 12/17.
+    # 3 of 4 lines pass and 2 of 3 words; the harmonic mean of 3/4 and 2/3 is 12/17.
     rows = [
-        row(0, True, "hi", line_pass=True, word_pass=True, f1=1.0, exact_match=True),
-        row(1, True, "hi", line_pass=True, word_pass=True, f1=1.0, exact_match=True),
-        row(2, True, "hi", line_pass=True, word_pass=False, f1=1.0, exact_match=True),
-        row(3, True, "hi", line_pass=False, word_pass=None, f1=1.0, exact_match=True),
-    ]
-    every, hindi = measure_rows(RunData(Path(), {"languages": ["hi"]}, before=rows))
+        code_mixed(i, True, "hi", line_pass=line, word_pass=word, f1=1.0, exact_match=True)
+        for i, (line, word) in enumerate(
+            [(True, True), (True, True), (True, False), (False, None)]
+        )
+    ]  # fmt: skip
+    every, hindi = measure_rows(run_of(rows))
     assert every[:2] == ["All languages", "before"]
     assert hindi[:2] == ["Hindi", "before"]
-    assert hindi[2:5] == ["75% (30–95%, n = 4)", "67% (21–94%, n = 3)", "71%"]
-    assert hindi[5] == "100% (100–100%, n = 4)"
+    assert [text.split(" (")[0] for text in hindi[2:]] == ["75%", "67%", "71%", "100%", "100%"]
+    assert [text.rpartition("n = ")[2] for text in hindi[2:4]] == ["4)", "3)"]
 
 
 def test_a_cell_that_can_prove_nothing_says_so_in_place_of_p() -> None:
-    change = {"before": 0.0, "after": 1.0, "low": 0.4, "high": 1.0, "n": 8, "p_value": 0.0078}
-    cell = {"benchmark": "sums", "scenario": "monolingual", "language": "hi"}
+    plain = change(0.0, 1.0, 0.4, 1.0, 0.0078, n=8)
     for holm_p, reason, shown in (
         (None, "cannot reach .05 with 8 items", "cannot reach .05 with 8 items"),
         (0.031, None, "0.031"),
     ):
-        entry = change | {"holm_p": holm_p, "reason": reason}
-        comparison = {
-            "cells": [cell | {"task_accuracy": entry}],
-            "overall": {"task_accuracy": entry},
-        }
-        data = RunData(Path(), comparison=comparison)
-        assert cell_rows(data)[0].cells[1][4] == shown
-        assert change_rows(data)[0].cells[1][4] == "0.0078"
+        one = replace(plain, holm_p=holm_p, reason=reason)
+        cell = changes(task=one, benchmark="sums", scenario="monolingual", language="hi")
+        found = comparison(changes(task=one), cells=(cell,))
+        assert cells_of(found, "cell_rows")[10] == shown
+        assert cells_of(found)[10] == "0.0078"
 
 
-@pytest.mark.parametrize("chosen", [[17, 18], [16, 17, 18]])
-def test_a_budget_that_chose_the_blocks_is_named(chosen: list[int]) -> None:
-    layers = {
-        "n_layers": 18, "phases": {"late_start": 16}, "tune_layers": chosen,
-        "evidence": {"max_trainable_share": 0.05},
-    }  # fmt: skip
-    said = in_words(find(RunData(Path(), layers=layers)).paragraphs[0][1])
+@pytest.mark.parametrize("chosen", [(17, 18), (16, 17, 18)])
+def test_a_budget_that_chose_the_blocks_is_named(chosen: tuple[int, ...]) -> None:
+    evidence = Evidence(None, max_trainable_share=0.05)
+    text = said(run_of(layers=layers(tune_layers=chosen, evidence=evidence)), "where")
     budget = (
         "The rule names blocks 16\N{EN DASH}18; a budget of 5.0% of the parameters leaves "
         "17\N{EN DASH}18: the budget decided."
     )
-    assert (budget in said) == (chosen == [17, 18])
+    assert (budget in text) == (chosen == (17, 18))
 
 
 def test_what_frozen_blocks_cannot_do_otherwise_is_no_finding() -> None:
-    change = {"share_in_tuned": 1.0, "share_below": 0.0, "largest_below": 0}
-    data = RunData(Path(), tuning={"method": "selective"}, change=change)
-    said = in_words(find(data).paragraphs[0][1])
-    assert "No curve moved below the tuned blocks, as it must be: those blocks are frozen." in said
+    run = run_of(tuning=tuning(), change=CurveChanges(1.0, 0.0, 0.0))
+    text = said(run, "change")
+    assert "No curve moved below the tuned blocks, as it must be: those blocks are frozen." in text
+
+
+def test_a_shown_name_is_escaped_on_a_page_and_plain_in_a_terminal() -> None:
+    run = run_of(ten_answers(), config=RunConfig(model=ModelConfig(name="<b>{{ 7 * 7 }}")))
+    assert "<b>{{ 7 * 7 }}" in said(run, "behaviour")
+    page = environment(html=True).get_template("words.j2").make_module({"run": run})
+    assert "&lt;b&gt;{{ 7 * 7 }}" in page.behaviour()  # type: ignore[attr-defined]
+
+
+def test_phases_are_counted_apart() -> None:
+    run = run_of(ten_answers(), ten_answers()[:5])
+    assert [phase.summary.over_all.n for phase in (run.before, run.after) if phase.summary] == [
+        10, 5,
+    ]  # fmt: skip
+    assert phase_of([]).summary is None

@@ -22,9 +22,9 @@ from linguamap.cli.main import app
 from linguamap.config import ModelConfig, RunConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
+from linguamap.report.words import template_text
 from linguamap.run.folder import Run
 from linguamap.run.settings import dump_config
-from linguamap.share.citation import PAPER
 from linguamap.share.model_card import base_model, write_card
 from linguamap.share.push import push, write_upload
 from linguamap.tuning.delta import Delta, apply_delta, read_delta, save_delta
@@ -75,7 +75,7 @@ def test_the_card_carries_the_table_with_n_and_intervals(run: Run) -> None:
     assert sum(line.startswith("| ") and "n = " in line for line in card.split("\n")) == 5
     assert "- Blocks: 4 (1 is the first)" in card
     assert "1 epochs, learning rate 0.001, seed 3" in card
-    assert PAPER in card
+    assert template_text("paper.bib").strip() in card
 
 
 def test_the_front_matter_is_the_hubs(run: Run) -> None:

@@ -246,7 +246,10 @@ def write_probes(
     tables = {"lens": lens, "similarity": similarity, "handover": handover, "mass": mass}
     for name, rows in tables.items():
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
-    ceilings = {code: 0.9 + 0.02 * place for place, code in enumerate(languages[:5])}
+    ceilings = {
+        code: {"value": 0.9 + 0.02 * place, "n_words": 500}
+        for place, code in enumerate(languages[:5])
+    }
     facts = {"coverage": dict.fromkeys(languages, 0.6)}
     model = {"name": "google/gemma-3-270m"}
     put(folder / "probe.json", {"ceilings": ceilings, "model": model, "mass": facts})
@@ -347,7 +350,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         "overtakes_english": {"fr": n_layers - 4, "hi": n_layers - 1, "ja": None},
         "committed_layer": {"fr": n_layers // 2, "hi": n_layers // 2 + 1}, "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
             "hi": {"boundary": 15.5, "reason": None, "curves": {
-                "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True},
+                "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True, "reason": None},
                 "retrieval": {"turn": 14.0, "turn_interval": None, "counts": False,
                               "reason": "it does not clearly fall"}}},
             "fr": {"boundary": None, "reason": "English never clearly leads", "curves": {}}}},
@@ -378,7 +381,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         },
     )
     put(folder / "identifier.json", {
-        "name": "lingua", "languages": {"fr": {
+        "name": "lingua", "candidates": ["en", "fr"], "gold": "made up", "languages": {"fr": {
             "sentences": {"value": 1.0, "low": 0.96, "high": 1.0, "n": 100},
             "words": {"value": 0.85, "low": 0.81, "high": 0.89, "n": 300}}},
     })  # fmt: skip

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from linguamap.records import OUTCOMES, PartName
-from linguamap.report.run_values import Json, RunData, Table
+from linguamap.records import OUTCOMES, Answer
 
 BUDGET_BYTES = 6_000_000
 """Room for the answers; the rest of the page stays well below 2 MB."""
@@ -23,25 +23,21 @@ CUTS = (4000, 2000, 1000, 500, 250)
 """Characters an answer is cut to, tried in turn until everything fits."""
 
 MAX_PROMPT_LINE = 6000
-PART_NAMES = get_args(PartName)
-KEY = ("benchmark", "scenario", "language", "item_id")
 
 
 @dataclass
 class _Pool:
     """Distinct strings and their numbers."""
 
-    texts: list[str]
-    numbers: dict[str, int]
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, text: str) -> int:
-        if text not in self.numbers:
-            self.numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self.numbers[text]
+        return self.numbers.setdefault(text, len(self.numbers))
 
 
-def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
+def answer_table(
+    before: Sequence[Answer], after: Sequence[Answer], budget: int = BUDGET_BYTES
+) -> dict[str, Any]:
     """The answers for the page.
 
     Returns:
@@ -51,13 +47,13 @@ def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
         before, after, prompt parts], where before and after are null or [outcome, answer, extracted,
         answer language, reason, thinking, finish, characters cut, language of the option chosen],
         and the parts are a number of ``layouts``, then a length in UTF-16 units for each of its
-        names, or null where the run did not keep them; ``layouts``: lists of part names;
+        names, or null where they are not those of what is shown; ``layouts``: lists of part names;
         ``cut``: characters that answers were cut to, if any was; ``left_out``: questions that did
         not fit; ``total``.
     """
-    pairs = _pairs(data.before, data.after)
+    pairs = _pairs(before, after)
     longest = max((_longest(pair) for pair in pairs), default=0)
-    table: Json = {}
+    table: dict[str, Any] = {}
     for cut in CUTS:
         table = _build(pairs, cut)
         table["cut"] = cut if longest > cut else None
@@ -65,8 +61,7 @@ def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
             return table
     kept = pairs
     while len(kept) > 1 and _size(table) > budget:
-        share = 0.9 * budget / _size(table)
-        kept = _thin(kept, max(1, int(len(kept) * share)))
+        kept = _thin(kept, max(1, len(kept) * 9 * budget // (10 * _size(table))))
         table = _build(kept, CUTS[-1])
         table["cut"] = CUTS[-1]
     table["left_out"] = len(pairs) - len(kept)
@@ -74,58 +69,53 @@ def answer_table(data: RunData, budget: int = BUDGET_BYTES) -> Json:
     return table
 
 
-Pair = tuple[dict[str, Any] | None, dict[str, Any] | None]
+Pair = tuple[Answer | None, Answer | None]
 
 
-def _pairs(before: Table, after: Table) -> list[Pair]:
+def _pairs(before: Sequence[Answer], after: Sequence[Answer]) -> list[Pair]:
     """Answers to the same prompt side by side, in the order of the files."""
-    first = {tuple(str(row.get(name)) for name in KEY): row for row in before}
-    second = {tuple(str(row.get(name)) for name in KEY): row for row in after}
+    first, second = ({one.prompt_id: one for one in side} for side in (before, after))
     return [(first.get(key), second.get(key)) for key in dict.fromkeys([*first, *second])]
 
 
 def _thin(pairs: list[Pair], n: int) -> list[Pair]:
     """About ``n`` pairs, evenly from the whole list, so that every cell keeps some."""
-    step = len(pairs) / n
-    return [pairs[int(index * step)] for index in range(n)]
+    return [pairs[index * len(pairs) // n] for index in range(n)]
 
 
 def _longest(pair: Pair) -> int:
-    texts = [row.get(name) for row in pair if row for name in ("answer", "thinking")]
-    return max((len(text) for text in texts if isinstance(text, str)), default=0)
+    return max(
+        (len(text or "") for one in pair if one for text in (one.answer, one.thinking)), default=0
+    )
 
 
-def _build(pairs: list[Pair], cut: int) -> Json:
-    lines, layouts = _Pool([], {}), _Pool([], {})
-    benchmarks, scenarios, languages = _Pool([], {}), _Pool([], {}), _Pool([], {})
+def _build(pairs: list[Pair], cut: int) -> dict[str, Any]:
+    lines, layouts = _Pool(), _Pool()
+    benchmarks, scenarios, languages = _Pool(), _Pool(), _Pool()
     rows = []
     for before, after in pairs:
-        row = before or after or {}
-        prompt = row.get("prompt")
-        coincides = row.get("coincides_with")
+        one = before or after
+        assert one is not None
         rows.append(
             [
-                benchmarks.add(str(row.get("benchmark"))),
-                scenarios.add(str(row.get("scenario"))),
-                languages.add(str(row.get("language"))),
-                str(row.get("item_id")),
-                [
-                    lines.add(_shortened(line))
-                    for line in (prompt.split("\n") if isinstance(prompt, str) else [])
-                ],
-                _gold(row.get("gold")),
-                scenarios.add(str(coincides)) if coincides else -1,
+                benchmarks.add(one.benchmark),
+                scenarios.add(one.scenario),
+                languages.add(one.language),
+                one.item_id,
+                [lines.add(_shortened(line)) for line in one.prompt.split("\n")],
+                [value[:400] for value in one.gold[:5]],
+                scenarios.add(one.coincides_with) if one.coincides_with else -1,
                 _answer(before, cut),
                 _answer(after, cut),
-                _parts(row, layouts),
+                _parts(one, layouts),
             ]
         )
     return {
-        "lines": lines.texts,
-        "layouts": [layout.split(" ") for layout in layouts.texts],
-        "benchmarks": benchmarks.texts,
-        "scenarios": scenarios.texts,
-        "languages": languages.texts,
+        "lines": list(lines.numbers),
+        "layouts": [layout.split(" ") for layout in layouts.numbers],
+        "benchmarks": list(benchmarks.numbers),
+        "scenarios": list(scenarios.numbers),
+        "languages": list(languages.numbers),
         "outcomes": list(OUTCOMES),
         "rows": rows,
         "cut": None,
@@ -134,46 +124,34 @@ def _build(pairs: list[Pair], cut: int) -> Json:
     }
 
 
-def _parts(row: dict[str, Any], layouts: _Pool) -> list[int] | None:
+def _parts(answer: Answer, layouts: _Pool) -> list[int] | None:
     """The prompt's layout and its parts' lengths, if they add up to the prompt as it is shown."""
-    prompt, parts = row.get("prompt"), row.get("prompt_parts")
-    if not isinstance(prompt, str) or not isinstance(parts, list):
+    prompt, parts = answer.prompt, answer.prompt_parts
+    if not parts or any(len(line) > MAX_PROMPT_LINE for line in prompt.split("\n")):
         return None
-    if any(len(line) > MAX_PROMPT_LINE for line in prompt.split("\n")):
-        return None
-    names, lengths, start = [], [], 0
-    for part in parts:
-        if not isinstance(part, list) or len(part) != 2 or part[0] not in PART_NAMES:
-            return None
-        if type(part[1]) is not int or part[1] < 0:
-            return None
-        text = prompt[start : start + part[1]]
-        start += part[1]
-        names.append(part[0])
+    lengths, start = [], 0
+    for _, size in parts:
+        text = prompt[start : start + size]
+        start += size
         lengths.append(len(text) + sum(character > "\uffff" for character in text))
-    return [layouts.add(" ".join(names)), *lengths] if start == len(prompt) else None
-
-
-def _gold(gold: Any) -> list[str]:
-    values = gold if isinstance(gold, list) else [] if gold is None else [gold]
-    return [str(value)[:400] for value in values[:5]]
-
-
-def _answer(row: dict[str, Any] | None, cut: int) -> list[Any] | None:
-    if row is None:
+    if start != len(prompt) or any(size < 0 for _, size in parts):
         return None
-    outcome = row.get("outcome")
-    answer, thinking = _text(row.get("answer")), _text(row.get("thinking"))
+    return [layouts.add(" ".join(name for name, _ in parts)), *lengths]
+
+
+def _answer(answer: Answer | None, cut: int) -> list[Any] | None:
+    if answer is None:
+        return None
     return [
-        OUTCOMES.index(outcome) if outcome in OUTCOMES else OUTCOMES.index("unscored"),
-        answer[:cut],
-        _short(row.get("extracted")),
-        _short(row.get("answer_language")),
-        _short(row.get("reason")),
-        thinking[:cut] or None,
-        _short(row.get("finish")),
-        max(0, len(answer) - cut),
-        _short(row.get("option_language")),
+        OUTCOMES.index(answer.outcome),
+        answer.answer[:cut],
+        answer.extracted and answer.extracted[:400],
+        answer.answer_language,
+        answer.reason,
+        (answer.thinking or "")[:cut] or None,
+        answer.finish,
+        max(0, len(answer.answer) - cut),
+        answer.option_language,
     ]
 
 
@@ -181,15 +159,7 @@ def _shortened(line: str) -> str:
     return line if len(line) <= MAX_PROMPT_LINE else f"{line[:MAX_PROMPT_LINE]} […]"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _short(value: Any) -> str | None:
-    return None if value is None else str(value)[:400]
-
-
-def _size(table: Json) -> int:
+def _size(table: dict[str, Any]) -> int:
     return len(embed_json(table).encode("utf-8"))
 
 

@@ -4,44 +4,34 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-import yaml
-from markupsafe import Markup
-
-from linguamap import __version__
-from linguamap.charts.naming import (
-    OUTCOME_NAMES,
-    OUTCOME_NOTES,
-    benchmark_name,
-    language_name,
-    model_title,
-    percent_exact,
-    scenario_name,
-    spans,
-)
-from linguamap.records import UserError
+from linguamap.charts.naming import EN_DASH, STAGE_NAMES, duration, model_title, size
+from linguamap.records import Change, UserError
 from linguamap.report import tables
-from linguamap.report.compare_charts import RunView, differ_in_depth, lenses, outcome_maps, rates
-from linguamap.report.compare_tables import cost_rows, setting_rows
-from linguamap.report.compare_words import cautions, sentences, title
-from linguamap.report.frame import digest, environment, script_of, style_of
-from linguamap.report.lens_words import texts_read
-from linguamap.report.rates import headline_rates, is_number
-from linguamap.report.repeat import commands
-from linguamap.report.run_charts import n_layers
-from linguamap.report.run_values import Json, RunData, read_run
-from linguamap.report.sentences import Number, figure
-from linguamap.run.contents import as_json
-from linguamap.run.files import replacing
-from linguamap.scoring.compare import RunsCompared
+from linguamap.report.frame import write_page
+from linguamap.report.run_charts import RunView, compared_charts, differ_in_depth
+from linguamap.report.words import Words, is_clear
+from linguamap.run.read_run import read_run
+from linguamap.run.settings import dump_config, flatten
+
+if TYPE_CHECKING:
+    from linguamap.scoring.compare import RunComparison, RunsCompared
 
 SCRIPTS = ("chart.js", "frame.js", "compare.js")
 STYLES = ("style.css", "chart.css", "figures.css", "compare.css")
-NO_FIGURE = "\N{EN DASH}"
+MEASURES = ("language_consistency", "task_accuracy")
+
+
+class Difference(NamedTuple):
+    """A run against the first one in one measure, over all answers."""
+
+    letter: str
+    measure: str
+    change: Change
 
 
 def write_compare(folders: Sequence[Path], comparison: RunsCompared, path: Path) -> Path:
@@ -51,129 +41,102 @@ def write_compare(folders: Sequence[Path], comparison: RunsCompared, path: Path)
         folders: the run folders, in the order of the comparison, its reference first.
         comparison: what :func:`linguamap.scoring.compare.compare_runs` gives for them.
         path: the file to write.
-    Returns:
-        ``path``.
     Raises:
         UserError: a folder is not a run, or ``path`` is a folder or lies in none.
     """
     if path.is_dir() or not path.resolve().parent.is_dir():
         fault = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
         raise UserError(f"compare: {path} {fault}; name an HTML file for --to")
-    runs = [_view(place, Path(folder), path) for place, folder in enumerate(folders)]
-    with replacing(path) as temporary:
-        temporary.write_bytes(
-            render_compare(runs, as_json(comparison)).encode("utf-8", errors="replace")
-        )
-    return path
-
-
-def render_compare(runs: Sequence[RunView], comparison: Json) -> str:
-    """The page as text."""
-    script = script_of(SCRIPTS)
-    languages = list(dict.fromkeys(code for run in runs for code in run.data.languages))
-    style = style_of(STYLES, languages)
-    return (
-        environment()
-        .get_template("compare.html")
-        .render(
-            **_context(runs, comparison, languages),
-            script=Markup(script),
-            style=Markup(style),
-            script_hash=digest(script),
-            style_hash=digest(style),
-        )
-    )
+    views = [_view(place, Path(folder), path) for place, folder in enumerate(folders)]
+    languages = list(dict.fromkeys(code for view in views for code in view.run.languages))
+    pairs = list(zip(views[1:], comparison.comparisons, strict=True))
+    context = _context(views, pairs, comparison.phase, languages)
+    return write_page(path, "compare.html", SCRIPTS, STYLES, languages, **context)
 
 
 def _view(place: int, folder: Path, page: Path) -> RunView:
-    data = read_run(folder)
+    run = read_run(folder)
     letter = string.ascii_uppercase[place] if place < 26 else str(place + 1)
-    title = model_title(data.model_name)
-    if data.tuning is not None:
-        title += f", {data.tuning.get('method') or 'tuned'}"
+    title = model_title(run.config.model.name) + (f", {run.tuning.method}" if run.tuning else "")
     report = None
     if (folder / "report.html").is_file():
         report = quote(Path(os.path.relpath(folder.resolve(), page.resolve().parent)).as_posix())
         report += "/report.html"
-    return RunView(letter, title, folder.resolve().name, report, data)
+    return RunView(letter, title, folder.resolve().name, report, run)
 
 
-def _context(runs: Sequence[RunView], comparison: Json, languages: list[str]) -> dict[str, Any]:
-    where = str(comparison["phase"])
+def _context(
+    views: Sequence[RunView], pairs: Sequence[tuple[RunView, RunComparison]], phase: str,
+    languages: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    known, largest = differences(pairs)
+    words = Words(html=True, views=views, pairs=pairs)
+    charts = compared_charts(views, languages, phase)
+    probed = [view for view in views if view.run.before.lens]
+    texts = [words.one("texts_read", view.run) for view in probed]
+    if len(set(texts)) > 1:
+        texts = [f"{view.letter}: {text}" for view, text in zip(probed, texts, strict=True)]
     return {
-        "runs": runs,
-        "where": where,
-        "languages": languages,
-        "language_name": language_name,
-        "scenario_name": scenario_name,
-        "benchmark_name": benchmark_name,
-        "is_number": lambda piece: isinstance(piece, Number),
-        "headline": title(runs, comparison),
-        "sentences": sentences(runs, comparison),
-        "cautions": cautions(runs, comparison),
-        "headlines": [_headline(run) for run in runs],
-        "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
-        "charts": {
-            name: chart.html(languages) if chart else ""
-            for name, chart in (
-                ("outcome_map", outcome_maps(runs, languages)),
-                ("rates", rates(runs, languages, where)),
-                ("lens", lenses(runs, languages)),
-            )
-        },
-        "repeats": any(one["coincides"] for run in runs for one in tables.map_cells(run.data)),
-        "both_sides": any(run.data.after or run.data.summary_after for run in runs),
-        "pairs": [
-            (run, tables.change_rows(wrapped), tables.cell_rows(wrapped))
-            for run, found in zip(runs[1:], comparison["comparisons"], strict=True)
-            for wrapped in [RunData(run.data.folder, comparison=found)]
-        ],
-        "by_depth": differ_in_depth(runs),
-        "after_curves": any(run.data.lens_after for run in runs),
-        "texts_read": _texts_read(runs),
-        "cost_rows": cost_rows(runs),
-        "setting_rows": setting_rows(runs),
-        "faults": [f"{run.letter}: {fault}" for run in runs for fault in run.data.faults],
+        "views": views,
+        "pairs": pairs,
+        "phase": phase,
+        "title": words.one("compared_title", largest),
+        "sentences": words("compared"),
+        "cautions": words("compared_cautions", len(known), largest, phase),
+        "charts": {name: chart.html(languages) if chart else "" for name, chart in charts.items()},
+        "by_depth": differ_in_depth(views),
+        "texts_read": "; ".join(dict.fromkeys(texts)),
+        "cost_rows": _cost_rows(views),
+        "setting_rows": _setting_rows(views),
+        "faults": [f"{view.letter}: {fault}" for view in views for fault in view.run.faults],
         "repeat": [
             command
-            for run in runs
-            for command in commands(run.data, f"{run.letter}.yaml", f"again-{run.letter}")
+            for view in views
+            for command in tables.commands(view.run, f"{view.letter}.yaml", f"again-{view.letter}")
         ],
-        "again": " ".join(f"again-{run.letter}" for run in runs),
-        "configs": [(run, _config_text(run)) for run in runs],
-        "version": __version__,
+        "configs": [(view.letter, dump_config(view.run.config)) for view in views],
     }
 
 
-def _texts_read(runs: Sequence[RunView]) -> str:
-    """What the curves were read on, run by run where it is not the same."""
-    probed = [(run.letter, texts_read(run.data)) for run in runs if run.data.lens]
-    if len({text for _, text in probed}) == 1:
-        return probed[0][1]
-    return "; ".join(f"{letter}: {text}" for letter, text in probed)
+def differences(
+    pairs: Iterable[tuple[RunView, RunComparison]],
+) -> tuple[list[Difference], Difference | None]:
+    """The differences over all answers that are known, and the largest whose interval excludes 0."""
+    known = [
+        Difference(view.letter, measure, change)
+        for view, found in pairs
+        for measure in MEASURES
+        if (change := getattr(found.overall, measure)).low is not None
+    ]
+    clear = [one for one in known if is_clear(one.change)]
+    return known, max(clear, key=lambda one: abs(one.change.difference or 0.0), default=None)
 
 
-def _config_text(run: RunView) -> str:
-    return yaml.safe_dump(run.data.config, sort_keys=False, allow_unicode=True)
+def _cost_rows(views: Sequence[RunView]) -> list[list[str]]:
+    """What each run took: stages, together, peak memory, size of the delta, machine."""
+    runs = [view.run for view in views]
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.stages):
+        took = [
+            duration(run.stages[name].seconds) if name in run.stages else EN_DASH for run in runs
+        ]
+        rows.append([STAGE_NAMES.get(name, name), *took])
+    sums = [sum(entry.seconds for entry in run.stages.values()) for run in runs]
+    rows.append(["Together", *[duration(one) if one else EN_DASH for one in sums]])
+    peaks = [max((e.peak_memory_bytes for e in run.stages.values()), default=0) for run in runs]
+    rows.append(["Peak memory", *[size(one) if one else EN_DASH for one in peaks]])
+    deltas = [run.tuning.delta_bytes if run.tuning else None for run in runs]
+    if any(deltas):
+        rows.append(["Size of the delta", *[size(one) if one else EN_DASH for one in deltas]])
+    machines = [run.manifest.machine if run.manifest else {} for run in runs]
+    named = [str(one.get("accelerator") or one.get("processor") or EN_DASH) for one in machines]
+    return [*rows, ["Machine", *named]]
 
 
-def _headline(run: RunView) -> dict[str, Any]:
-    data = run.data
-    rates = {when: headline_rates(data, when) for when in ("before", "after")}
-    tuning, total = data.tuning or {}, n_layers(data)
-    share = tuning.get("trainable_share")
-    return {
-        "run": run,
-        "model": model_title(data.model_name),
-        "blocks": str(total) if total else NO_FIGURE,
-        "method": str(tuning.get("method") or NO_FIGURE)
-        if data.tuning is not None
-        else "not tuned",
-        "tuned": spans(data.tuned_layers) if data.tuning is not None else NO_FIGURE,
-        "share": percent_exact(share) if is_number(share) else NO_FIGURE,
-        "rates": [
-            figure(found[place]) if found else None
-            for place in (0, 1)
-            for found in (rates["before"], rates["after"])
-        ],
-    }
+def _setting_rows(views: Sequence[RunView]) -> list[list[str]]:
+    """Settings in which the runs differ, a column for each run."""
+    flat = [flatten(view.run.config.model_dump()) for view in views]
+    texts = [{k: EN_DASH if v is None else str(v) for k, v in one.items()} for one in flat]
+    names = dict.fromkeys(name for one in texts for name in one)
+    rows = [[name, *(one.get(name, EN_DASH) for one in texts)] for name in names]
+    return [row for row in rows if len(set(row[1:])) > 1]

@@ -1,4 +1,4 @@
-"""The charts of a run: frames from its files, given to :mod:`linguamap.charts`.
+"""The charts of runs: frames from a run's contents, given to :mod:`linguamap.charts`.
 
 One place says which chart draws which file; the page, the comparison and ``linguamap figures`` take
 their charts from here.
@@ -6,8 +6,8 @@ their charts from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,305 +19,238 @@ from linguamap.charts.naming import language_name, scenario_name
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
 from linguamap.charts.training_charts import layer_change, loss
-from linguamap.records import OUTCOMES, UserError
-from linguamap.report.rates import cases, is_number
-from linguamap.report.run_values import Json, RunData, Table, list_at, object_at, read_run
-from linguamap.report.tables import map_cells
+from linguamap.records import PHASES, ScoreRow, UserError
+from linguamap.run.contents import GridPrompt
 from linguamap.run.files import replacing
+from linguamap.run.read_run import RunContents, Table, read_run
 
 GRID_CELLS = 24_000
-"""Cells of texts in depth that a page holds, about a megabyte; the rest stays in the run folder."""
+"""Cells of texts in depth that a page holds; the rest stays in the run folder."""
 MAX_TEXT = 6000
 """Characters of a prompt and its text that are kept."""
 MAX_CELL = 40
 """Characters of a cell's text that are kept."""
 
 
-def marks_of(data: RunData) -> LayerMarks:
+@dataclass(frozen=True)
+class RunView:
+    """A run as a page of several names it.
+
+    Attributes:
+        letter: A, B, C ..., its name in drawings.
+        title: model and, where tuned, method.
+        folder: name of the run folder.
+        report: address of the run's own page relative to this one; None if there is none.
+    """
+
+    letter: str
+    title: str
+    folder: str
+    report: str | None
+    run: RunContents
+
+
+def marks_of(run: RunContents) -> LayerMarks:
     """What is drawn on the axis of a run's layers."""
-    late = object_at(data.layers, "phases").get("late_start")
-    interval = list_at(data.layers, "late_start_interval")
-    whole = len(interval) == 2 and all(map(is_number, interval))
-    return LayerMarks(
-        n_layers(data),
-        float(late) if is_number(late) else None,
-        (float(interval[0]), float(interval[1])) if whole else None,
-        data.tuned_layers,
-        data.tuning is not None,
-    )
+    layers, tuned = run.layers, run.tuning is not None
+    if layers is None:
+        return LayerMarks(run.n_layers, tuned=run.tuned_layers, were_tuned=tuned)
+    late, interval = layers.phases.late_start, layers.late_start_interval
+    return LayerMarks(run.n_layers, late, interval, run.tuned_layers, tuned)
 
 
-def n_layers(data: RunData) -> int | None:
-    """Number of blocks of the model, from layers.json or from the curves."""
-    stated = (data.layers or {}).get("n_layers")
-    if is_number(stated):
-        return int(stated)
-    rows = data.lens + data.similarity
-    return max((int(row["layer"]) for row in rows if row.get("layer") is not None), default=None)
+def curves_of(run: RunContents, table: str, *, after: bool = True) -> Table:
+    """The rows of a probe's table before and after tuning as one frame with the column ``phase``."""
+    phases = PHASES if after else PHASES[:1]
+    return [{"phase": name, **row} for name in phases for row in getattr(run.phase(name), table)]
 
 
-def both_phases(before: Table, after: Table) -> Table:
-    """Rows of two probes as one frame with the column ``phase``."""
-    return [
-        {"phase": phase, **row}
-        for phase, rows in (("before", before), ("after", after))
-        for row in rows
-    ]
-
-
-def pivot_of(data: RunData) -> str:
-    """The language that every other is compared with."""
-    return "en" if "en" in data.languages else (data.languages or ["en"])[0]
-
-
-def lens_chart(data: RunData) -> Chart | None:
-    if not data.lens:
+def lens_chart(run: RunContents) -> Chart | None:
+    if not (rows := curves_of(run, "lens")):
         return None
-    pivot = pivot_of(data)
-    noise = object_at(data.probe, "noise", "shares").get(pivot)
+    probe, pivot = run.before.probe, run.pivot
+    ceilings = {c: one.value for c, one in probe.ceilings.items() if one.value is not None} if probe else {}  # fmt: skip
     return lens(
-        both_phases(data.lens, data.lens_after), languages=data.languages, pivot=pivot,
-        marks=marks_of(data), ceilings=ceilings(data), noise=noise if is_number(noise) else None,
-        overtakes=object_at(data.layers, "overtakes_english"),
+        rows, languages=run.languages, pivot=pivot, marks=marks_of(run), ceilings=ceilings,
+        noise=probe.noise.shares.get(pivot) if probe else None,
+        overtakes=run.layers.overtakes_english if run.layers else None,
     )  # fmt: skip
 
 
-def ceilings(data: RunData) -> dict[str, float]:
-    """Language -> share of its own genuine words that the identifier places right."""
-    values = {
-        code: entry.get("value") if isinstance(entry, dict) else entry
-        for code, entry in object_at(data.probe, "ceilings").items()
-    }
-    return {code: float(value) for code, value in values.items() if is_number(value)}
-
-
-def map_chart(data: RunData, *, compact: bool = False, after: bool = True) -> Chart | None:
+def map_chart(run: RunContents, *, compact: bool = False, after: bool = True) -> Chart | None:
     """The language map, before and (where ``after``) after tuning."""
-    if not data.lens:
+    if not (rows := curves_of(run, "lens", after=after)):
         return None
-    frame = both_phases(data.lens, data.lens_after if after else [])
-    return language_map(frame, languages=data.languages, pivot=pivot_of(data),
-                               marks=marks_of(data), compact=compact)  # fmt: skip
+    return language_map(rows, languages=run.languages, pivot=run.pivot, marks=marks_of(run),
+                        compact=compact)  # fmt: skip
 
 
-def probability_chart(data: RunData) -> Chart | None:
-    if not data.mass:
-        return None
-    rows = [
-        {**row, "probability": row.get("mass")} for row in both_phases(data.mass, data.mass_after)
-    ]
-    coverage = object_at(data.probe, "mass", "coverage")
+def probability_chart(run: RunContents) -> Chart | None:
+    rows = [{**row, "probability": row["mass"]} for row in curves_of(run, "mass")]
+    coverage = run.before.probe.mass.coverage if run.before.probe else None
     return token_set_probability(
-        rows, languages=data.languages, pivot=pivot_of(data), marks=marks_of(data),
-        coverage={code: float(one) for code, one in coverage.items() if is_number(one)},
-    )  # fmt: skip
+        rows, languages=run.languages, pivot=run.pivot, marks=marks_of(run), coverage=coverage
+    ) if rows else None  # fmt: skip
 
 
-def similarity_chart(data: RunData) -> Chart | None:
-    if not data.similarity:
+def similarity_chart(run: RunContents) -> Chart | None:
+    if not (rows := curves_of(run, "similarity")):
         return None
-    rows = both_phases(data.similarity, data.similarity_after)
-    return similarity(rows, languages=data.languages, pivot=pivot_of(data),
-                             marks=marks_of(data))  # fmt: skip
+    return similarity(rows, languages=run.languages, pivot=run.pivot, marks=marks_of(run))
 
 
 READ_OF_INTERVENTION = {"to_english": "english", "from_english": "target", "skip": "target"}
 """Intervention -> the language whose share among the first words tells what it did."""
 
 
-def handover_frame(rows: Table) -> Table:
-    """Handover as ``intervention``, ``language``, ``layer``, ``share``, ``low``, ``high``, ``n``.
-
-    The probe's table has a share of English and one of the target for each intervention; what is
-    read is the language that the swapped-in state would bring, or, where a block is left out, the
-    target.
-    """
-    frame = []
-    for row in rows:
-        read = READ_OF_INTERVENTION.get(str(row.get("intervention")), "english")
+def handover_chart(run: RunContents) -> Chart | None:
+    """Of the two shares that the probe has for an intervention, that of the language which the
+    swapped-in state would bring, or, where a block is left out, of the target."""
+    rows = []
+    for row in curves_of(run, "handover"):
+        read = READ_OF_INTERVENTION.get(row["intervention"], "english")
         kept = {key: row.get(key) for key in ("phase", "intervention", "language", "layer", "n")}
-        kept["phase"] = kept["phase"] or "before"
-        frame.append(kept | {"share": row.get(read), "low": row.get(f"{read}_low"),
-                             "high": row.get(f"{read}_high")})  # fmt: skip
-    return frame
+        rows.append({**kept, "share": row[read], "low": row.get(f"{read}_low"),
+                     "high": row.get(f"{read}_high")})  # fmt: skip
+    return handover(rows, languages=run.languages, marks=marks_of(run)) if rows else None
 
 
-def handover_chart(data: RunData) -> Chart | None:
-    if not data.handover:
-        return None
-    rows = handover_frame(both_phases(data.handover, data.handover_after))
-    return handover(rows, languages=data.languages, marks=marks_of(data))
+def score_rows(run: RunContents, pool: str) -> list[tuple[str, ScoreRow]]:
+    """Rows of the summaries with their phase: each place before and after, in order."""
+    found = [(phase, row) for phase in PHASES if (summary := run.phase(phase).summary)
+             for row in getattr(summary, pool)]  # fmt: skip
+    places = dict.fromkeys((row.benchmark, row.scenario, row.language) for _, row in found)
+    order = {place: number for number, place in enumerate(places)}
+    return sorted(found, key=lambda one: order[one[1].benchmark, one[1].scenario, one[1].language])
 
 
-def cell_frame(data: RunData) -> Table:
-    """Every cell of the outcome map as rows for :func:`linguamap.charts.outcome_map`."""
-    rows = []
-    for cell in map_cells(data):
-        for phase in ("before", "after"):
-            side = cell[phase]
-            if side is None:
-                continue
-            row = {"phase": phase, **{k: cell[k] for k in ("benchmark", "language", "scenario")},
-                   "coincides_with": cell["coincides"]}  # fmt: skip
-            row |= dict(zip(OUTCOMES, side["outcomes"], strict=True))
-            for name in ("language", "task"):
-                keys = [f"{name}_{key}" for key in ("rate", "low", "high", "n")]
-                row |= dict(zip(keys, side[name] or [None] * 4, strict=True))
-            rows.append(row)
-    return rows
-
-
-def outcome_map_chart(data: RunData, links: Mapping[str, str] | None = None) -> Chart | None:
-    rows = cell_frame(data)
-    if not rows:
-        return None
-    return outcome_map(rows, languages=data.languages, scenarios=data.scenarios,
-                              benchmarks=data.benchmarks, links=links)  # fmt: skip
-
-
-def outcomes_chart(data: RunData) -> Chart | None:
-    rows = [
-        {"phase": phase, "scenario": case.scenario, "language": case.language, **tally.outcomes}
-        for case in cases(data)
-        for phase, tally in (("before", case.before), ("after", case.after))
-        if tally is not None
-    ]
-    if not rows:
-        return None
-    return outcomes(rows, languages=data.languages, scenarios=data.scenarios)
-
-
-def change_frame(data: RunData, phases: tuple[str, ...] = ("before", "after")) -> Table:
-    """Both rates of each language under each scenario, for :func:`linguamap.charts.change`."""
-    rows = []
-    for case in cases(data):
-        for phase in phases:
-            tally = case.before if phase == "before" else case.after
-            for measure in ("language", "task") if tally is not None else ():
-                rate = getattr(tally, measure)
-                rows.append({"phase": phase, "scenario": case.scenario, "language": case.language,
-                             "measure": measure, "value": rate.value, "low": rate.low,
-                             "high": rate.high, "n": rate.n})  # fmt: skip
-    return rows
-
-
-def change_chart(data: RunData) -> Chart | None:
-    rows = change_frame(data)
-    if not rows:
-        return None
-    return change(rows, languages=data.languages, scenarios=data.scenarios)
-
-
-def loss_chart(data: RunData) -> Chart | None:
-    rows = [
-        {"curve": name, "epoch": epoch, "loss": float(value) if is_number(value) else None}
-        for name, key in (("training", "train_loss"), ("validation", "validation_loss"))
-        for epoch, value in enumerate(list_at(data.tuning, key), 1)
-    ]
-    if not any(row["loss"] is not None for row in rows):
-        return None
-    return loss(rows, kept_epoch=(data.tuning or {}).get("best_epoch"))
-
-
-def layer_change_chart(data: RunData) -> Chart | None:
-    by_layer = object_at(data.change, "curves", "lens", "by_layer")
-    rows = [{"layer": int(k), "change": v} for k, v in by_layer.items() if k.isdigit() and is_number(v)]  # fmt: skip
-    return layer_change(rows, marks=marks_of(data)) if rows else None
-
-
-def grid_prompts(data: RunData) -> list[Json]:
-    """The texts in depth: ``about`` one text, and its ``rows`` before and after tuning."""
-    prompts: dict[str, Json] = {}
-    for phase, grid in (("before", data.grid), ("after", data.grid_after)):
-        layers = [one for one in list_at(grid, "layers") if isinstance(one, int)]
-        for entry in list_at(grid, "prompts"):
-            if isinstance(entry, dict) and _is_whole(entry, len(layers)):
-                prompt = prompts.setdefault(
-                    str(entry.get("prompt_id")), {"about": entry, "rows": []}
-                )
-                prompt["rows"] += _grid_rows(entry, layers, phase)
-    return list(prompts.values())
-
-
-def _is_whole(entry: Json, n_layers: int) -> bool:
-    """Whether there is a row of cells for each layer and a cell for each token."""
-    tokens, cells = list_at(entry, "tokens"), list_at(entry, "cells")
-    return (
-        len(tokens) > 0
-        and len(cells) == n_layers > 0
-        and all(isinstance(row, list) and len(row) == len(tokens) for row in cells)
-        and all(isinstance(cell, dict) for row in cells for cell in row)
-    )
-
-
-def _grid_rows(entry: Json, layers: list[int], phase: str) -> Table:
+def _outcome_rows(run: RunContents, pool: str) -> Table:
     return [
         {
-            "phase": phase, "layer": layer, "position": position,
-            "text_there": _short(entry["tokens"][position - 1]),
-            "word": _short(cell.get("w") or cell.get("t")), "token": _short(cell.get("t")),
-            "language": cell.get("l"),
-            "probability": float(cell["p"]) if is_number(cell.get("p")) else None,
+            "phase": phase, "benchmark": row.benchmark, "language": row.language,
+            "scenario": row.scenario, "coincides_with": row.coincides_with, **dict(row.outcomes.items()),
+            **{f"{name}_{key}": getattr(rate, field)
+               for name, rate in (("language", row.language_consistency), ("task", row.task_accuracy))
+               for key, field in (("rate", "value"), ("low", "low"), ("high", "high"), ("n", "n"))},
         }
-        for layer, row in zip(layers, entry["cells"], strict=True)
-        for position, cell in enumerate(row, 1)
+        for phase, row in score_rows(run, pool)
     ]  # fmt: skip
 
 
-def _short(value: Any) -> str:
-    text = "" if value is None else str(value)
+def outcome_map_chart(run: RunContents, links: Mapping[str, str] | None = None) -> Chart | None:
+    rows = _outcome_rows(run, "cells")
+    return outcome_map(rows, languages=run.languages, scenarios=run.scenarios,
+                       benchmarks=run.benchmarks, links=links) if rows else None  # fmt: skip
+
+
+def outcomes_chart(run: RunContents) -> Chart | None:
+    rows = [
+        {"phase": phase, "scenario": row.scenario, "language": row.language, **row.outcomes}
+        for phase, row in score_rows(run, "by_language_and_scenario")
+    ]
+    return outcomes(rows, languages=run.languages, scenarios=run.scenarios) if rows else None
+
+
+def _change_rows(run: RunContents, phases: Sequence[str] = PHASES) -> Table:
+    """Both rates of each language under each scenario."""
+    return [
+        {"phase": phase, "scenario": row.scenario, "language": row.language, "measure": measure,
+         "value": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
+        for phase, row in score_rows(run, "by_language_and_scenario") if phase in phases
+        for measure, rate in (("language", row.language_consistency), ("task", row.task_accuracy))
+    ]  # fmt: skip
+
+
+def change_chart(run: RunContents) -> Chart | None:
+    rows = _change_rows(run)
+    return change(rows, languages=run.languages, scenarios=run.scenarios) if rows else None
+
+
+def loss_chart(run: RunContents) -> Chart | None:
+    if run.tuning is None or not run.tuning.train_loss:
+        return None
+    curves = {"training": run.tuning.train_loss, "validation": run.tuning.validation_loss}
+    rows = [
+        {"curve": name, "epoch": epoch, "loss": value}
+        for name, values in curves.items()
+        for epoch, value in enumerate(values, 1)
+    ]
+    return loss(rows, kept_epoch=run.tuning.best_epoch)
+
+
+def layer_change_chart(run: RunContents) -> Chart | None:
+    moved = run.change.curves.get("lens") if run.change else None
+    rows = [{"layer": int(k), "change": v} for k, v in moved.by_layer.items()] if moved else []
+    return layer_change(rows, marks=marks_of(run)) if rows else None
+
+
+@dataclass(frozen=True)
+class GridText:
+    """A text in depth: its prompt, and the rows of its cells before and after tuning."""
+
+    about: GridPrompt
+    rows: Table
+
+
+def grid_texts(run: RunContents) -> list[GridText]:
+    """The texts that were read token by token."""
+    texts: dict[str, GridText] = {}
+    for phase in PHASES:
+        grid = run.phase(phase).grid
+        for prompt in grid.prompts if grid else ():
+            text = texts.setdefault(prompt.prompt_id, GridText(prompt, []))
+            text.rows.extend(
+                {"phase": phase, "layer": layer, "position": position, "text_there": _short(token),
+                 "word": _short(cell.w or cell.t), "token": _short(cell.t), "language": cell.l,
+                 "probability": cell.p}
+                for layer, row in zip(grid.layers if grid else (), prompt.cells, strict=True)
+                for position, (token, cell) in enumerate(zip(prompt.tokens, row, strict=True), 1)
+            )  # fmt: skip
+    return list(texts.values())
+
+
+def _short(text: str) -> str:
     return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
 
 
-def grid_chart(data: RunData, prompt: Json) -> Chart:
-    """One text in depth."""
-    language = str(prompt["about"].get("language") or "")
-    return token_grid(prompt["rows"], language=language, languages=data.languages,
-                             marks=marks_of(data))  # fmt: skip
+def _grid_chart(run: RunContents, text: GridText) -> Chart:
+    return token_grid(text.rows, language=text.about.language, languages=run.languages,
+                      marks=marks_of(run))  # fmt: skip
 
 
-def grids_chart(data: RunData) -> tuple[Chart | None, int]:
+def grids_chart(run: RunContents) -> tuple[Chart | None, int]:
     """The texts in depth that fit into a page, one shown at a time; and how many did not fit."""
-    prompts = grid_prompts(data)
-    kept: list[Json] = []
-    for prompt in prompts:
-        if kept and sum(len(one["rows"]) for one in [*kept, prompt]) > GRID_CELLS:
+    texts = grid_texts(run)
+    kept: list[GridText] = []
+    for text in texts:
+        if kept and sum(len(one.rows) for one in [*kept, text]) > GRID_CELLS:
             break
-        kept.append(prompt)
+        kept.append(text)
     if not kept:
         return None, 0
     panels, options = [], []
-    for place, prompt in enumerate(kept):
-        about = prompt["about"]
-        options.append((str(place), _prompt_name(about)))
-        text = ("The prompt, and the text read after it",
-                f"{about.get('prompt') or ''}\n→ {about.get('answer') or ''}"[:MAX_TEXT].split("\n"))  # fmt: skip
-        for later, panel in enumerate(grid_chart(data, prompt).panels):
-            when = {**panel.when, "prompt": str(place)}
-            panels.append(
-                replace(panel, when=when, more=panel.more if later else [text, *panel.more])
-            )
-    chart = grid_chart(
-        data, {"about": kept[0]["about"], "rows": [r for p in kept for r in p["rows"]]}
-    )
-    chosen = next((place for place, one in enumerate(kept) if one["about"].get("language") != "en"
-                   and one["about"].get("scenario") == "code_mixed"), 0)  # fmt: skip
+    for place, text in enumerate(kept):
+        about = text.about
+        name = (language_name(about.language), scenario_name(about.scenario).lower(),
+                _short(about.kind), _short(about.item_id))  # fmt: skip
+        options.append((str(place), ", ".join(name)))
+        whole = f"{about.prompt}\n→ {about.answer}"[:MAX_TEXT].split("\n")
+        for later, panel in enumerate(_grid_chart(run, text).panels):
+            more = [*([] if later else [("The prompt, and the text read after it", whole)]), *panel.more]  # fmt: skip
+            panels.append(replace(panel, when={**panel.when, "prompt": str(place)}, more=more))
+    chart = _grid_chart(run, GridText(kept[0].about, [row for one in kept for row in one.rows]))
+    chosen = next((place for place, one in enumerate(kept) if one.about.language != "en"
+                   and one.about.scenario == "code_mixed"), 0)  # fmt: skip
     controls = [Control("prompt", "Prompt", options, str(chosen)), *chart.controls]
-    return chart.with_(panels=panels, controls=controls), len(prompts) - len(kept)
+    return chart.with_(panels=panels, controls=controls), len(texts) - len(kept)
 
 
-def _prompt_name(about: Json) -> str:
-    parts = (language_name(str(about.get("language"))), scenario_name(str(about.get("scenario"))).lower(),
-             _short(about.get("kind")), _short(about.get("item_id")))  # fmt: skip
-    return ", ".join(part for part in parts if part)
-
-
-def chosen_grid_chart(data: RunData) -> Chart | None:
-    """The text that a paper shows: the first under an English instruction in another language."""
-    prompts = grid_prompts(data)
-    others = [one for one in prompts if one["about"].get("language") != "en"]
-    chosen = next(iter(others or prompts), None)
-    return grid_chart(data, chosen) if chosen else None
+def chosen_grid_chart(run: RunContents) -> Chart | None:
+    """The text that a paper shows: the first in another language than English."""
+    texts = grid_texts(run)
+    others = [text for text in texts if text.about.language != "en"]
+    chosen = next(iter(others or texts), None)
+    return _grid_chart(run, chosen) if chosen else None
 
 
 FIGURES = {
@@ -332,7 +265,6 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
     """Write every chart that the run has the data for into its folder ``figures``.
 
     Args:
-        run_dir: the run folder.
         style: ``paper`` (column 3.3 in, page 6.9 in, 7.5 pt) or ``slides`` (larger type, wider).
     Returns:
         The files written: for each chart SVG, PDF, PNG and CSV.
@@ -340,12 +272,12 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
         UserError: the folder is not a run or has no results, the style is unknown, or the library
             for PDF and PNG is not installed.
     """
-    data = read_run(Path(run_dir))
+    run = read_run(run_dir)
     written = []
     for name, chart_of in FIGURES.items():
-        chart = chart_of(data)
+        chart = chart_of(run)
         for kind in FORMATS if chart is not None else ():
-            path = data.folder / "figures" / f"{name}.{kind}"
+            path = run.folder / "figures" / f"{name}.{kind}"
             content = chart.encoded(kind, style)  # type: ignore[union-attr]
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
@@ -353,7 +285,38 @@ def write_figures(run_dir: Path, style: str = "paper") -> list[Path]:
             written.append(path)
     if not written:
         raise UserError(
-            f"figures: {data.folder} holds no results to draw yet; "
-            f"run: linguamap run --out {data.folder}"
+            f"figures: {run.folder} holds no results to draw yet; "
+            f"run: linguamap run --out {run.folder}"
         )
     return written
+
+
+def compared_charts(views: Sequence[RunView], languages: Sequence[str], phase: str) -> dict[str, Chart | None]:  # fmt: skip
+    """The charts of several runs: outcome map with cells that lead to the answers, rates, lens."""
+
+    def rows_of(table: Any) -> Table:
+        return [{"run": view.letter, **row} for view in views for row in table(view.run)]
+
+    def joined(name: str) -> list[str]:
+        return list(dict.fromkeys(value for view in views for value in getattr(view.run, name)))
+
+    cells = rows_of(lambda run: _outcome_rows(run, "cells"))
+    rates = rows_of(lambda run: _change_rows(run, (phase,)))
+    curves = rows_of(lambda run: curves_of(run, "lens") if run.before.lens else [])
+    scenarios: dict[str, Any] = {"languages": languages, "scenarios": joined("scenarios")}
+    links = {view.letter: view.report for view in views if view.report}
+    return {
+        "outcome_map": outcome_map(cells, **scenarios, links=links, benchmarks=joined("benchmarks"))
+        .with_(keys=[]) if cells else None,
+        "rates": change(rates, **scenarios) if rates else None,
+        "lens": lens(
+            curves, languages=languages, pivot="en" if "en" in languages else languages[0],
+            marks={view.letter: marks_of(view.run) for view in views if view.run.before.lens},
+            by_depth=differ_in_depth(views),
+        ) if curves else None,
+    }  # fmt: skip
+
+
+def differ_in_depth(views: Sequence[RunView]) -> bool:
+    """Whether the probed models have different numbers of blocks."""
+    return len({view.run.n_layers for view in views if view.run.before.lens}) > 1

@@ -7,98 +7,80 @@ script but the page's own, which it names by their hashes.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 
-from linguamap import __version__
 from linguamap.charts.naming import (
     OUTCOME_NAMES,
-    OUTCOME_NOTES,
-    SCENARIO_NAMES,
-    SCENARIO_NOTES,
     benchmark_name,
-    count,
     language_name,
-    model_title,
     native_name,
-    points,
     scenario_name,
 )
 from linguamap.records import OUTCOMES
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json
-from linguamap.report.benchmark_rows import benchmark_rows
-from linguamap.report.findings import find
-from linguamap.report.frame import digest, environment, script_of, style_of
-from linguamap.report.lens_words import SAME_TO_THE_EYE, largest_move, texts_read
-from linguamap.report.measure_rows import measure_rows
-from linguamap.report.repeat import commands
-from linguamap.report.run_charts import FIGURES, grids_chart, map_chart, outcome_map_chart
-from linguamap.report.run_values import Json, RunData, object_at, read_run
-from linguamap.report.sentences import Number
-from linguamap.run.files import replacing
+from linguamap.report.frame import write_page
+from linguamap.report.run_charts import (
+    FIGURES,
+    grids_chart,
+    map_chart,
+    outcome_map_chart,
+    write_figures,
+)
+from linguamap.report.words import Words, largest_move, missing_stages
+from linguamap.run.folder import Run
+from linguamap.run.manifest import write_manifest
+from linguamap.run.read_run import RunContents, read_run
+from linguamap.run.settings import dump_config
 from linguamap.seeding import shuffled
 
 SCRIPTS = ("chart.js", "base.js", "text.js", "prompt.js", "answers.js", "frame.js", "start.js")
-
 STYLES = ("style.css", "chart.css", "figures.css", "answers.css")
+SAME_TO_THE_EYE = 0.10
+"""Maps before and after whose shares nowhere differ by more than this are not drawn twice at the top."""
+
+
+def write_all(run: Run) -> None:
+    """The manifest, the page, and the figures where vl-convert is there."""
+    write_manifest(run)
+    write_report(run.folder)
+    if find_spec("vl_convert") is not None:
+        write_figures(run.folder)
 
 
 def write_report(run_dir: Path) -> Path:
     """Draw ``report.html`` into a run folder from the files that are there.
 
-    Returns:
-        The path of the page.
     Raises:
         UserError: the folder is not a run.
     """
-    data = read_run(Path(run_dir))
-    path = data.folder / "report.html"
-    with replacing(path) as temporary:
-        temporary.write_bytes(render(data).encode("utf-8", errors="replace"))
-    return path
+    run = read_run(run_dir)
+    return write_page(run.folder / "report.html", "page.html", SCRIPTS, STYLES, run.languages,
+                      **_context(run))  # fmt: skip
 
 
-def render(data: RunData) -> str:
-    """The page of a run as text."""
-    script = script_of(SCRIPTS)
-    style = style_of(STYLES, _named(data))
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            **_context(data),
-            script=Markup(script),
-            style=Markup(style),
-            script_hash=digest(script),
-            style_hash=digest(style),
-            payload=Markup(embed_json(payload(data))),
-        )
-    )
-
-
-def payload(data: RunData) -> Json:
+def payload(run: RunContents) -> dict[str, Any]:
     """What the page's scripts list the answers from."""
-    answers = answer_table(data)
-    named = list(dict.fromkeys([*data.languages, *answers["languages"]]))
+    answers = answer_table(run.before.answers, run.after.answers)
     return {
         "languages": [
             {"code": code, "name": language_name(code), "native": native_name(code)}
-            for code in named
+            for code in run.languages
         ],
-        "scenarios": [{"id": name, "name": scenario_name(name)} for name in data.scenarios],
-        "benchmarks": [{"id": name, "name": benchmark_name(name)} for name in data.benchmarks],
+        "scenarios": [{"id": name, "name": scenario_name(name)} for name in run.scenarios],
+        "benchmarks": [{"id": name, "name": benchmark_name(name)} for name in run.benchmarks],
         "outcomes": [{"id": name, "name": OUTCOME_NAMES[name]} for name in OUTCOMES],
         "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES],
         "answers": answers,
-        "examples": examples(answers, str(data.config.get("seed", 0))),
+        "examples": _examples(answers, str(run.config.seed)),
     }
 
 
-def examples(answers: Json, seed: str) -> list[int]:
+def _examples(answers: dict[str, Any], seed: str) -> list[int]:
     """Row numbers of one answer for each outcome before tuning, drawn by lot from the seed.
 
     Languages that no example has yet come first, so that the four show different ones.
@@ -119,86 +101,37 @@ def examples(answers: Json, seed: str) -> list[int]:
     return chosen
 
 
-def _two_maps(data: RunData) -> bool:
-    """Whether the first screen draws the language map before and after tuning, not only before."""
-    return (largest_move(data) or 0.0) > SAME_TO_THE_EYE
-
-
-def _charts(data: RunData) -> dict[str, Any]:
-    """Every chart of the page by name, as markup; empty where there is nothing to draw."""
-    named = _named(data)
-    drawn = {name: chart_of(data) for name, chart_of in FIGURES.items()}
-    drawn["hero"] = map_chart(data, compact=True, after=_two_maps(data))
-    cells = outcome_map_chart(data, {"": ""})
+def _context(run: RunContents) -> dict[str, Any]:
+    words = Words(html=True, run=run)
+    move = largest_move(run)
+    drawn = {name: chart_of(run) for name, chart_of in FIGURES.items()}
+    drawn["hero"] = map_chart(run, compact=True, after=(move or 0.0) > SAME_TO_THE_EYE)
+    cells = outcome_map_chart(run, {"": ""})
     drawn["outcome_map"] = cells.with_(keys=[]) if cells else None  # the legend says more
-    grids, left_out = grids_chart(data)
-    drawn["token_grid"] = grids
-    markup = {
-        name: chart.html(named, "hero-" if name == "hero" else "") if chart else ""
-        for name, chart in drawn.items()
-    }
-    return {"charts": markup, "grids_left_out": left_out}
-
-
-def _cell_sizes(data: RunData) -> str:
-    """How many answers a cell of the outcome map has, in words."""
-    sizes = sorted({cell["before"]["n"] for cell in tables.map_cells(data) if cell["before"]})
-    if not sizes:
-        return ""
-    span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f", {span} per cell"
-
-
-def _context(data: RunData) -> dict[str, Any]:
-    finding = find(data)
-    finished = [
-        str(e["finished"]) for e in data.stages.values() if isinstance(e, dict) and "finished" in e
-    ]
-    own = sum(not row.get("coincides_with") for row in data.before)
+    drawn["token_grid"], grids_left_out = grids_chart(run)
+    summaries = [one.summary for one in (run.before, run.after) if one.summary]
     return {
-        "finding": finding,
-        "language_name": language_name,
-        "points_of": lambda share: points(share).lstrip("+"),
-        "is_number": lambda piece: isinstance(piece, Number),
-        "title": f"{model_title(data.model_name)}: linguamap report",
-        "model": model_title(data.model_name),
-        "model_name": data.model_name,
-        "finished": max(finished, default="")[:10],
-        "n_languages": len(data.languages),
-        "n_answers": count(own + sum(not row.get("coincides_with") for row in data.after)),
-        "data": data,
-        "faults": data.faults,
-        "scenarios": [
-            (name, SCENARIO_NAMES[name], SCENARIO_NOTES[name])
-            for name in (data.scenarios or list(SCENARIO_NAMES))
-            if name in SCENARIO_NAMES
+        "run": run,
+        "words": words,
+        "paragraphs": [
+            (title, sentences)
+            for title, name in (
+                ("What it does", "behaviour"), ("Where", "where"), ("What tuning changed", "change")
+            )
+            if (sentences := words(name))
         ],
-        "outcomes": [(name, OUTCOME_NAMES[name], OUTCOME_NOTES[name]) for name in OUTCOME_NAMES],
-        "change_rows": tables.change_rows(data),
-        "cell_rows": tables.cell_rows(data),
-        "measure_rows": measure_rows(data),
-        "map_cells": tables.map_cells(data),
-        "cell_sizes": _cell_sizes(data),
-        "repeats": any(cell["coincides"] for cell in tables.map_cells(data)),
-        "kept_epoch": (data.tuning or {}).get("best_epoch"),
-        **_charts(data),
-        "stage_rows": tables.stage_rows(data),
-        "tuning_rows": tables.tuning_rows(data),
-        "version_rows": tables.version_rows(data),
-        "not_probed": object_at(data.probe, "missing"),
-        "evidence": object_at(data.layers, "evidence"),
-        "evidence_rows": tables.evidence_rows(data),
-        "config_text": yaml.safe_dump(data.config, sort_keys=False, allow_unicode=True),
-        "commands": commands(data),
-        "benchmark_rows": benchmark_rows(data),
-        "texts_read": texts_read(data),
-        "largest_move": largest_move(data),
-        "two_maps": _two_maps(data),
-        "version": (data.manifest or {}).get("linguamap") or __version__,
-    }
-
-
-def _named(data: RunData) -> list[str]:
-    """The languages in the order of the payload, which numbers their colours."""
-    seen = [str(row.get("language")) for row in data.before + data.after]
-    return list(dict.fromkeys([*data.languages, *seen]))
+        "missing": missing_stages(run),
+        "finished": max((entry.finished for entry in run.stages.values()), default="")[:10],
+        "n_answers": sum(one.over_all.n for one in summaries),
+        "sizes": sorted({cell.n for one in summaries for cell in one.cells}),
+        "largest_move": move,
+        "two_maps": (move or 0.0) > SAME_TO_THE_EYE,
+        "charts": {
+            name: chart.html(run.languages, "hero-" if name == "hero" else "") if chart else ""
+            for name, chart in drawn.items()
+        },
+        "grids_left_out": grids_left_out,
+        "tables": tables,
+        "config_text": dump_config(run.config),
+        "payload": Markup(embed_json(payload(run))),
+    }  # fmt: skip

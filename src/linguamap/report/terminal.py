@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -12,24 +11,17 @@ from rich.text import Text
 from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
-    language_name,
-    model_title,
     percent,
-    percent_exact,
     percent_range,
     points,
     scenario_name,
-    spans,
 )
-from linguamap.records import Rate
-from linguamap.report.findings import find
-from linguamap.report.rates import grouped, headline_rates, is_number, own_rows, tally
-from linguamap.report.reservations import reservations
-from linguamap.report.run_values import Json, RunData, list_at, object_at, read_run
-from linguamap.report.sentences import as_text
+from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
 from linguamap.report.tables import evidence_rows, stage_rows
+from linguamap.report.words import Words, is_clear, missing_stages
+from linguamap.run.read_run import RunContents, read_run
 
-NOTHING = EN_DASH
+COLOURS = {1: "green", -1: "red", 0: ""}
 
 
 def terminal_summary(run_dir: Path) -> list[RenderableType]:
@@ -41,24 +33,26 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     Raises:
         UserError: the folder is not a run.
     """
-    data = read_run(Path(run_dir))
-    finding = find(data)
-    parts: list[RenderableType] = [Text(finding.headline, style="bold")]
-    parts += [Text(as_text(sentence), style="yellow") for sentence in finding.warnings]
-    parts.append(_rates(data))
-    if held := object_at(data.comparison or {}, "non_inferiority").get("reason"):
-        parts.append(Text(f"Non-inferiority: {held}", style="dim"))
-    parts += [Text(line, style="dim") for line in items_used(data)]
-    parts += [Text(as_text(sentence), style="dim") for sentence in reservations(data)]
-    parts += _layers(data)
-    if data.tuning is not None:
-        parts.append(_tuning_line(data))
-    if data.stages:
-        parts.append(_stages(data))
-    if finding.missing:
-        parts.append(Text(f"Not run yet: {', '.join(finding.missing)}.", style="dim"))
-    parts += [Text(fault, style="yellow") for fault in data.faults]
-    return parts
+    run = read_run(run_dir)
+    words = Words(html=False, run=run)
+    parts: list[RenderableType] = [Text(words.one("headline"), style="bold")]
+    parts += [Text(line, style="yellow") for line in words("warnings")]
+    parts.append(_rates(run))
+    if run.comparison and run.comparison.non_inferiority:
+        parts.append(Text(f"Non-inferiority: {run.comparison.non_inferiority.reason}", style="dim"))
+    parts += [
+        Text(line, style="dim") for name in ("items_used", "reservations") for line in words(name)
+    ]
+    parts += [
+        Text(line, style="dim" if place else "") for place, line in enumerate(words("layers_found"))
+    ]
+    if run.tuning is not None:
+        parts.append(Text(words.one("tuned")))
+    if run.stages:
+        parts.append(_table("stage", "time", "peak memory so far", rows=stage_rows(run)))
+    if missing := missing_stages(run):
+        parts.append(Text(f"Not run yet: {', '.join(missing)}.", style="dim"))
+    return parts + [Text(fault, style="yellow") for fault in run.faults]
 
 
 def show_layers(run_dir: Path) -> list[RenderableType]:
@@ -67,176 +61,80 @@ def show_layers(run_dir: Path) -> list[RenderableType]:
     Raises:
         UserError: the folder is not a run.
     """
-    data = read_run(Path(run_dir))
-    parts = _layers(data)
-    rows = evidence_rows(data)
-    if rows:
-        table = _table("Language", "Boundary", "Lens", "Retrieval", "Centred cosine")
-        why: dict[str, list[str]] = {}
-        for language, *figures, reason in rows:
-            table.add_row(language, *figures)
-            if reason:
-                why.setdefault(reason, []).append(language)
-        parts.append(table)
-        for reason, languages in why.items():
-            parts.append(Text(f"[ ] not counted for {', '.join(languages)}: {reason}", style="dim"))
+    run = read_run(run_dir)
+    parts: list[RenderableType] = [*map(Text, Words(html=False, run=run)("layers_found"))]
+    if rows := evidence_rows(run):
+        parts.append(_table("Language", "Boundary", "Lens", "Retrieval", "Centred cosine",
+                            rows=[row[:-1] for row in rows]))  # fmt: skip
+        for reason in dict.fromkeys(row[-1] for row in rows if row[-1]):
+            languages = ", ".join(row[0] for row in rows if row[-1] == reason)
+            parts.append(Text(f"[ ] not counted for {languages}: {reason}", style="dim"))
     return parts or [Text("The layers were not located yet.", style="dim")]
 
 
-def _table(*heads: str) -> Table:
+def _table(*heads: str, rows: list[list[str]] | list[list[str | Text]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for place, head in enumerate(heads):
         table.add_column(head, justify="left" if place == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return table
 
 
-def _rates(data: RunData) -> RenderableType:
+def _rates(run: RunContents) -> RenderableType:
     """Language consistency and task accuracy, before and after where both are there."""
-    if not data.before and not data.after:
+    if run.comparison is not None and run.after.summary is not None:
+        return _changes(run.comparison)
+    if run.before.summary is None and run.after.summary is None:
         return Text("No answers yet.", style="dim")
-    if not data.after:
-        return _rates_of_one(data)
-    if not data.comparison:
-        return _rates_of_one(data)
-    table = _table("", "language", "points (95%)", "task", "points (95%)")
-    for name, entry in _comparisons(data.comparison):
-        table.add_row(
-            name, *_change(entry, "language_consistency"), *_change(entry, "task_accuracy")
-        )
-    return table
+    return _table("", "in the language", "n", "right task", "n", "answers", rows=_score_rows(run))
 
 
-def _comparisons(comparison: Json) -> list[tuple[str, Json]]:
-    rows = [("all answers", object_at(comparison, "overall"))]
-    for group, name_of in (("scenarios", scenario_name), ("benchmarks", benchmark_name)):
-        rows += [(name_of(name), entry) for name, entry in object_at(comparison, group).items()]
+def _changes(found: Comparison) -> Table:
+    named = [("all answers", found.overall)]
+    named += [(scenario_name(name), one) for name, one in found.scenarios.items()]
+    named += [(benchmark_name(name), one) for name, one in found.benchmarks.items()]
+    rows = [[name, *_change_cells(one)] for name, one in named]
+    return _table("", "language", "points (95%)", "task", "points (95%)", rows=rows)
+
+
+def _change_cells(changes: Changes) -> list[str | Text]:
+    return [*_change(changes.language_consistency), *_change(changes.task_accuracy)]
+
+
+def _change(change: Change) -> list[str | Text]:
+    """Before and after, and the difference; coloured where its interval excludes 0."""
+    if change.before is None or change.after is None or change.difference is None:
+        return [EN_DASH] * 2
+    text = points(change.difference)
+    if change.low is not None and change.high is not None:
+        text += f" ({points(change.low)}, {points(change.high)})"
+    rates = f"{percent(change.before).removesuffix('%')} to {percent(change.after)}"
+    return [rates, Text(text, style=COLOURS[is_clear(change)])]
+
+
+def _score_rows(run: RunContents) -> list[list[str]]:
+    """Rates with their intervals where there is only one side."""
+    rows = []
+    for phase in PHASES:
+        if (summary := run.phase(phase).summary) is None:
+            continue
+        suffix = f", {phase}" if run.after.summary else ""
+        named = [("all answers", summary.over_all)]
+        named += [(scenario_name(row.scenario), row) for row in summary.overall if row.scenario]
+        named += [
+            (benchmark_name(row.benchmark), row) for row in summary.by_benchmark if row.benchmark
+        ]
+        rows += [[f"{name}{suffix}", *_score_cells(row)] for name, row in named]
     return rows
 
 
-def _change(entry: Json, measure: str) -> list[RenderableType]:
-    """Before and after, and the difference; coloured where its interval excludes 0."""
-    found = object_at(entry, measure)
-    before, after = found.get("before"), found.get("after")
-    if not is_number(before) or not is_number(after):
-        return [NOTHING] * 2
-    low, high = found.get("low"), found.get("high")
-    difference = points(after - before)
-    style = ""
-    if is_number(low) and is_number(high):
-        difference += f" ({points(low)}, {points(high)})"
-        style = "green" if low > 0 else "red" if high < 0 else ""
-    return [
-        f"{percent(before).removesuffix('%')} to {percent(after)}",
-        Text(difference, style=style),
-    ]
-
-
-def _rates_of_one(data: RunData) -> RenderableType:
-    """Rates with their intervals where there is only one side."""
-    table = _table("", "in the language", "n", "right task", "n", "answers")
-    for when, rows in (("before", data.before), ("after", data.after)):
-        if not rows:
-            continue
-        suffix = f", {when}" if data.after else ""
-        rates = headline_rates(data, when)
-        if rates:
-            table.add_row(
-                f"all answers{suffix}", *_rate(rates[0]), *_rate(rates[1]), str(len(own_rows(rows)))
-            )
-        for key, name_of in (("scenario", scenario_name), ("benchmark", benchmark_name)):
-            for (name,), group in grouped(own_rows(rows), (key,)).items():
-                counted = tally(group)
-                table.add_row(
-                    f"{name_of(name)}{suffix}",
-                    *_rate(counted.language),
-                    *_rate(counted.task),
-                    str(counted.n),
-                )
-    return table
+def _score_cells(row: ScoreRow) -> list[str]:
+    return [*_rate(row.language_consistency), *_rate(row.task_accuracy), str(row.n)]
 
 
 def _rate(rate: Rate) -> tuple[str, str]:
     """A rate with its interval, and the answers that it counts."""
     if rate.value is None or rate.low is None or rate.high is None:
-        return NOTHING, "0"
+        return EN_DASH, "0"
     return f"{percent(rate.value)} ({percent_range(rate.low, rate.high)})", str(rate.n)
-
-
-def _span(counts: dict[str, Any]) -> str:
-    least, most = min(counts.values()), max(counts.values())
-    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
-
-
-def items_used(data: RunData) -> list[str]:
-    """One line a benchmark: how many of its items were asked, how many rows were left out, and
-    which of the run's languages it lacks."""
-    lines = []
-    limit = object_at(data.config, "evaluate").get("items")
-    for entry in list_at(data.summary_before, "benchmarks"):
-        counts = {code: n for code, n in object_at(entry, "items").items() if is_number(n)}
-        if not counts:
-            continue
-        asked = max(counts.values()) if limit is None else min(limit, max(counts.values()))
-        rows = {code: n for code, n in object_at(entry, "rows_read").items() if is_number(n)}
-        text = f"{benchmark_name(str(entry.get('name')))}: {asked} of {_span(counts)} items a cell"
-        if rows:
-            text += f", from {_span(rows)} rows a language"
-        dropped = sum(one.get("rows", 1) for one in list_at(entry, "dropped"))
-        if dropped:
-            text += f"; {dropped} rows left out (summary.json says why)"
-        if missing := list(entry.get("missing_languages") or []):
-            text += f"; no items in {', '.join(map(language_name, missing))}"
-        lines.append(text)
-    return lines
-
-
-def _layers(data: RunData) -> list[RenderableType]:
-    layers = data.layers
-    if layers is None:
-        return []
-    late = object_at(layers, "phases").get("late_start")
-    interval = layers.get("late_start_interval")
-    parts: list[RenderableType] = []
-    if is_number(late):
-        text = f"Late phase from layer {late}"
-        if isinstance(interval, list) and len(interval) == 2:
-            text += f" (95% interval {interval[0]}{EN_DASH}{interval[1]})"
-        text += f" of {layers.get('n_layers')}"
-    else:
-        reason = object_at(layers, "evidence").get("reason")
-        text = f"No blocks proposed: {reason}" if reason else "No late phase found"
-    chosen = [one for one in list_at(layers, "tune_layers") if isinstance(one, int)]
-    if chosen:
-        text += f"; blocks to tune: {spans(chosen)}"
-        if is_number(late) and min(chosen) > late:
-            text += f" (of {late}{EN_DASH}{layers.get('n_layers')}; the budget decided)"
-        if is_number(layers.get("trainable_share")):
-            text += f", {percent_exact(layers['trainable_share'])} of the weights"
-    parts.append(Text(text + "."))
-    overtakes = object_at(layers, "overtakes_english")
-    crossings = {code: layer for code, layer in overtakes.items() if is_number(layer)}
-    if crossings:
-        named = ", ".join(f"{language_name(code)} {layer}" for code, layer in crossings.items())
-        parts.append(
-            Text(f"The language asked for overtakes English at layer: {named}.", style="dim")
-        )
-    return parts
-
-
-def _tuning_line(data: RunData) -> RenderableType:
-    tuning = data.tuning or {}
-    text = f"Tuned {model_title(data.model_name)}: {tuning.get('method', 'unknown method')}"
-    if data.tuned_layers:
-        text += f", block{'s' * (len(data.tuned_layers) != 1)} {spans(data.tuned_layers)}"
-    if is_number(tuning.get("trainable_share")) and tuning["trainable_share"] == 0:
-        text += ", nothing trained"
-    elif is_number(tuning.get("trainable_share")):
-        text += f", {percent_exact(tuning['trainable_share'])} of the weights"
-    return Text(text + ".")
-
-
-def _stages(data: RunData) -> RenderableType:
-    table = _table("stage", "time", "peak memory so far")
-    for name, seconds, memory, _ in stage_rows(data):
-        table.add_row(Text(name), seconds, memory)
-    return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -18,7 +18,9 @@ from linguamap.charts.naming import (
     scenario_name,
 )
 from linguamap.records import Change, Changes
-from linguamap.scoring.compare import RunComparison, RunsCompared
+
+if TYPE_CHECKING:
+    from linguamap.scoring.compare import RunComparison, RunsCompared
 
 Row = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from linguamap.records import UserError
 T = TypeVar("T")
 
 
-def as_type(kind: type[T], value: Any, name: str, remedy: str = "leave it out or mend it") -> T:
+def as_type(kind: type[T], value: Any, name: str, remedy: str = "leave it out or fix it") -> T:
     """What was read from JSON, checked.
 
     Args:
@@ -82,6 +82,7 @@ class Evidence:
     n_similarity_groups: int = 0
     bootstrap: int = 0
     confidence: float = 0.95
+    max_trainable_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,182 @@ class Layers:
     late_start_interval: tuple[int, int] | None = None
     overtakes_english: dict[str, int | None] = field(default_factory=dict)
     committed_layer: dict[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """What ``stages.json`` says of a finished stage.
+
+    Attributes:
+        inputs: a key of the settings and results that it was made from.
+        outputs: file -> its size in bytes.
+        finished: when, in UTC.
+    """
+
+    inputs: str
+    outputs: dict[str, int]
+    seconds: float
+    peak_memory_bytes: int
+    finished: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """``tuned/tuning.json``: what a method trained, and what that took.
+
+    Attributes:
+        layers: blocks; empty where a method takes none.
+        train_loss, validation_loss: by epoch, in nats per token.
+        best_epoch: the one that was kept.
+        shots, strength: of few-shot prompting and of steering.
+        cached_examples: those whose frozen part was run once, in ``build_seconds``.
+    """
+
+    method: str
+    layers: tuple[int, ...]
+    trainable_parameters: int
+    total_parameters: int
+    trainable_share: float
+    seed: int | None = None
+    epochs: int = 0
+    seconds_per_epoch: tuple[float, ...] = ()
+    train_loss: tuple[float | None, ...] = ()
+    validation_loss: tuple[float | None, ...] = ()
+    best_epoch: int | None = None
+    peak_memory_bytes: int | None = None
+    delta_bytes: int | None = None
+    build_seconds: float | None = None
+    cached_examples: int | None = None
+    training_examples: int | None = None
+    validation_examples: int | None = None
+    target_tokens: int | None = None
+    learning_rate: float | None = None
+    precision: str | None = None
+    shots: int | None = None
+    strength: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """How far one kind of curve moved, by layer."""
+
+    by_layer: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CurveChanges:
+    """``change.json``: where tuning moved the curves; None for the ``reason``.
+
+    Attributes:
+        share_in_tuned, share_below: of the summed change of the lens curves.
+        largest_below: largest change below the first tuned block.
+    """
+
+    share_in_tuned: float | None
+    share_below: float | None
+    largest_below: float | None
+    tuned: tuple[int, ...] = ()
+    curves: dict[str, LayerChange] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Share of genuine words that the identifier places right; None without words."""
+
+    value: float | None
+    n_words: int = 0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Language -> share that the identifier gives it among the words of random tokens."""
+
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TokenSets:
+    """Language -> share of its own text that its exclusive tokens make up."""
+
+    coverage: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TextsRead:
+    """How many texts of each source the lens was read on."""
+
+    n_reference: int = 0
+    n_stand_in: int = 0
+    n_generated: int = 0
+
+
+@dataclass(frozen=True)
+class ProbeFacts:
+    """``probe.json``: what the curves are read from and against; ``missing``: probe -> why not."""
+
+    ceilings: dict[str, Ceiling] = field(default_factory=dict)
+    noise: Noise = field(default_factory=Noise)
+    mass: TokenSets = field(default_factory=TokenSets)
+    lens: TextsRead = field(default_factory=TextsRead)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """What a layer would write at a position.
+
+    Attributes:
+        t: text of the token; w: the word that it is part of; l: the word's language; p: probability.
+    """
+
+    t: str
+    w: str | None
+    l: str | None  # noqa: E741
+    p: float
+
+
+@dataclass(frozen=True)
+class GridPrompt:
+    """One prompt of ``grid.json``: a row of cells for each layer, a cell for each token."""
+
+    prompt_id: str
+    item_id: str
+    kind: str
+    scenario: str
+    language: str
+    prompt: str
+    answer: str
+    tokens: tuple[str, ...]
+    cells: tuple[tuple[GridCell, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.tokens or {len(row) for row in self.cells} != {len(self.tokens)}:
+            raise ValueError(f"a layer has other cells than the {len(self.tokens)} tokens")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``grid.json``: prompts read token by token."""
+
+    layers: tuple[int, ...]
+    prompts: tuple[GridPrompt, ...]
+
+    def __post_init__(self) -> None:
+        if any(len(prompt.cells) != len(self.layers) for prompt in self.prompts):
+            raise ValueError(f"a prompt has other rows than the {len(self.layers)} layers")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json``: what made a run."""
+
+    linguamap: str
+    python: str
+    versions: dict[str, str | None]
+    machine: dict[str, str | int | None]
+    model: dict[str, Any]
+    seed: int | None = None
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}

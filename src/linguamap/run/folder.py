@@ -12,12 +12,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from linguamap.config import RunConfig
 from linguamap.records import UserError
-from linguamap.run.contents import as_json
+from linguamap.run.contents import StageEntry, as_json
 from linguamap.run.files import read_as, write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
 from linguamap.run.settings import (
@@ -48,24 +47,6 @@ OWN = (
     "report.html",
 )  # fmt: skip
 """What a run folder holds of a run, and all that ``fresh`` deletes."""
-
-
-@dataclass(frozen=True)
-class StageEntry:
-    """What ``stages.json`` says of a finished stage.
-
-    Attributes:
-        inputs: a key of the settings and results that it was made from.
-        outputs: file -> its size in bytes.
-        finished: when, in UTC.
-    """
-
-    inputs: str
-    outputs: dict[str, int]
-    seconds: float
-    peak_memory_bytes: int
-    finished: str
-
 
 MAY_BE_MISSING = frozenset({"probe/similarity.parquet"})
 """Outputs that a stage rightly leaves out: one language, or few items, have no translations to compare."""

@@ -49,7 +49,7 @@ def what_is_asked(config: RunConfig) -> dict[str, Any]:
 
     Whether a server answers is a part of it; where the server is, is not.
     """
-    flat = _flatten(config.model_dump())
+    flat = flatten(config.model_dump())
     asked = {key: value for key, value in flat.items() if key not in HOW_ASKED}
     return {**asked, "evaluate.endpoint": config.evaluate.endpoint is not None}
 
@@ -111,7 +111,7 @@ def dump_config(config: RunConfig) -> str:
 
 def difference(old: RunConfig, new: RunConfig) -> list[str]:
     """Dotted keys whose values differ, each as ``key: old -> new``."""
-    before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
+    before, after = flatten(old.model_dump()), flatten(new.model_dump())
     return [
         f"{key}: {before[key]!r} -> {after[key]!r}" for key in before if before[key] != after[key]
     ]
@@ -166,11 +166,12 @@ def _keys_at(location: list[str]) -> list[str]:
     return list(section.model_fields)
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
     return flat

@@ -29,8 +29,9 @@ RANKS = {
     "charts": 7, "run_context": 7,
     "evaluate": 8, "sweep": 8, "report": 8,
     "pipeline": 9, "share": 9, "explore": 9,
-    "cli": 10,
-    "__main__": 11,
+    "api": 10,
+    "cli": 11,
+    "__main__": 12,
 }  # fmt: skip
 """Package (or top-level module) -> its place in the order. Arrows go to lower ranks only."""
 

@@ -45,7 +45,7 @@ from linguamap.scoring.lcb import (
 )
 from linguamap.scoring.summary import lcb_rows
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

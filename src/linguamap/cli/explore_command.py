@@ -16,7 +16,7 @@ from linguamap.generation.address import is_loopback
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -24,14 +24,15 @@ from linguamap.run.memory import is_out_of_memory
 errors = Console(stderr=True)
 
 COMMANDS = {
-    "run": ("stages", "The whole job: evaluate, probe, locate, tune, evaluate again, report."),
+    "run": ("stages", "The whole job: evaluate, probe, locate, tune, again, report."),
     "evaluate": ("stages", "How well does the model do the task and keep to the language?"),
-    "probe": ("stages", "Which language does each layer speak, where do translations look alike?"),
+    "probe": ("stages", "Which language does each layer speak?"),
     "locate": ("stages", "Find the boundary of the late phase and the blocks to tune."),
     "tune": ("stages", "Train the located blocks only; writes a delta."),
-    "after": ("stages", "Evaluate and probe the tuned model on the same items, and compare."),
+    "after": ("stages", "Evaluate and probe the tuned model on the same items."),
     "report": ("stages", "Draw report.html and the figures again; needs no model."),
     "doctor": ("stages", "Check that the probes mean what they say on this model."),
+    "check": ("check_command", "Does it answer your own prompts in the language asked for?"),
     "score": ("answer_commands", "Score stored answers again, of a run or of any program."),
     "identifiers": ("answer_commands", "How often is each language identifier right?"),
     "compare": ("answer_commands", "Runs on the same prompts, side by side, with paired tests."),

@@ -11,7 +11,7 @@ from linguamap.cli.open_run_folder import console, quiet
 from linguamap.cli.options import DEFAULT_OUT, Out
 from linguamap.records import UserError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
     from linguamap.models.trial_pass import Check
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 DOCTOR_LANGUAGES = ("en", "es", "ar", "hi", "ja")
 """Of the starter items, one a script."""
 
@@ -32,7 +32,7 @@ Shown = Iterable[RenderableType]
 @app.command()
 @on_run(*MODEL, *ASKED, "method", "layers")
 def run(opened: OpenedRun) -> Shown:
-    """The whole job: evaluate, probe, locate, tune, evaluate again, report."""
+    """The whole job: evaluate, probe, locate, tune, again, report."""
     pipeline = _pipeline(opened)
     _announce(pipeline)
     pipeline.all()
@@ -55,7 +55,9 @@ def evaluate(opened: OpenedRun) -> Shown:
 @app.command()
 @on_run(*MODEL, *ITEMS, divided=True)
 def probe(opened: OpenedRun) -> Shown:
-    """Which language does each layer speak, where do translations look alike?
+    """Which language does each layer speak?
+
+    And where translations look alike, and from where on the language is committed.
 
     Under accelerate launch (on a machine without GPU with --multi_gpu, too) the texts are divided.
     """
@@ -97,7 +99,10 @@ def tune(opened: OpenedRun) -> Shown:
 @app.command()
 @on_run(starts=False)
 def after(opened: OpenedRun) -> Shown:
-    """Evaluate and probe the tuned model on the same items, and compare."""
+    """Evaluate and probe the tuned model on the same items.
+
+    And compare them with the answers before.
+    """
     _pipeline(opened).all()
     return _summary(opened)
 

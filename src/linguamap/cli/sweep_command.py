@@ -25,22 +25,21 @@ from linguamap.sweep.run_variants import SweepRequest, run_sweep
 from linguamap.sweep.table import terminal_table
 from linguamap.sweep.variants import DEFAULT
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def sweep(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder, made if missing.")],
     variants: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--variants",
             help=r"\[language:]\[METHOD:]BLOCKS\[*DRAWS]\[@RATE], with commas: last:1..4, chosen, 17+18, "
             "full@2e-5, random:2*3, lora:all@1e-3, steer, few_shot; language:last:2 trains without "
-            "tasks.",
-            show_default=False,
+            "tasks. Default: all of these kinds but the last.",
         ),
-    ] = DEFAULT,
+    ] = None,
     epochs: Annotated[str | None, typer.Option("--epochs", help="E.g. 1,2.")] = None,
     rates: Annotated[str | None, typer.Option("--learning-rates", help="E.g. 1e-4,2e-4.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Of tuning, e.g. 0,1,2.")] = None,
@@ -67,7 +66,7 @@ def sweep(
     base = open_run(out, _base_config(out, config, settings or []))
     request = SweepRequest(
         tune=_tuning(base.config, tuning),
-        variants=variants,
+        variants=variants or DEFAULT,
         epochs=_numbers("--epochs", epochs, int, 1),
         learning_rates=_numbers("--learning-rates", rates),
         seeds=_numbers("--seeds", seeds, int),

@@ -70,7 +70,7 @@ def language_shares(
         script, but in no language that is known), and the identifier's confidence where all of the text is
         in one script.
     """
-    pieces = _joined([piece for sentence in _sentences(text) for piece in _pieces(sentence)])
+    pieces = _joined([piece for sentence in sentences(text) for piece in _pieces(sentence)])
     if len(pieces) > 1 and asked not in CAPITAL_NOUNS:
         pieces = [piece for piece in pieces if not _is_name(piece.text)] or pieces
     wholes = {
@@ -141,7 +141,8 @@ def _plainly(text: str, language: str) -> bool:
     return own >= LEAST_POINTS_A_WORD * len(words(text)) and own - most >= LEAST_LEAD_IN_LATIN
 
 
-def _sentences(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
+    """A text cut at the ends of its sentences and lines; what has no letter is left out."""
     return [one for one in _SENTENCE_END.split(text) if one and _LETTER.search(one)]
 
 

@@ -18,8 +18,9 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.tuning.data.batches import TrainingExample
-from linguamap.tuning.delta import apply_delta, merge, read_delta
+from linguamap.tuning.delta import apply_delta, read_delta
 from linguamap.tuning.run_tuning import tune
+from linguamap.tuning.serve import merge
 from linguamap.tuning.untrained import (
     STRENGTHS,
     TRIED_EXAMPLES,

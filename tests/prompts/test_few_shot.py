@@ -16,7 +16,8 @@ from linguamap.prompts.few_shot import with_shots
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Part, Prompt, UserError
 from linguamap.run.settings import load_config
-from linguamap.tuning.delta import merge, read_delta
+from linguamap.tuning.delta import read_delta
+from linguamap.tuning.serve import merge
 from linguamap.tuning.untrained import few_shot
 
 LANGUAGES = ["en", "es", "hi"]

@@ -15,8 +15,9 @@ from linguamap.config import ModelConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.run.files import write_json
-from linguamap.tuning.delta import Delta, apply_delta, merge, read_delta, save_delta
+from linguamap.tuning.delta import Delta, apply_delta, read_delta, save_delta
 from linguamap.tuning.run_tuning import tune
+from linguamap.tuning.serve import merge, write_adapter
 
 IDS = torch.arange(3, 40).view(1, -1)
 CASES: dict[str, dict[str, object]] = {
@@ -51,6 +52,52 @@ def test_a_merged_folder_gives_the_tuned_models_logits(
     assert torch.equal(merged(IDS).logits, with_delta)
     assert (with_delta - plain).abs().max() > 0.01
     assert len(AutoTokenizer.from_pretrained(folder)) == 384
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_lora_is_an_adapter_that_peft_loads_and_merges_to_the_same(
+    kind: str, tmp_path: Path
+) -> None:
+    """GPT-2's square maps are stored the other way round and were once merged as if they were not."""
+    peft = pytest.importorskip("peft")
+    delta = _tuned(tmp_path, kind, **CASES["lora"])
+    base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
+    merged = apply_delta(load_model(base), delta).model(IDS).logits
+    folder = write_adapter(lambda: load_model(base), delta, tmp_path / "adapter")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    adapted = peft.PeftModel.from_pretrained(plain, folder)
+    assert torch.allclose(adapted(IDS).logits, merged, atol=1e-5)
+    with pytest.raises(UserError, match="not empty"):
+        write_adapter(lambda: load_model(base), delta, folder)
+
+
+def test_only_lora_is_an_adapter(tmp_path: Path) -> None:
+    delta = _tuned(tmp_path, "llama")
+    base = ModelConfig(name=str(tmp_path / "base"), dtype="float32")
+    with pytest.raises(UserError, match="leave --adapter out, or tune with --method lora"):
+        write_adapter(lambda: load_model(base), delta, tmp_path / "adapter")
+
+
+def test_a_merged_folder_keeps_what_servers_read(tmp_path: Path) -> None:
+    """Chat template, generation config and the tokenizer's file as they were."""
+    delta = _tuned(tmp_path, "llama")
+    base = tmp_path / "base"
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    )
+    write_json(
+        base / "generation_config.json",
+        {"eos_token_id": [2, 5], "temperature": 0.6, "do_sample": True},
+    )
+    config = ModelConfig(name=str(base), dtype="float32")
+    folder = merge(lambda: load_model(config), delta, tmp_path / "merged")
+    for name in ("chat_template.jinja", "generation_config.json", "tokenizer.json"):
+        assert (folder / name).read_bytes() == (base / name).read_bytes()
+    assert "architectures" in (folder / "config.json").read_text()
+    said = AutoTokenizer.from_pretrained(folder).apply_chat_template(
+        [{"role": "user", "content": "hola"}], tokenize=False
+    )
+    assert said == "hola\n"
 
 
 def test_a_delta_holds_the_trained_tensors_and_little_else(tmp_path: Path) -> None:

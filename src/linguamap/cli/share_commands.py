@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from linguamap.cli.open_run_folder import console, quiet
+from linguamap.cli.open_run_folder import console, quiet, screen
 from linguamap.cli.options import DEFAULT_OUT, Out
 from linguamap.records import UserError
 
@@ -18,18 +18,27 @@ app = typer.Typer(add_completion=False)
 def merge(
     out: Out = DEFAULT_OUT,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the merged model.")] = None,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Of lora: a PEFT adapter in place of the model.")
+    ] = False,
 ) -> None:
-    """Write the tuned model as a folder that Transformers loads."""
+    """Write the tuned model as a folder that Transformers loads.
+
+    And vLLM, and llama.cpp's converter to GGUF; chat template, tokenizer and generation config are kept.
+    """
     from linguamap.run.folder import open_run
 
     opened = open_run(out, None)
     quiet()
     from linguamap.models.loading import load_model
-    from linguamap.tuning.delta import merge as merge_delta
+    from linguamap.tuning.serve import merge as write_merged
+    from linguamap.tuning.serve import write_adapter
 
     delta = opened.folder / "tuned" / "delta.safetensors"
-    folder = merge_delta(lambda: load_model(opened.config.model), delta, to or out / "merged")
-    console.print(f"Merged model: {folder}")
+    write, name = (write_adapter, "adapter") if adapter else (write_merged, "merged")
+    with screen.status("Loading the model ..."):
+        folder = write(lambda: load_model(opened.config.model), delta, to or out / name)
+    console.print(f"{'PEFT adapter' if adapter else 'Merged model'}: {folder}", soft_wrap=True)
 
 
 @app.command()

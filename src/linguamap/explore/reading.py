@@ -71,7 +71,7 @@ class Variants:
                 )  # its weights stay those of the embedding until they are swapped
             parameters = dict(self.lm.model.named_parameters())
             with torch.no_grad():
-                weights = new_weights(delta, parameters)
+                weights = new_weights(delta, self.lm.model)
             self._aside = {n: value.to(parameters[n].device) for n, value in weights.items()}
         self.names.append("after")
 

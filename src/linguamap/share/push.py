@@ -36,8 +36,9 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
             publish.
     """
     from linguamap.models.loading import load_model
-    from linguamap.tuning.delta import merge, read_delta, save_delta
+    from linguamap.tuning.delta import read_delta, save_delta
     from linguamap.tuning.methods import method_of
+    from linguamap.tuning.serve import merge
 
     if not REPO.fullmatch(repo):
         raise UserError(f"push: {repo!r} is no name on the hub; write --to user/name")

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +21,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from linguamap.records import UserError
-from linguamap.run.files import load_tensors, read_json, save_tensors, take_usual_mode
+from linguamap.run.files import load_tensors, read_json, save_tensors
 from linguamap.tuning.layers import is_tied, untie_head
-from linguamap.tuning.methods import METHODS, method_of
+from linguamap.tuning.methods import method_of
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
@@ -140,7 +137,7 @@ def apply_delta(lm: LanguageModel, path: Path) -> LanguageModel:
         if delta.untied and is_tied(lm):
             untie_head(lm)
         parameters = dict(lm.model.named_parameters())
-        for name, value in new_weights(delta, parameters).items():
+        for name, value in new_weights(delta, lm.model).items():
             parameters[name].copy_(value)
     tuned = lm.steered(delta.vectors, delta.strength or 0.0) if delta.vectors else lm
     return replace(tuned, identity=lm.identity | {"delta_sha256": _sha256(path)})
@@ -162,12 +159,13 @@ def check_base(identity: Mapping[str, str], delta: Delta, path: Path) -> None:
         )
 
 
-def new_weights(delta: Delta, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+def new_weights(delta: Delta, model: nn.Module) -> dict[str, Tensor]:
     """The changed parameters' values, in the base's dtype.
 
     Raises:
         UserError: a tensor does not fit the model.
     """
+    parameters, transposed = dict(model.named_parameters()), transposed_weights(model)
     weights: dict[str, Tensor] = {}
     for name, value in delta.tensors.items():
         if delta.lora_scale is None:
@@ -181,8 +179,7 @@ def new_weights(delta: Delta, parameters: Mapping[str, nn.Parameter]) -> dict[st
             raise UserError(f"delta: the model has no parameter {base}")
         parameter = parameters[base]
         if change is not None:
-            if change.shape != parameter.shape:
-                change = change.t()  # GPT-2 stores (in, out)
+            change = change.t() if base in transposed else change
             value = parameter.float() + change.to(parameter.device)
         if value.shape != parameter.shape:
             raise UserError(
@@ -191,6 +188,14 @@ def new_weights(delta: Delta, parameters: Mapping[str, nn.Parameter]) -> dict[st
             )
         weights[base] = value.to(parameter.dtype)
     return weights
+
+
+def transposed_weights(model: nn.Module) -> frozenset[str]:
+    """Weights that are stored (in, out), as GPT-2's are, whatever their shape looks like."""
+    from transformers.pytorch_utils import Conv1D
+
+    found = (name for name, module in model.named_modules() if isinstance(module, Conv1D))
+    return frozenset(f"{name}.weight" for name in found)
 
 
 def _sha256(path: Path) -> str:
@@ -219,47 +224,3 @@ def _title(identity: Mapping[str, Any]) -> str:
     revision = identity.get("revision")
     weights = str(identity.get("weights_sha256", ""))[:8]
     return f"'{identity.get('name')}'{f' at {revision}' if revision else ''} (weights {weights})"
-
-
-def merge(base: Callable[[], LanguageModel], delta: Path, out: Path) -> Path:
-    """Write the tuned model with its tokenizer as an ordinary model folder.
-
-    ``AutoModelForCausalLM.from_pretrained(out)`` then gives the same logits as the base with the
-    delta applied. The folder appears under its name only when it is complete.
-
-    Args:
-        base: loads the base, whose dtype becomes the folder's; called when nothing else is wrong. It
-            is changed in place.
-        delta: a delta of that base.
-        out: a folder that does not exist yet, or is empty.
-    Raises:
-        UserError: wrong base, broken delta, a method that changes no weight, ``out`` holds
-            something, or a full disk.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"merge: {out} exists and is not empty; name a new folder")
-    method = method_of(read_delta(delta).method)
-    if not method.changes_weights:
-        others = [other.name for other in METHODS.values() if other.changes_weights]
-        raise UserError(
-            f"merge: {delta} is of the method {method.name}, which changes no weight, so there is "
-            f"nothing to merge; use one of {', '.join(others)}, or load the delta with linguamap"
-        )
-    lm = apply_delta(base(), delta)
-    need = sum(p.numel() * p.element_size() for p in lm.model.parameters())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(out.parent).free
-    if free < need:
-        raise UserError(
-            f"merge: the model needs {need / 1e9:.1f} GB in {out.parent}, {free / 1e9:.1f} GB are "
-            "free; free some or name another folder"
-        )
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        folder = Path(temporary) / "model"
-        lm.model.save_pretrained(folder)
-        lm.tokenizer.save_pretrained(folder)
-        take_usual_mode(folder)
-        if out.exists():
-            out.rmdir()
-        os.replace(folder, out)
-    return out

@@ -12,7 +12,9 @@ from linguamap import charts
 from linguamap.benchmarks import load_benchmark
 from linguamap.config import ModelConfig
 from linguamap.models.loading import load_model
-from linguamap.probes.lens import LensText, identifier_ceiling, language_lens, lens_curves
+from linguamap.probes.curves import lens_curves
+from linguamap.probes.lens import identifier_ceiling, language_lens
+from linguamap.probes.texts import LensText
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
 from linguamap.scoring.language_id import make_identifier

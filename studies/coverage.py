@@ -21,7 +21,7 @@ import numpy as np
 from planted import Planted, lens_table, similarity_table
 
 from linguamap.config import LocateConfig
-from linguamap.probes.change_points import half_fall, last_crossing, plateau_start
+from linguamap.probes.evidence import half_fall, last_crossing, plateau_start
 from linguamap.probes.locate import WEIGHTS, locate_layers
 from linguamap.scoring.stats import wilson
 

@@ -19,17 +19,15 @@ from linguamap.models.loading import load_model
 from linguamap.models.structure import Structure
 from linguamap.probes import layer_reading
 from linguamap.probes import logit_scan as headscan
-from linguamap.probes.curves import ratio_bands
+from linguamap.probes.curves import lens_curves, ratio_bands
 from linguamap.probes.lens import (
     ITEMS_SCHEMA,
-    LensText,
     identifier_ceiling,
     identifier_noise,
     language_lens,
-    lens_curves,
 )
 from linguamap.probes.logit_scan import SetProbability, TopTokens, scan_head, state_bytes
-from linguamap.probes.texts import encode_texts
+from linguamap.probes.texts import LensText, encode_texts
 from linguamap.records import UserError
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)

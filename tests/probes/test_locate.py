@@ -17,9 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from linguamap.config import LocateConfig, ModelConfig
 from linguamap.models.language_model import LanguageModel, assemble
-from linguamap.probes.change_points import half_fall, half_rise, last_crossing, plateau_start
 from linguamap.probes.curves import read_table
-from linguamap.probes.lens import LensText, language_lens
+from linguamap.probes.evidence import half_fall, half_rise, last_crossing, plateau_start
+from linguamap.probes.lens import language_lens
 from linguamap.probes.locate import (
     RULE,
     WEIGHTS,
@@ -27,6 +27,7 @@ from linguamap.probes.locate import (
     locate,
     locate_layers,
 )
+from linguamap.probes.texts import LensText
 from linguamap.records import UserError
 from linguamap.run.contents import Layers
 from linguamap.run.files import read_as

@@ -39,19 +39,19 @@ def test_probe_and_locate(
     codes = languages.split(",")
     tables = {
         name: pq.read_table(out / "probe" / f"{name}.parquet").to_pylist()
-        for name in ("lens", "mass", "similarity", "handover")
+        for name in ("lens", "token_set_probability", "similarity", "handover")
     }
     assert json.loads((out / "probe" / "probe.json").read_text())["missing"] == {}
     assert {row["target_language"] for row in tables["lens"]} == set(codes)
-    assert {row["target_language"] for row in tables["mass"]} == set(codes)
-    assert {row["set_language"] for row in tables["mass"]} == set(codes)
+    assert {row["target_language"] for row in tables["token_set_probability"]} == set(codes)
+    assert {row["set_language"] for row in tables["token_set_probability"]} == set(codes)
     assert {row["measure"] for row in tables["similarity"]} == {*MEASURES, "cka"}
     pairs = {(row["language_a"], row["language_b"]) for row in tables["similarity"]}
     assert len(pairs) == 6  # all pairs of four languages
     assert {row["intervention"] for row in tables["handover"]} == {
         "to_english", "from_english", "skip",
     }  # fmt: skip
-    for name, low in (("lens", "low"), ("mass", "low"), ("similarity", "low")):
+    for name, low in (("lens", "low"), ("token_set_probability", "low"), ("similarity", "low")):
         assert all(row[low] is not None for row in tables[name] if row["layer"] == 4), name
     found = CliRunner().invoke(app, ["locate", "--out", str(out)])
     assert found.exit_code == 0, found.output

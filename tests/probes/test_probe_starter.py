@@ -17,12 +17,13 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.config import LocateConfig, ModelConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
+from linguamap.probes.curves import lens_curves
 from linguamap.probes.layer_reading import Row, read_texts
-from linguamap.probes.lens import LensText, WordCounts, lens_curves
+from linguamap.probes.lens import WordCounts
 from linguamap.probes.locate import locate_layers
 from linguamap.probes.logit_scan import TopTokens
 from linguamap.probes.run_probes import run_probe
-from linguamap.probes.texts import EncodedText, encode_texts
+from linguamap.probes.texts import EncodedText, LensText, encode_texts
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import UserError
 from linguamap.run.settings import load_config
@@ -177,10 +178,10 @@ def group_names(table: pa.Table) -> list[str]:
 
 
 def test_mass_moves_to_the_target_language_late(probed: Path) -> None:
-    rows = pq.read_table(probed / "mass.parquet").to_pylist()
+    rows = pq.read_table(probed / "token_set_probability.parquet").to_pylist()
     for target, other in (("es", "ar"), ("ar", "es")):
         mass = {
-            (r["layer"], r["set_language"]): r["mass"]
+            (r["layer"], r["set_language"]): r["probability"]
             for r in rows
             if r["target_language"] == target
         }

@@ -37,7 +37,7 @@ from linguamap.run.settings import load_config
 
 LANGUAGES = ["en", "es", "ar"]
 IDENTIFIER = FakeIdentifier(("en", "es", "ar"), by_script)
-PROBES = ("lens", "mass", "similarity", "handover")
+PROBES = ("lens", "token_set_probability", "similarity", "handover")
 
 
 def config(*settings: str) -> RunConfig:

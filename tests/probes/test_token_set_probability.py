@@ -10,17 +10,17 @@ from tiny import TEXT, tiny_lm
 
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes import layer_reading
+from linguamap.probes.curves import lens_curves
 from linguamap.probes.layer_reading import read_texts
-from linguamap.probes.lens import LensText, WordCounts, language_lens
-from linguamap.probes.logit_scan import SetProbability, TopTokens, scan_head
-from linguamap.probes.texts import encode_texts, word_texts
-from linguamap.probes.token_set_probability import (
-    ITEMS_SCHEMA,
+from linguamap.probes.lens import (
+    SET_ITEMS_SCHEMA,
     SetProbabilities,
+    WordCounts,
     exclusive_tokens,
-    token_set_curves,
-    token_set_probability,
+    language_lens,
 )
+from linguamap.probes.logit_scan import SetProbability, TopTokens, scan_head
+from linguamap.probes.texts import LensText, encode_texts, word_texts
 from linguamap.records import Part, Prompt
 
 
@@ -30,6 +30,14 @@ def make_texts() -> list[LensText]:
         LensText(f"i{i}", f"g{i // 2}", code, "monolingual", "open", text[:12], text[12:])
         for i, (code, text) in enumerate(zip(languages, TEXT, strict=True))
     ]
+
+
+def token_set_probability(
+    lm: LanguageModel, texts: list[LensText], sets: dict[str, list[int]], batch_tokens: int = 2048
+) -> pa.Table:
+    encoded, consumer = encode_texts(lm, texts), SetProbabilities(lm, sets)
+    (found,) = read_texts(lm, encoded, [consumer], batch_tokens=batch_tokens)
+    return pa.Table.from_batches(found, SET_ITEMS_SCHEMA)
 
 
 @pytest.fixture(params=["llama", "gemma2", "cohere"])
@@ -72,7 +80,7 @@ def test_token_set_mass_equals_softmax(lm: LanguageModel) -> None:
             chances = torch.softmax(lm.project(hidden[0, one.first : one.stop]).float(), -1)
             for name, ids in sets.items():
                 (found,) = [
-                    r["mass"]
+                    r["probability"]
                     for r in table
                     if (r["item_id"], r["layer"], r["set_language"])
                     == (one.text.item_id, layer, name)
@@ -135,10 +143,10 @@ def test_mass_survives_logits_of_any_size_and_stretches_without_members() -> Non
     torch.testing.assert_close(reader.result()[:, 0].double(), expected, atol=1e-6, rtol=1e-4)
 
 
-def row(item: str, group: str, name: str, mass: float, n: int) -> dict[str, object]:
+def row(item: str, group: str, name: str, probability: float, n: int) -> dict[str, object]:
     return {
         "item_id": item, "group": group, "kind": "open", "scenario": "monolingual",
-        "target_language": "es", "layer": 0, "set_language": name, "mass": mass, "n_positions": n,
+        "target_language": "es", "layer": 0, "set_language": name, "probability": probability, "n_positions": n,
     }  # fmt: skip
 
 
@@ -147,15 +155,15 @@ def test_curves_are_means_over_positions() -> None:
         row("a", "g1", "es", 0.5, 1), row("a", "g1", "en", 0.1, 1),
         row("b", "g2", "es", 0.1, 3), row("b", "g2", "en", 0.3, 3),
     ]  # fmt: skip
-    curves = token_set_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
-    masses = {c["set_language"]: c["mass"] for c in curves}
+    curves = lens_curves(pa.Table.from_pylist(rows, SET_ITEMS_SCHEMA)).to_pylist()
+    masses = {c["set_language"]: c["probability"] for c in curves}
     assert masses == {"es": pytest.approx(0.8 / 4), "en": pytest.approx(1.0 / 4)}
     spanish = next(c for c in curves if c["set_language"] == "es")
     # Two groups drawn twice: each alone a quarter of the time.
     assert (spanish["low"], spanish["high"]) == (pytest.approx(0.1), pytest.approx(0.5))
     assert (spanish["n_items"], spanish["n_positions"]) == (2, 4)
-    single = token_set_curves(pa.Table.from_pylist(rows[:2], ITEMS_SCHEMA)).to_pylist()
-    assert [(c["mass"], c["low"]) for c in single] == [(0.1, None), (0.5, None)]
+    single = lens_curves(pa.Table.from_pylist(rows[:2], SET_ITEMS_SCHEMA)).to_pylist()
+    assert [(c["probability"], c["low"]) for c in single] == [(0.1, None), (0.5, None)]
 
 
 def prompt(item: str, language: str, question: str, answer: str) -> Prompt:

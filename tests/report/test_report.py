@@ -30,8 +30,8 @@ FILES = (
     "before/answers.jsonl", "before/summary.json", "after/answers.jsonl", "after/summary.json",
     "probe/lens.parquet", "probe/similarity.parquet", "probe/handover.parquet",
     "probe/probe.json", "probe_after/lens.parquet", "probe_after/similarity.parquet",
-    "probe_after/handover.parquet", "tuned/tuning.json", "probe/mass.parquet",
-    "probe_after/mass.parquet", "probe/grid.json", "probe_after/grid.json",
+    "probe_after/handover.parquet", "tuned/tuning.json", "probe/token_set_probability.parquet",
+    "probe_after/token_set_probability.parquet", "probe/grid.json", "probe_after/grid.json",
 )  # fmt: skip
 
 

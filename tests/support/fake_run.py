@@ -234,7 +234,7 @@ def write_probes(
             for code in dict.fromkeys(("en", target)):
                 share = shares[code] * 0.3
                 mass.append({"layer": layer, "target_language": target, "set_language": code,
-                             "mass": share, "low": share * 0.8, "high": share * 1.2,
+                             "probability": share, "low": share * 0.8, "high": share * 1.2,
                              "n_items": 30, "n_positions": 700})  # fmt: skip
             if target != "en":
                 handover += handover_rows(layer, target, n_layers * (0.36 + 0.03 * place))
@@ -243,7 +243,12 @@ def write_probes(
             for kind in ("sums", "choice", "passage", "all"):
                 similarity += similarity_rows(a, b, kind, n_layers, rng)
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {"lens": lens, "similarity": similarity, "handover": handover, "mass": mass}
+    tables = {
+        "lens": lens,
+        "similarity": similarity,
+        "handover": handover,
+        "token_set_probability": mass,
+    }
     for name, rows in tables.items():
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
     ceilings = {
@@ -252,7 +257,10 @@ def write_probes(
     }
     facts = {"coverage": dict.fromkeys(languages, 0.6)}
     model = {"name": "google/gemma-3-270m"}
-    put(folder / "probe.json", {"ceilings": ceilings, "model": model, "mass": facts})
+    put(
+        folder / "probe.json",
+        {"ceilings": ceilings, "model": model, "token_set_probability": facts},
+    )
 
 
 def make_grid(

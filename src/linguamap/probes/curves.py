@@ -14,24 +14,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from linguamap.records import UserError
 
 Array = npt.NDArray[np.float64]
 
-CURVES_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("target_language", pa.string()),
-        ("word_language", pa.string()),
-        ("share", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("n_items", pa.int32()),
-        ("n_words", pa.int64()),
-    ]
-)
+
+def _schema(name: str, value: str, total: str) -> pa.Schema:
+    names = [("layer", pa.int32()), ("target_language", pa.string()), (name, pa.string())]
+    numbers = [(one, pa.float64()) for one in (value, "low", "high")]
+    return pa.schema([*names, *numbers, ("n_items", pa.int32()), (total, pa.int64())])
+
+
+CURVES_SCHEMA = _schema("word_language", "share", "n_words")
+SET_CURVES_SCHEMA = _schema("set_language", "probability", "n_positions")
 
 
 class Band(NamedTuple):
@@ -124,34 +122,31 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def lens_counts(
-    table: pa.Table, target: str, groups: list[str] | None = None, kind: str | None = None
-) -> LensCounts:
-    """Sum the lens's per-item table of one target language within groups.
+def lens_counts(table: pa.Table, target: str, groups: list[str] | None = None) -> LensCounts:
+    """Sum a table of items of one target language within groups.
 
     Args:
-        table: columns of ``lens.ITEMS_SCHEMA``.
+        table: columns of ``lens.ITEMS_SCHEMA``, or of ``lens.SET_ITEMS_SCHEMA``: then a count is a
+            probability, summed over positions.
         groups: the order of groups; None takes those that occur, sorted.
-        kind: only items of this kind.
     """
+    table = table.filter(pc.equal(table["target_language"], target))
     columns = {name: np.array(table[name].to_pylist(), dtype=object) for name in table.column_names}
-    keep = columns["target_language"] == target
-    if kind is not None:
-        keep &= columns["kind"] == kind
-    columns = {name: values[keep] for name, values in columns.items()}
-    names: list[str | None] = sorted({n for n in columns["word_language"] if n is not None})
-    names.append(None)
+    sets = "set_language" in columns
+    language = columns["set_language" if sets else "word_language"]
+    names: list[str | None] = sorted({name for name in language if name is not None})
+    names += [] if sets else [None]
     groups = sorted(set(columns["group"])) if groups is None else groups
     place = {group: i for i, group in enumerate(groups)}
     index = {name: i for i, name in enumerate(names)}
-    n_layers = int(columns["layer"].max()) + 1 if keep.any() else 0
-    counts = np.zeros((n_layers, len(names), len(groups)))
-    totals = np.zeros((n_layers, len(groups)))
     layer = columns["layer"].astype(int)
+    shape = (int(layer.max()) + 1 if len(layer) else 0, len(names), len(groups))
     group = np.array([place[g] for g in columns["group"]], dtype=int)
-    word = np.array([index[n] for n in columns["word_language"]], dtype=int)
-    np.add.at(counts, (layer, word, group), columns["n"].astype(float))
-    np.add.at(totals, (layer, group), columns["n"].astype(float))
+    total = columns["n_positions" if sets else "n"].astype(float)
+    counts, totals = np.zeros(shape), np.zeros((shape[0], shape[2]))
+    n = columns["probability"].astype(float) * total if sets else total
+    np.add.at(counts, (layer, np.array([index[x] for x in language], dtype=int), group), n)
+    np.add.at(totals, (layer, group), total / len(names) if sets else total)
     items = set(zip(columns["item_id"], columns["scenario"], columns["kind"], strict=True))
     return LensCounts(names, groups, counts, totals, len(items))
 
@@ -159,34 +154,28 @@ def lens_counts(
 def lens_curves(
     table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> pa.Table:
-    """Share of words per language at each layer with a bootstrap band over item groups.
+    """Share of words, or mean probability, per language at each layer, with a bootstrap band over
+    item groups.
 
     Args:
-        table: as :func:`linguamap.probes.lens.language_lens` returns it.
+        table: as :func:`lens_counts` takes it.
     Returns:
-        Columns of :data:`CURVES_SCHEMA`: share is words in that language (null: not placed) among
-        all words, pooled over items. Share and band are null where no word was read; the band also
-        where there is only one group.
+        Columns of :data:`CURVES_SCHEMA` (share: words in that language, null for not placed, among all
+        words, pooled over items) or of :data:`SET_CURVES_SCHEMA`. Value and band are null where
+        nothing was read; the band also where there is only one group.
     """
-    rows: list[dict[str, object]] = []
+    sets = "set_language" in table.column_names
+    schema = SET_CURVES_SCHEMA if sets else CURVES_SCHEMA
+    rows: list[list[object]] = []
     for target in sorted(set(table["target_language"].to_pylist())):
         found = lens_counts(table, target)
         for layer, (counts, totals) in enumerate(zip(found.counts, found.totals, strict=True)):
             shares = ratio_bands(counts, totals, bootstrap, seed, confidence)
             rows += [
-                {
-                    "layer": layer,
-                    "target_language": target,
-                    "word_language": name,
-                    "share": band.value,
-                    "low": band.low,
-                    "high": band.high,
-                    "n_items": found.n_items,
-                    "n_words": int(totals.sum()),
-                }
+                [layer, target, name, *band, found.n_items, round(totals.sum())]
                 for name, band in zip(found.word_languages, shares, strict=True)
             ]
-    return pa.Table.from_pylist(rows, CURVES_SCHEMA)
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
 
 
 def no_change(reason: str) -> dict[str, Any]:
@@ -211,7 +200,7 @@ def change_outside(before: Path, after: Path, tune_layers: Sequence[int]) -> dic
         raise UserError("change: no layers were tuned, so there is nothing to compare")
     keys = {
         "lens": (["target_language", "word_language"], "share"),
-        "mass": (["target_language", "set_language"], "mass"),
+        "token_set_probability": (["target_language", "set_language"], "probability"),
         "similarity": (["language_a", "language_b", "kind", "measure"], "value"),
     }
     curves = {

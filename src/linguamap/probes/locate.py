@@ -15,21 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from linguamap.probes.change_points import (
-    half_fall,
-    half_rise,
-    last_crossing,
-    plateau_level,
-    plateau_start,
-)
-from linguamap.probes.curves import (
-    Array,
-    commitment,
-    draws,
-    lens_counts,
-    overtakings,
-    ratio,
-    read_table,
+from linguamap.probes.curves import Array, commitment, draws, overtakings, read_table
+from linguamap.probes.evidence import (
+    CONFIDENCE,
+    RIVAL,
+    Evidence,
+    group_names,
+    lens_evidence,
+    similarity_evidence,
 )
 from linguamap.records import UserError
 from linguamap.run.files import read_json
@@ -38,11 +31,7 @@ from linguamap.scoring.stats import expanded_tail
 if TYPE_CHECKING:
     from linguamap.config import LocateConfig
 
-RIVAL = "en"
 WEIGHTS = {"lens": 0.5, "retrieval": 0.25, "centred": 0.25}
-CLEAR_LEAD = 0.1
-CLEAR_FALL = 0.1
-CONFIDENCE = 0.95
 
 RULE = (
     "Per language other than English: (lens) the layer where the target language's words overtake "
@@ -60,24 +49,6 @@ RULE = (
     "from late_start on, the lowest ones left out until the trainable share is under the cap. "
     "early_end: the median layer where half of retrieval's rise to its plateau is done, rounded down."
 )
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One curve of one language: its turning point, drawn again and again, and whether it counts.
-
-    Attributes:
-        curve: (layer,).
-        turn: the turning point on all items; None if there is none.
-        turns: (draw,) the same on bootstrap samples, NaN where there is none.
-        reason: why it does not count; None if it does.
-    """
-
-    name: str
-    curve: Array
-    turn: float | None
-    turns: Array
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -150,7 +121,7 @@ def locate_layers(
     n_layers = len(block_parameters)
     boundaries = language_boundaries(lens, similarity, config.bootstrap, seed, noise)
     tables = [lens] if similarity is None else [lens, similarity]
-    n_groups = min(len(_group_names(table)) for table in tables)
+    n_groups = min(len(group_names(table)) for table in tables)
     value, interval, reason = combine(boundaries, n_groups)
     whole = None if interval is None else [math.ceil(limit - 1e-9) for limit in interval]
     late_start = None if value is None else min(max(math.ceil(value - 1e-9), 1), n_layers)
@@ -182,8 +153,8 @@ def locate_layers(
             "seed": seed,
             "max_trainable_share": config.max_trainable_share,
             "block_share": block_parameters[-1] / total_parameters,
-            "n_lens_groups": len(_group_names(lens)),
-            "n_similarity_groups": 0 if similarity is None else len(_group_names(similarity)),
+            "n_lens_groups": len(group_names(lens)),
+            "n_similarity_groups": 0 if similarity is None else len(group_names(similarity)),
             "languages": {b.language: _describe(b) for b in boundaries},
         },
     }
@@ -198,7 +169,7 @@ def language_boundaries(
 ) -> list[Boundary]:
     """The boundary of each language other than English, all on the same bootstrap draws."""
     tables = [lens] if similarity is None else [lens, similarity]
-    groups = sorted(set().union(*map(_group_names, tables)))
+    groups = sorted(set().union(*map(group_names, tables)))
     weights = draws(len(groups), n_draws, seed)
     targets = sorted(set(lens["target_language"].to_pylist()) - {RIVAL})
     found = []
@@ -256,77 +227,6 @@ def choose_blocks(
     )
 
 
-def lens_evidence(
-    lens: pa.Table, target: str, groups: list[str], weights: Array, noise: float = 0.0
-) -> Evidence:
-    """Where the target language's words overtake the English ones for good."""
-    found = lens_counts(_keyed(lens), target, groups)
-    index = {name: i for i, name in enumerate(found.word_languages)}
-    zero = np.zeros_like(found.totals)
-    own = found.counts[:, index[target]] if target in index else zero
-    rival = found.counts[:, index[RIVAL]] if RIVAL in index else zero
-
-    def advantage(own: Array, rival: Array) -> Array:
-        return np.nan_to_num(ratio(own - rival, own + rival))
-
-    curve = advantage(own.sum(-1), rival.sum(-1))
-    samples = advantage(weights @ own.T, weights @ rival.T)
-    low, high = _interval(samples)
-    leads = (curve <= -CLEAR_LEAD) & (high < 0)
-    english, _ = _interval(ratio(weights @ rival.T, weights @ found.totals.T))
-    turn = float(last_crossing(curve[1:]) + 1)
-    reason = None
-    if low[-1] <= 0:
-        reason = "the target language does not clearly lead English in the last layer"
-    elif not leads[1:].any():
-        reason = "English never clearly leads, so nothing is overtaken"
-    elif not (leads & (english > noise))[1:].any():
-        reason = "English leads only where random tokens would look as English"
-    return Evidence(
-        "lens",
-        curve,
-        turn if np.isfinite(turn) else None,
-        last_crossing(samples[:, 1:]) + 1,
-        reason,
-    )
-
-
-def similarity_evidence(
-    table: pa.Table, target: str, groups: list[str], weights: Array
-) -> tuple[list[Evidence], float | None]:
-    """Where retrieval and centred cosine have done half of their late fall; end of the rise."""
-    sums, count, chance = _pair_sums(_keyed(table), target, groups)
-    if not count.any():
-        return [], None
-    found: list[Evidence] = []
-    early = None
-    for name, parts in sums.items():
-        offset = chance if name == "retrieval" else 0.0
-        curve = parts.sum(-1) / count.sum() - offset
-        samples = ratio(weights @ parts.T, (weights @ count)[:, None]) - offset
-        start = plateau_start(curve)
-        level = float(plateau_level(curve, start))
-        fall = level - curve[-1]
-        low, _ = _interval(plateau_level(samples, start) - samples[:, -1])
-        turn = float(half_fall(curve, start))
-        reason = None
-        if not np.isfinite(turn) or fall < CLEAR_FALL * level or float(low) <= 0:
-            reason = "it does not clearly fall"
-        found.append(
-            Evidence(
-                name,
-                curve,
-                turn if np.isfinite(turn) else None,
-                half_fall(samples, start),
-                reason,
-            )
-        )
-        if name == "retrieval":
-            rise = float(half_rise(curve, start))
-            early = rise if np.isfinite(rise) else None
-    return found, early
-
-
 def _weigh(target: str, evidence: Sequence[Evidence], early: float | None) -> Boundary:
     lens = evidence[0]
     used = [e for e in evidence if e.reason is None and e.turn is not None]
@@ -344,50 +244,6 @@ def _weigh(target: str, evidence: Sequence[Evidence], early: float | None) -> Bo
         tuple(evidence),
         None,
     )
-
-
-def _interval(samples: Array) -> tuple[Array, Array]:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
-    return low, high
-
-
-def _keyed(table: pa.Table) -> pa.Table:
-    """The table with kind and group in one name: groups of different kinds never coincide."""
-    names = [f"{k}/{g}" for k, g in zip(table["kind"].to_pylist(), table["group"].to_pylist())]
-    return table.set_column(table.column_names.index("group"), "group", pa.array(names))
-
-
-def _group_names(table: pa.Table) -> set[str]:
-    return set(_keyed(table)["group"].to_pylist())
-
-
-def _pair_sums(
-    table: pa.Table, target: str, groups: list[str]
-) -> tuple[dict[str, Array], Array, float]:
-    """Sums over items of one group: measure -> (layer, group), and (group,) counts of item-pairs.
-
-    The pair with English where there is one, else all pairs of the language. Chance is that of
-    finding the translation by guessing.
-    """
-    a, b = (np.array(table[f"language_{side}"].to_pylist(), dtype=str) for side in "ab")
-    own = (a == target) | (b == target)
-    english = own & ((a == RIVAL) | (b == RIVAL))
-    part = table.filter(pa.array(english if english.any() else own, type=pa.bool_()))
-    place = {group: i for i, group in enumerate(groups)}
-    layer = part["layer"].to_numpy().astype(int)
-    group = np.array([place[g] for g in part["group"].to_pylist()], dtype=int)
-    n_layers = int(layer.max()) + 1 if len(layer) else 1
-    count = np.zeros(len(groups))
-    np.add.at(count, group[layer == 0], 1.0)
-    sums = {}
-    for name in ("retrieval", "centred", "centred_unrelated"):
-        values = part[name].to_numpy(zero_copy_only=False).astype(np.float64)
-        sums[name] = np.zeros((n_layers, len(groups)))
-        np.add.at(sums[name], (layer, group), np.nan_to_num(values))
-    sums["centred"] -= sums.pop("centred_unrelated")
-    n_items = len(set(zip(part["kind"].to_pylist(), part["item_id"].to_pylist(), strict=True)))
-    return sums, count, 1.0 / max(n_items, 1)
 
 
 def _describe(boundary: Boundary) -> dict[str, Any]:

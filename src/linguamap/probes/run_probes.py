@@ -19,8 +19,7 @@ from torch import Tensor
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.local import generate
 from linguamap.probes import lens
-from linguamap.probes import token_set_probability as token_sets
-from linguamap.probes.curves import read_table
+from linguamap.probes.curves import lens_curves, read_table
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
 from linguamap.probes.layer_reading import read_texts
@@ -61,7 +60,7 @@ def run_probe(
 ) -> dict[str, Any]:
     """Run all probes and write their tables.
 
-    Writes ``lens``, ``mass``, ``similarity`` and ``handover`` (curves), the same with ``_items``
+    Writes ``lens``, ``token_set_probability``, ``similarity`` and ``handover`` (curves), the same with ``_items``
     (what the curves are made of) as Parquet, ``lens_tokens.npz`` (what was read of each layer, by
     hash of the states it was read from) and, last, ``probe.json``.
 
@@ -148,7 +147,8 @@ class _Probe:
             progress=self.progress,
         )
         merged = [
-            self._merge(name, table) for name, table in zip(("lens_items", "mass_items"), tables)
+            self._merge(name, table)
+            for name, table in zip(("lens_items", "token_set_probability_items"), tables)
         ]
         elapsed = time.monotonic() - started
         parts = self.processes.gather(known)
@@ -158,11 +158,15 @@ class _Probe:
         with replacing(self.folder / "lens_tokens.npz") as path:
             _save_readings(path, known)
         self._write("lens_items", pa.Table.from_batches(merged[0], lens.ITEMS_SCHEMA))
-        self._write("lens", lens.lens_curves(self._table("lens_items"), **self._bootstrap))
+        self._write("lens", lens_curves(self._table("lens_items"), **self._bootstrap))
         if len(merged) > 1:
-            self._write("mass_items", pa.Table.from_batches(merged[1], token_sets.ITEMS_SCHEMA))
             self._write(
-                "mass", token_sets.token_set_curves(self._table("mass_items"), **self._bootstrap)
+                "token_set_probability_items",
+                pa.Table.from_batches(merged[1], lens.SET_ITEMS_SCHEMA),
+            )
+            self._write(
+                "token_set_probability",
+                lens_curves(self._table("token_set_probability_items"), **self._bootstrap),
             )
         self.facts["noise"] = lens.identifier_noise(lm, self.identifier, self.config.seed)
         self.facts["ceilings"] = lens.identifier_ceiling(self.identifier, gold_texts(self.prompts))
@@ -174,20 +178,22 @@ class _Probe:
             "batches_known": n_known // len(consumers),
         }
 
-    def _token_sets(self, chosen: Sequence[Prompt]) -> list[token_sets.SetProbabilities]:
+    def _token_sets(self, chosen: Sequence[Prompt]) -> list[lens.SetProbabilities]:
         """The reader of token sets' probabilities, or none and the reason."""
         source = word_texts(self.prompts, chosen)
         if len(source.texts) < 2:
-            self.facts["missing"]["mass"] = "it takes two languages to tell tokens apart"
+            self.facts["missing"]["token_set_probability"] = (
+                "it takes two languages to tell tokens apart"
+            )
             return []
-        sets = token_sets.exclusive_tokens(self.lm, source.texts, covered=source.covered)
-        self.facts["mass"] = {
+        sets = lens.exclusive_tokens(self.lm, source.texts, covered=source.covered)
+        self.facts["token_set_probability"] = {
             "source": source.source,
-            "min_count": token_sets.MIN_COUNT,
+            "min_count": lens.MIN_COUNT,
             "n_tokens": {code: len(tokens) for code, tokens in sets.tokens.items()},
             "coverage": dict(sets.coverage),
         }
-        return [token_sets.SetProbabilities(self.lm, sets.tokens)]
+        return [lens.SetProbabilities(self.lm, sets.tokens)]
 
     def _costs(self, texts: Sequence[LensText], n_positions: int, elapsed: float) -> dict[str, Any]:
         n_read = n_positions * (self.lm.n_layers + 1)

@@ -86,8 +86,9 @@ def map_chart(run: RunContents, *, compact: bool = False, after: bool = True) ->
 
 
 def probability_chart(run: RunContents) -> Chart | None:
-    rows = [{**row, "probability": row["mass"]} for row in curves_of(run, "mass")]
-    coverage = run.before.probe.mass.coverage if run.before.probe else None
+    rows = curves_of(run, "token_set_probability")
+    facts = run.before.probe
+    coverage = facts.token_set_probability.coverage if facts else None
     return token_set_probability(
         rows, languages=run.languages, pivot=run.pivot, marks=marks_of(run), coverage=coverage
     ) if rows else None  # fmt: skip

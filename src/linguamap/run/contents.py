@@ -221,7 +221,7 @@ class ProbeFacts:
 
     ceilings: dict[str, Ceiling] = field(default_factory=dict)
     noise: Noise = field(default_factory=Noise)
-    mass: TokenSets = field(default_factory=TokenSets)
+    token_set_probability: TokenSets = field(default_factory=TokenSets)
     lens: TextsRead = field(default_factory=TextsRead)
     missing: dict[str, str] = field(default_factory=dict)
 

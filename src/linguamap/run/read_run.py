@@ -39,7 +39,7 @@ Table = list[dict[str, Any]]
 
 COLUMNS = {
     "lens": ("layer", "target_language", "word_language", "share"),
-    "mass": ("layer", "target_language", "set_language", "mass"),
+    "token_set_probability": ("layer", "target_language", "set_language", "probability"),
     "similarity": ("layer", "language_a", "language_b", "kind", "measure", "value"),
     "handover": ("layer", "language", "intervention", "english", "target"),
 }
@@ -53,7 +53,7 @@ class PhaseContents:
     answers: list[Answer] = field(default_factory=list)
     summary: Summary | None = None
     lens: Table = field(default_factory=list)
-    mass: Table = field(default_factory=list)
+    token_set_probability: Table = field(default_factory=list)
     similarity: Table = field(default_factory=list)
     handover: Table = field(default_factory=list)
     grid: Grid | None = None

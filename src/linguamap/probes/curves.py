@@ -247,10 +247,7 @@ def _change(
 Rows = Sequence[Mapping[str, Any]]
 
 MIN_PROMPTS = 8
-"""Below this many prompts a language, a share of one half says too little to be put into words."""
-
-LEAST_RISE = 0.2
-"""Share of words that the whole swap must turn English for its half-way point to mean anything."""
+"""Below this many prompts a language, a half-way point says too little to be put into words."""
 
 TO_ENGLISH = "to_english"
 """The direction in which the English twin's state is put into the target's prompt."""
@@ -286,33 +283,20 @@ def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
 
 
 def commitment(handover: Rows) -> dict[str, int | None]:
-    """Language -> first layer from which the swapped-in English state has done half of what it does.
+    """Language -> first layer from which the exchanged English state does half of what it can do.
 
-    Half is between the curve's own ends: the share of English words where nothing is swapped, and where
-    the last layer is, so that everything is. A model that answers in few words of the twin's language
-    has a low end, and an absolute half would never be reached.
-
-    None where the ends are less than :data:`LEAST_RISE` apart; languages with fewer than
+    Half of the curve's own range: 0 where nothing is exchanged, 1 where the last layer's state is.
+    None where the whole exchange does not clearly move the log-odds; languages with fewer than
     :data:`MIN_PROMPTS` prompts are left out.
 
     Args:
-        handover: rows of ``handover.CURVES_SCHEMA``; layer -1 is where nothing is swapped.
+        handover: rows of ``handover.CURVES_SCHEMA``.
     """
     curves: dict[str, dict[int, float]] = {}
     for row in handover:
-        if row["intervention"] != TO_ENGLISH or row["english"] is None or row["n"] < MIN_PROMPTS:
+        if row["intervention"] != TO_ENGLISH or row["n"] < MIN_PROMPTS:
             continue
-        curves.setdefault(str(row["language"]), {})[int(row["layer"])] = float(row["english"])
-    found: dict[str, int | None] = {}
-    for language, curve in curves.items():
-        untouched = curve.pop(-1, 0.0)
-        whole = curve[max(curve)] if curve else untouched
-        half = (untouched + whole) / 2
-        start: int | None = None
-        if whole - untouched >= LEAST_RISE:
-            for layer in sorted(curve, reverse=True):
-                if curve[layer] < half:
-                    break
-                start = layer
-        found[language] = start
-    return found
+        curve = curves.setdefault(str(row["language"]), {})
+        if row["layer"] >= 0 and row["shift"] is not None:
+            curve[int(row["layer"])] = float(row["shift"])
+    return {code: _leads_from(curve, dict.fromkeys(curve, 0.5)) for code, curve in curves.items()}

@@ -1,71 +1,53 @@
 """Where the language is committed: causal evidence that rests on no reading of middle layers.
 
 Handover: a prompt is run, but at its last position the residual stream after layer l is replaced by
-that of the same item's prompt in another language. If the words that follow turn to the other
-language, what decided it was already there after layer l. Complement: one block at a time is
-left out while the answer is written.
+that of the same item's English prompt, or the reverse. What is read is the log-odds of the token that
+the target-language answer begins with against the one that the English answer begins with. If the
+exchanged state moves them as far as exchanging everything does, what decided the language was there
+after layer l. Complement: one block at a time is left out at the last position.
 
 All layers are rows of one batch: everything before the last position is the same for all of them
-and is run once.
+and is run once, and the head is needed for two tokens only. Source: activation patching between two
+prompts, Vig et al. 2020 (arXiv:2004.12265); normalised log-odds, Wang et al. 2023 (arXiv:2211.00593).
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.kv_cache import has_plain_rows, new_cache
-from linguamap.languages import words
-from linguamap.models.batching import left_padded
+from linguamap.models.batching import batches_by_length, left_padded
+from linguamap.probes.curves import ratio_bands
+from linguamap.probes.logit_scan import token_logits
 from linguamap.progress import Progress, silent
-from linguamap.scoring.stats import clustered_rate
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
     from linguamap.probes.texts import PromptPair
-    from linguamap.scoring.language_id import Identifier
 
-RIVAL = "en"
-Intervention = Literal["to_english", "from_english", "skip"]
-
-OPTION_LETTERS = frozenset("ABCDEFGHIJ")
-"""lingua calls a lone A or C Spanish, and B English."""
+BATCH_CELLS = 16384
+"""Bound of rows x padded length, over all layers' rows: what the copied caches take."""
 
 ITEMS_SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("group", pa.string()),
-        ("kind", pa.string()),
-        ("language", pa.string()),
-        ("intervention", pa.string()),
-        ("layer", pa.int32()),
-        ("text", pa.string()),
-        ("word_language", pa.string()),
-        ("has_word", pa.bool_()),
-    ]
+    [(name, pa.string()) for name in ("item_id", "group", "kind", "language", "intervention")]
+    + [("layer", pa.int32()), ("log_odds", pa.float64())]
 )
 
 CURVES_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("language", pa.string()),
-        ("intervention", pa.string()),
-        ("english", pa.float64()),
-        ("english_low", pa.float64()),
-        ("english_high", pa.float64()),
-        ("target", pa.float64()),
-        ("target_low", pa.float64()),
-        ("target_high", pa.float64()),
-        ("n", pa.int32()),
-    ]
+    [("layer", pa.int32()), ("language", pa.string()), ("intervention", pa.string())]
+    + [(name, pa.float64()) for name in ("shift", "low", "high", "log_odds")]
+    + [("n", pa.int32())]
 )
 
 
@@ -87,8 +69,24 @@ class NextTokens:
     untouched: tuple[float, float]
 
 
-Edit = Callable[[int, int, Tensor], Tensor | None]
-"""(step, layer, hidden (row, 1, d_model)) -> what to go on with, or None."""
+Edit = Callable[[int, Tensor], Tensor]
+"""(layer, hidden (item, row, 1, d_model)) -> what to go on with."""
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """Prompts but for their last tokens, run once.
+
+    Attributes:
+        mask: (item, position), the last position included.
+        last: (item, 1) token ids.
+        states: of each item (layer, d_model), at the last position when nothing is changed.
+    """
+
+    cache: Any
+    mask: Tensor
+    last: Tensor
+    states: Tensor
 
 
 def supports_handover(lm: LanguageModel) -> bool:
@@ -98,222 +96,195 @@ def supports_handover(lm: LanguageModel) -> bool:
     return "past_key_values" in inspect.signature(lm.model.forward).parameters
 
 
-def handover(
-    lm: LanguageModel,
-    pairs: Sequence[PromptPair],
-    identifier: Identifier,
-    *,
-    new_tokens: int = 4,
-    items_per_batch: int = 4,
-    skip: bool = True,
-    progress: Progress = silent,
-) -> pa.Table:
-    """The first word after each intervention, per item and layer.
+def handover(lm: LanguageModel, pairs: Sequence[PromptPair], **options: Any) -> pa.Table:
+    """Log-odds of the two first tokens after each intervention, per item and layer.
 
     Args:
         pairs: prompts in the target language and in English.
-        new_tokens: greedy tokens, enough for one word.
-        skip: also leave out one block at a time, in the target-language prompt.
+        options: of :func:`handover_batches`.
     Returns:
-        Columns of :data:`ITEMS_SCHEMA`. intervention ``to_english``: target-language prompt with the
-        English one's state after ``layer``; ``from_english``: the reverse; ``skip``: block ``layer``
-        left out at the last position and those that follow. layer -1: nothing was done.
-        ``word_language`` is null if the first word cannot be placed, or if there is none.
+        Columns of :data:`ITEMS_SCHEMA`, ``log_odds`` of the target's token against the English one.
+        intervention ``to_english``: target-language prompt with the English one's state after
+        ``layer``; ``from_english``: the reverse; ``skip``: block ``layer`` left out at the last
+        position. layer -1: nothing was done. Pairs whose two tokens are one are left out.
     """
-    batches = handover_batches(
-        lm,
-        pairs,
-        identifier,
-        new_tokens=new_tokens,
-        items_per_batch=items_per_batch,
-        skip=skip,
-        progress=progress,
-    )
-    return pa.Table.from_batches(batches, ITEMS_SCHEMA)
+    return pa.Table.from_batches(handover_batches(lm, pairs, **options), ITEMS_SCHEMA)
 
 
+@torch.no_grad()
 def handover_batches(
     lm: LanguageModel,
     pairs: Sequence[PromptPair],
-    identifier: Identifier,
     *,
-    new_tokens: int = 4,
-    items_per_batch: int = 4,
-    skip: bool = True,
+    batch_cells: int = BATCH_CELLS,
     share: tuple[int, int] = (0, 1),
     progress: Progress = silent,
 ) -> list[pa.RecordBatch]:
     """The rows of :func:`handover`, one record batch a batch of items.
 
     Args:
+        batch_cells: bound of rows x padded length in one pass.
         share: (rank, count): only the batches whose number modulo count is rank.
     """
+    lengths = [max(len(pair.prompt_ids), len(pair.english_ids)) for pair in pairs]
+    batches = batches_by_length(lengths, batch_cells // (2 * lm.n_layers + 2))[share[0] :: share[1]]
     found: list[pa.RecordBatch] = []
-    ordered = sorted(pairs, key=lambda pair: len(pair.prompt_ids), reverse=True)
-    firsts = range(0, len(ordered), items_per_batch)
-    batches = [ordered[first : first + items_per_batch] for first in firsts]
-    batches = batches[share[0] :: share[1]]
     total, done = sum(map(len, batches)), 0
-    for batch in batches:
-        rows: list[dict[str, object]] = []
-        target = [pair.prompt_ids for pair in batch]
-        english = [pair.english_ids for pair in batch]
-        texts: dict[Intervention, list[list[str]]] = {
-            "to_english": _exchange(lm, target, english, new_tokens),
-            "from_english": _exchange(lm, english, target, new_tokens),
-        }
-        if skip:
-            texts["skip"] = _skip_blocks(lm, target, new_tokens)
-        for intervention, written in texts.items():
-            for pair, by_row in zip(batch, written, strict=True):
-                rows += [_row(pair, intervention, i, text) for i, text in enumerate(by_row)]
-        found.append(with_languages(rows, identifier))
-        done += len(batch)
+    for places in batches:
+        rows = _read_pairs(lm, [pairs[place] for place in places])
+        found.append(pa.RecordBatch.from_pylist(rows, schema=ITEMS_SCHEMA))
+        done += len(places)
         progress("handover", done, total, "prompts")
     return found
 
 
-def handover_curves(table: pa.Table, *, confidence: float = 0.95) -> pa.Table:
-    """Share of first words that are English, and that are in the prompt's target language.
+def _read_pairs(lm: LanguageModel, pairs: Sequence[PromptPair]) -> list[dict[str, object]]:
+    """Rows of :data:`ITEMS_SCHEMA` of one batch of pairs."""
+    target = _run_prefix(lm, [pair.prompt_ids for pair in pairs])
+    english = _run_prefix(lm, [pair.english_ids for pair in pairs])
+    logits = [lm.project(prefix.states[:, -1]) for prefix in (target, english)]
+    firsts = _first_tokens(pairs, *logits)
+    n_swaps = lm.n_layers + 2
+    swap, skip, back = _exchanging(english.states), _skipping(), _exchanging(target.states)
 
-    Continuations without a word are left out; words that cannot be placed stay in the denominator.
-    A few prompts often agree, where a bootstrap has no spread: the band is Wilson's, clustered by
-    group.
-    """
-    frame = [row for row in table.to_pylist() if row["has_word"]]
-    keys = sorted({(r["intervention"], r["language"], r["layer"]) for r in frame})
+    def both(layer: int, hidden: Tensor) -> Tensor:
+        """Rows of an item: the exchanges after layer -1, 0, .. L, then block 1, .. L left out."""
+        parts = (swap(layer, hidden[:, :n_swaps]), skip(layer, hidden[:, n_swaps:]))
+        return torch.cat(parts, 1)
+
+    read = _log_odds(lm, _last_layer(lm, target, n_swaps + lm.n_layers, both), firsts)
+    read_back = _log_odds(lm, _last_layer(lm, english, n_swaps, back), firsts)
     rows: list[dict[str, object]] = []
-    for intervention, language, layer in keys:
-        part = [
-            r
-            for r in frame
-            if (r["intervention"], r["language"], r["layer"]) == (intervention, language, layer)
+    for pair, first, own, reversed_ in zip(pairs, firsts, read, read_back, strict=True):
+        if first[0] == first[1]:
+            continue
+        curves = {
+            "to_english": enumerate(own[:n_swaps], -1),
+            "from_english": enumerate(reversed_, -1),
+            "skip": [(-1, own[0]), *enumerate(own[n_swaps:], 1)],
+        }
+        facts = {key: getattr(pair, key) for key in ("item_id", "group", "kind", "language")}
+        rows += [
+            {**facts, "intervention": name, "layer": layer, "log_odds": value}
+            for name, curve in curves.items()
+            for layer, value in curve
         ]
-        groups = [f"{r['kind']}/{r['group']}" for r in part]
-        english, target = (
-            clustered_rate([r["word_language"] == wanted for r in part], groups, confidence)
-            for wanted in (RIVAL, language)
-        )
-        rows.append(
-            {"layer": layer, "language": language, "intervention": intervention, "n": len(part)}
-            | {"english": english.value, "english_low": english.low, "english_high": english.high}
-            | {"target": target.value, "target_low": target.low, "target_high": target.high}
-        )
+    return rows
+
+
+def handover_curves(
+    table: pa.Table, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> pa.Table:
+    """How far an intervention moves the log-odds, with a bootstrap band over item groups.
+
+    ``shift`` is 0 where nothing is done and 1 where the whole state is exchanged: the sum of the
+    items' moves over the sum of their moves at the last layer of the same exchange; for ``skip``, of
+    ``to_english``. Items are not normalised one by one: a pair whose prompts hardly differ would count
+    as much as one that does.
+
+    Returns:
+        Columns of :data:`CURVES_SCHEMA`; shift and band are null where the whole exchange does not
+        clearly move the log-odds (its interval reaches 0).
+    """
+    by_key: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        by_key.setdefault((row["language"], row["intervention"]), []).append(row)
+    rows: list[dict[str, object]] = []
+    for (language, intervention), part in sorted(by_key.items()):
+        layers = sorted({row["layer"] for row in part})
+        names = sorted({f"{row['kind']}/{row['group']}" for row in part})
+        whole = "from_english" if intervention == "from_english" else "to_english"
+        odds = _by_group(part, layers, names)
+        scale = _by_group(by_key[language, whole], None, names)
+        moved, most = odds - odds[:1], scale[-1] - scale[0]
+        sign = -1.0 if whole == "to_english" else 1.0
+        n = Counter(row["layer"] for row in part)[layers[0]]
+        ones = np.full(len(names), 1.0)
+        (end,) = ratio_bands(sign * most[None], ones, bootstrap, seed, confidence)
+        known = end.value is not None and end.value > 0 and (end.low is None or end.low > 0)
+        shifts = ratio_bands(sign * moved, sign * most, bootstrap, seed, confidence)
+        for i, (layer, shift) in enumerate(zip(layers, shifts, strict=True)):
+            facts = {"layer": layer, "language": language, "intervention": intervention, "n": n}
+            band = shift if known else (None, None, None)
+            values = dict(zip(("shift", "low", "high"), band, strict=True))
+            rows.append({**facts, **values, "log_odds": float(odds[i].sum()) / n})
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
 
 
+def _by_group(
+    rows: Sequence[dict[str, Any]], layers: Sequence[int] | None, names: Sequence[str]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(layer, group) sums of the items' log-odds."""
+    layers = sorted({row["layer"] for row in rows}) if layers is None else layers
+    sums = np.zeros((len(layers), len(names)))
+    place = {layer: i for i, layer in enumerate(layers)}
+    index = {name: i for i, name in enumerate(names)}
+    for row in rows:
+        sums[place[row["layer"]], index[f"{row['kind']}/{row['group']}"]] += row["log_odds"]
+    return sums
+
+
+@torch.no_grad()
 def next_tokens(lm: LanguageModel, pair: PromptPair) -> NextTokens | None:
-    """The handover of one prompt to its English counterpart as a curve, which one first word is not.
+    """The handover of one prompt to its English counterpart, in the two prompts' own next tokens.
 
     Returns:
         None if both prompts go on with the same token: nothing tells them apart there.
     """
-    states = _last_states(lm, [pair.english_ids])
+    target = _run_prefix(lm, [pair.prompt_ids])
+    english = _run_prefix(lm, [pair.english_ids])
     n_rows = lm.n_layers + 2
-    (logits,) = _steps(lm, [pair.prompt_ids], n_rows, _exchanging(states, n_rows), 1)
-    probs = logits.float().softmax(-1)
-    target, english = int(probs[0].argmax()), int(probs[-1].argmax())  # row 0: untouched
-    if target == english:
+    states = _last_layer(lm, target, n_rows, _exchanging(english.states))
+    probs = lm.project(states).float().softmax(-1)
+    own, other = int(probs[0].argmax()), int(probs[-1].argmax())  # row 0: untouched
+    if own == other:
         return None
-    picked = probs[:, [target, english]].tolist()
-    return NextTokens(
-        lm.tokenizer.decode([target]),
-        lm.tokenizer.decode([english]),
-        [row[0] for row in picked[1:]],
-        [row[1] for row in picked[1:]],
-        (picked[0][0], picked[0][1]),
-    )
+    picked = probs[:, [own, other]].tolist()
+    names = (lm.tokenizer.decode([own]), lm.tokenizer.decode([other]))
+    untouched, *after = picked
+    return NextTokens(*names, [p for p, _ in after], [p for _, p in after], tuple(untouched))
 
 
-def _exchange(
-    lm: LanguageModel, into: Sequence[list[int]], donors: Sequence[list[int]], new_tokens: int
-) -> list[list[str]]:
-    """Continuations of each prompt with the donor's last state after layer -1 (none), 0, ... L."""
-    n_rows = lm.n_layers + 2
-    edit = _exchanging(_last_states(lm, donors), n_rows)
-    return _continue(lm, into, n_rows, edit, new_tokens)
-
-
-def _last_states(lm: LanguageModel, prompts: Sequence[list[int]]) -> list[Tensor]:
-    """Each prompt's states (layer, d_model) at its last position."""
-    return [
-        torch.stack([h[0, -1] for h in lm.block_outputs(torch.tensor([ids]))]) for ids in prompts
-    ]
-
-
-def _exchanging(states: Sequence[Tensor], n_rows: int) -> Edit:
-    """Give each item's row l + 1 the item's state after layer l, once."""
-
-    def edit(step: int, layer: int, hidden: Tensor) -> Tensor | None:
-        if step > 0:
-            return None
-        changed = hidden.clone()
-        for item, donor in enumerate(states):
-            changed[item * n_rows + layer + 1, 0] = donor[layer].to(hidden)
-        return changed
-
-    return edit
-
-
-def _skip_blocks(
-    lm: LanguageModel, prompts: Sequence[list[int]], new_tokens: int
-) -> list[list[str]]:
-    """Continuations with no block (row 0) and with block 1, ... L left out; row 1 repeats row 0."""
-    n_rows = lm.n_layers + 2
-    before: dict[int, Tensor] = {}
-
-    def edit(step: int, layer: int, hidden: Tensor) -> Tensor | None:
-        changed = hidden
-        if layer > 0:
-            changed = hidden.clone()
-            changed[layer + 1 :: n_rows] = before[layer - 1][layer + 1 :: n_rows].to(hidden)
-        before[layer] = changed
-        return changed
-
-    return _continue(lm, prompts, n_rows, edit, new_tokens)
-
-
-def _continue(
-    lm: LanguageModel, prompts: Sequence[list[int]], n_rows: int, edit: Edit, new_tokens: int
-) -> list[list[str]]:
-    """Greedy continuations of ``n_rows`` copies of each prompt, edited layer by layer."""
-    steps = _steps(lm, prompts, n_rows, edit, new_tokens)
-    written = torch.stack([logits.argmax(-1) for logits in steps], 1)
-    texts = lm.tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [texts[i * n_rows : (i + 1) * n_rows] for i in range(len(prompts))]
-
-
-@torch.no_grad()
-def _steps(
-    lm: LanguageModel, prompts: Sequence[list[int]], n_rows: int, edit: Edit, new_tokens: int
-) -> Iterator[Tensor]:
-    """Logits (row, vocabulary) of each greedy token of ``n_rows`` edited copies of each prompt.
-
-    The prompts but for their last token run once; the copies begin with that token.
-    """
-    ids, mask, cache = _prefill(lm, prompts)
-    cache.batch_repeat_interleave(n_rows)
-    mask = mask.repeat_interleave(n_rows, 0)
-    token = ids[:, -1:].repeat_interleave(n_rows, 0)
-    for step in range(new_tokens):
-        with lm.watch(range(lm.n_layers + 1), partial(edit, step)):
-            logits = lm.model(
-                input_ids=token, past_key_values=cache, **_options(lm.model, mask, 1)
-            ).logits[:, -1]
-        yield logits
-        token = logits.argmax(-1, keepdim=True)
-        mask = torch.cat([mask, torch.ones_like(token)], 1)
-
-
-def _prefill(lm: LanguageModel, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor, Any]:
-    """Left-padded ids and mask (item, position) and the cache of all positions but the last."""
+def _run_prefix(lm: LanguageModel, prompts: Sequence[list[int]]) -> _Prefix:
+    """Left-padded prompts in a cache but for their last tokens, and the last positions' states."""
     ids, mask = left_padded(prompts, lm.tokenizer.pad_token_id or 0)
     ids, mask = ids.to(lm.device), mask.to(lm.device)
     cache = new_cache(lm.model.config)
     trunk: Any = lm.structure.trunk
+    states: list[Tensor] = []
+
+    def keep(layer: int, hidden: Tensor) -> None:
+        states.append(hidden[:, -1].clone())
+
     seen = mask[:, :-1]
-    trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, seen.shape[1]))
-    return ids, mask, cache
+    if seen.shape[1]:
+        trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, seen.shape[1]))
+    with lm.watch(range(lm.n_layers + 1), keep):
+        _step(lm, ids[:, -1:], mask, copy.deepcopy(cache))
+    return _Prefix(cache, mask, ids[:, -1:], torch.stack([one.to(lm.device) for one in states], 1))
+
+
+def _last_layer(lm: LanguageModel, prefix: _Prefix, n_rows: int, edit: Edit) -> Tensor:
+    """(item x row, d_model) last layer at the last position of ``n_rows`` edited copies of each
+    prompt; uses the prefix up."""
+    prefix.cache.batch_repeat_interleave(n_rows)
+    last: list[Tensor] = []
+
+    def see(layer: int, hidden: Tensor) -> Tensor:
+        changed = edit(layer, hidden.view(-1, n_rows, 1, hidden.shape[-1])).view_as(hidden)
+        if layer == lm.n_layers:
+            last.append(changed[:, -1])
+        return changed
+
+    with lm.watch(range(lm.n_layers + 1), see):
+        token, mask = (one.repeat_interleave(n_rows, 0) for one in (prefix.last, prefix.mask))
+        _step(lm, token, mask, prefix.cache)
+    return last[0]
+
+
+def _step(lm: LanguageModel, token: Tensor, mask: Tensor, cache: Any) -> None:
+    trunk: Any = lm.structure.trunk
+    trunk(input_ids=token, past_key_values=cache, **_options(trunk, mask, 1))
 
 
 def _options(module: Any, mask: Tensor, n_new: int) -> dict[str, Any]:
@@ -324,31 +295,45 @@ def _options(module: Any, mask: Tensor, n_new: int) -> dict[str, Any]:
     return options
 
 
-def _row(pair: PromptPair, intervention: str, index: int, text: str) -> dict[str, object]:
-    return {
-        "item_id": pair.item_id,
-        "group": pair.group,
-        "kind": pair.kind,
-        "language": pair.language,
-        "intervention": intervention,
-        "layer": index - 1,
-        "text": text,
-    }
+def _exchanging(states: Tensor) -> Edit:
+    """Give row l + 1 of each item the donor's state after layer l."""
+
+    def edit(layer: int, hidden: Tensor) -> Tensor:
+        changed = hidden.clone()
+        changed[:, layer + 1, 0] = states[:, layer].to(hidden)
+        return changed
+
+    return edit
 
 
-def with_languages(rows: Sequence[Mapping[str, object]], identifier: Identifier) -> pa.RecordBatch:
-    """Add the language of each continuation's first word; the letter of an option is no word."""
-    firsts = [
-        next((word for word in words(str(row["text"])) if word not in OPTION_LETTERS), None)
-        for row in rows
-    ]
-    unique = sorted({word for word in firsts if word is not None})
-    language = dict(zip(unique, identifier.identify_words(unique), strict=True))
-    return pa.RecordBatch.from_pylist(
-        [
-            {**row, "has_word": word is not None, "word_language": language.get(word or "")}
-            for row, word in zip(rows, firsts, strict=True)
-            if not (row["intervention"] == "skip" and row["layer"] == 0)
-        ],
-        schema=ITEMS_SCHEMA,
-    )
+def _skipping() -> Edit:
+    """Leave block i + 1 out in row i of each item."""
+    before: list[Tensor] = []
+
+    def edit(layer: int, hidden: Tensor) -> Tensor:
+        changed = hidden.clone()
+        if layer > 0:
+            changed[:, layer - 1] = before.pop()[:, layer - 1].to(hidden)
+        before.append(changed)
+        return changed
+
+    return edit
+
+
+def _first_tokens(pairs: Sequence[PromptPair], own: Tensor, english: Tensor) -> list[list[int]]:
+    """(item, 2) first tokens of the answers, or the most likely next ones of the two prompts.
+
+    Args:
+        own, english: (item, vocab) logits of the untouched prompts.
+    """
+    likely = torch.stack([own.argmax(-1), english.argmax(-1)], 1).tolist()
+    return [list(p.first_ids or guess) for p, guess in zip(pairs, likely, strict=True)]
+
+
+def _log_odds(lm: LanguageModel, states: Tensor, firsts: Sequence[list[int]]) -> list[list[float]]:
+    """(item, row) log-odds of each item's first token against its second."""
+    n_rows = len(states) // len(firsts)
+    ids = torch.tensor(firsts, device=states.device).repeat_interleave(n_rows, 0)
+    logits = token_logits(lm.structure, states, ids)
+    odds: list[list[float]] = (logits[:, 0] - logits[:, 1]).view(-1, n_rows).tolist()
+    return odds

@@ -76,6 +76,24 @@ def scan_head(
             reader.finish()
 
 
+@torch.no_grad()
+def token_logits(structure: Structure, hidden: Tensor, token_ids: Tensor) -> Tensor:
+    """Logits (row, k) in float32 of a few tokens of each row, without the rest of the vocabulary.
+
+    Args:
+        hidden: (row, d_model), residual states before the final norm.
+        token_ids: (row, k).
+    """
+    rows, head = structure.before_head(hidden), structure.head
+    if not _is_plain(head):
+        logits = head(rows).float()
+        return structure.after_head(logits.gather(1, token_ids.to(logits.device)))
+    assert isinstance(head, nn.Linear)
+    ids = token_ids.to(head.weight.device)
+    logits = (head.weight[ids].float() @ rows.to(ids.device).float()[:, :, None]).squeeze(-1)
+    return structure.after_head(logits if head.bias is None else logits + head.bias[ids])
+
+
 def _is_plain(head: nn.Module) -> bool:
     """Whether the head is a matrix product that may be cut: not quantised, not offloaded."""
     if type(head) is not nn.Linear or head.weight.device.type == "meta":

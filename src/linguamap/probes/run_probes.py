@@ -242,22 +242,19 @@ class _Probe:
         pairs = prompt_pairs(self.lm, self.prompts, self.config) if wanted else []
         if not pairs or not supports_handover(self.lm):
             self.facts["missing"]["handover"] = (
-                "no item has an English prompt, too, or handover_items is 0"
+                "no item has an English prompt, too, and answers that begin with a word, or handover_items is 0"
                 if not pairs
                 else "the model keeps no key-value cache that could be used"
                 + (f": {fault}" if (fault := cache_fault(self.lm)) else "")
             )
             return
-        found = handover_batches(
-            self.lm, pairs, self.identifier, share=self.processes.share, progress=self.progress
-        )
+        found = handover_batches(self.lm, pairs, share=self.processes.share, progress=self.progress)
         merged = self._merge("handover_items", found)
         if self.processes.rank:
             return
         self._write("handover_items", pa.Table.from_batches(merged, HANDOVER_ITEMS))
         items = self._table("handover_items")
-        curves = handover_curves(items, confidence=self.config.probe.confidence)
-        self._write("handover", curves)
+        self._write("handover", handover_curves(items, **self._bootstrap))
         self.facts["handover"] = {"n_prompts": len(pairs)}
 
     @property

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import regex
+
 from linguamap import seeding
 from linguamap.generation.encoding import encode
 from linguamap.records import Prompt, UserError
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 RIVAL = "en"
 STAND_IN_CHARACTERS = 400
+_BEGINS_WITH_WORD = regex.compile(r"\s*(?![A-J](?:[).:]|\s*$))\p{L}")
+"""The letter of an option is no word."""
 
 Positions = Literal["all", "last"]
 TextSource = Literal["auto", "reference", "generated"]
@@ -57,7 +61,12 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class PromptPair:
-    """One item's prompt in the target language and in English, as token ids."""
+    """One item's prompt in the target language and in English, as token ids.
+
+    Attributes:
+        first_ids: the tokens that the answers in the target language and in English begin with; None
+            where they are not known.
+    """
 
     item_id: str
     group: str
@@ -65,6 +74,7 @@ class PromptPair:
     language: str
     prompt_ids: list[int]
     english_ids: list[int]
+    first_ids: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,27 +224,44 @@ def parallel_items(
 def prompt_pairs(
     lm: LanguageModel, prompts: Sequence[Prompt], config: RunConfig
 ) -> list[PromptPair]:
-    """Monolingual prompts with their English counterparts, ``handover_items`` a language."""
+    """Monolingual prompts with their English counterparts, ``handover_items`` a language.
+
+    Only those whose answers begin with a word in both languages, and with different tokens: the
+    letter of an option or a number is in no language.
+    """
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
     benchmarks = len({prompt.benchmark for prompt in monolingual})
     n = -(-config.probe.handover_items // max(benchmarks, 1))
-    chosen = pick(monolingual, n, config.seed, "handover")
+    chosen = [p for p in pick(monolingual, n, config.seed, "handover") if _first_words(p)]
     encoded = encode(lm, chosen, config.model)
-    ids = {(p.benchmark, p.item_id, p.language): e.token_ids for p, e in zip(chosen, encoded)}
+    found = {(p.benchmark, p.item_id, p.language): e.token_ids for p, e in zip(chosen, encoded)}
+    first = {
+        (p.benchmark, p.item_id, p.language): _first_token(lm, p, _first_words(p)) for p in chosen
+    }
     taken: Counter[str] = Counter()
     pairs = []
     for prompt in chosen:
-        english = ids.get((prompt.benchmark, prompt.item_id, RIVAL))
-        if prompt.language == RIVAL or english is None:
+        own = (prompt.benchmark, prompt.item_id, prompt.language)
+        english = (prompt.benchmark, prompt.item_id, RIVAL)
+        if own == english or english not in found or first[own] == first[english]:
             continue
         if taken[prompt.language] < config.probe.handover_items:
-            target = ids[prompt.benchmark, prompt.item_id, prompt.language]
-            group = prompt.group or prompt.item_id
-            pairs.append(
-                PromptPair(prompt.item_id, group, prompt.kind, prompt.language, target, english)
-            )
+            names = (prompt.item_id, prompt.group or prompt.item_id, prompt.kind, prompt.language)
+            ids = (found[own], found[english], (first[own], first[english]))
+            pairs.append(PromptPair(*names, *ids))
             taken[prompt.language] += 1
     return pairs
+
+
+def _first_words(prompt: Prompt) -> str:
+    """The worked answer, or the gold one, if it begins with a word; else nothing."""
+    answer = "".join(part.text for part in prompt.reference) or f" {(*prompt.gold, '')[0]}"
+    return answer if _BEGINS_WITH_WORD.match(answer) else ""
+
+
+def _first_token(lm: LanguageModel, prompt: Prompt, answer: str) -> int:
+    ids, inside = _tokens(lm, with_answer(lm, prompt, answer))
+    return ids[inside[0]]
 
 
 def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:

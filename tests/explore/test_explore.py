@@ -117,13 +117,15 @@ def test_answers_come_first_and_then_what_the_layers_say(tmp_path: Path) -> None
     assert before.grid is not None
     assert after.grid is not None
     assert len(before.grid.cells) == 5
-    assert before.handover is not None
-    assert {row["layer"] for row in before.handover} == {-1, 0, 1, 2, 3, 4}
+    if before.next_tokens is None:
+        assert "the same token" in before.missing["handover"]
+    else:
+        assert len(before.next_tokens.own) == 5
     # greedy: what the last layer would write is what the model did write
     assert [cell.text for cell in before.grid.cells[-1]] == before.grid.tokens
     assert (before.scored.kind, before.scored.gold) == ("open", ())
     assert said[0] == "Writing the answer"
-    assert said[-1] == "Handover: 18 short continuations, tuned model"
+    assert said[-1] == "Handover after 5 layers, tuned model"
 
 
 @pytest.mark.parametrize(
@@ -189,18 +191,12 @@ def test_hostile_text_is_shown_and_never_markup() -> None:
         for row in reading.grid.cells
     ]
     scored = replace(reading.scored, answer=HOSTILE, extracted=HOSTILE, gold=(HOSTILE,))
-    handed = [
-        {"layer": layer, "intervention": "to_english", "text": HOSTILE, "has_word": True,
-         "word_language": "en"}
-        for layer in range(-1, 5)
-    ]  # fmt: skip
     curve = NextTokens(HOSTILE, HOSTILE, [0.9, 0.1], [0.1, 0.9], (0.9, 0.1))
     hostile = Reading(
         "before",
         scored,
         {},
         replace(reading.grid, cells=cells, tokens=[HOSTILE] * len(cells[0])),
-        handed,
         curve,
     )
     found = readings_html([hostile], ["en", "es"], "es", True, HOSTILE)
@@ -219,35 +215,27 @@ def test_the_handover_curve_by_hand() -> None:
         "sums/monolingual/es/1", "1", "1", "sums", "sums", "es", "monolingual", "¿?", "Hola", None,
         True, "unscored", answer_language="es",
     )  # fmt: skip
-    handed = [
-        {"layer": layer, "intervention": "to_english", "text": "a", "has_word": True,
-         "word_language": "es"}
-        for layer in range(-1, 3)
-    ]  # fmt: skip
     curve = NextTokens("Hola", "Hello", [1.0, 0.5, 0.0], [0.0, 0.25, 1.0], (1.0, 0.0))
-    reading = Reading("before", row, {}, None, handed, curve)
+    reading = Reading("before", row, {}, None, curve)
     found = readings_html([reading], ["en", "es"], "es", False, "")
     # 32 to 426 across, 18 (100 %) to 191 (0 %) down
     assert 'd="M32 18l197 86.5l197 86.5"' in found
     assert 'd="M32 191l197 -43.2l197 -129.8"' in found
     assert "After layer 1: 50% and 25%" in Tags(found).text
-    alike = readings_html([replace(reading, next_tokens=None)], ["en", "es"], "es", False, "")
-    assert "begin their answer with the same token" in alike
+    assert "from layer 2 on" in Tags(found).text
+    missing = replace(reading, next_tokens=None, missing={"handover": "Nothing tells them apart."})
+    alike = readings_html([missing], ["en", "es"], "es", False, "")
+    assert "Nothing tells them apart." in alike
     assert "<svg" not in alike
 
 
 def test_the_sentence_on_handover_by_hand() -> None:
-    def rows(*languages: str | None) -> list[dict[str, Any]]:
-        return [
-            {"layer": layer, "intervention": "to_english", "word_language": code}
-            for layer, code in enumerate(languages, -1)
-        ]
+    def sentence(own: list[float], english: list[float]) -> str:
+        return settled(NextTokens("a", "b", own, english, (0.9, 0.1)))
 
-    assert "from layer 3 on" in settled(rows("hi", "hi", "en", None, "en"), "hi")
-    assert "from layer 1 on" in settled(rows("hi", "hi", "en", "en", "en"), "hi")
-    assert "did not make the next word English" in settled(rows("hi", "en", "en", "hi"), "hi")
-    assert "does not begin with a word" in settled(rows(None, "en", "en"), "hi")
-    assert "already when nothing is exchanged" in settled(rows("en", "en"), "hi")
+    assert "from layer 3 on" in sentence([0.9, 0.1, 0.6, 0.2], [0.1, 0.9, 0.4, 0.8])
+    assert "from layer 0 on" in sentence([0.1, 0.1], [0.9, 0.9])
+    assert "does not make" in sentence([0.1, 0.9], [0.9, 0.1])
 
 
 def test_every_language_has_its_colour_in_both_themes() -> None:
@@ -372,7 +360,7 @@ def test_a_picked_item_fills_in_the_prompt_and_shows_its_outcome(browser: Any) -
     )
     wait_for(browser, "document.querySelector('#prompt textarea').value.startsWith('monolingual')")
     look(browser)
-    wait_for(browser, "document.querySelectorAll('#result .lm-handover').length === 2")
+    wait_for(browser, "document.querySelectorAll('#result .lm-curve').length === 2")
     said = browser.execute_script("return document.querySelector('#result').textContent")
     assert "right is 7" in said
     curves = "return document.querySelectorAll('#result .lm-curve svg.curves').length"

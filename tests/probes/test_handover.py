@@ -7,9 +7,6 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 import torch
-from fake_identifier import FakeIdentifier, by_script
-from scipy.stats import norm
-from scipy.stats import t as student_t
 from tiny import TEXT, tiny_lm
 
 from linguamap.models.language_model import LanguageModel
@@ -19,13 +16,10 @@ from linguamap.probes.handover import (
     handover_curves,
     next_tokens,
     supports_handover,
-    with_languages,
 )
 from linguamap.probes.texts import PromptPair
 
-IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
-NEW_TOKENS = 4
-KINDS = ["llama", "gemma3_text", "bloom", "gpt2", "opt", "qwen3_moe", "gptj", "falcon"]
+KINDS = ["llama", "gemma3_text", "bloom", "gpt2", "opt", "qwen3_moe", "gptj", "falcon", "cohere"]
 
 
 def make_pairs(lm: LanguageModel) -> list[PromptPair]:
@@ -38,95 +32,85 @@ def make_pairs(lm: LanguageModel) -> list[PromptPair]:
             code,
             lm.tokenizer(own)["input_ids"],
             lm.tokenizer(english)["input_ids"],
+            (20 + i, 40 + i),
         )
         for i, (own, english, code) in enumerate(pairs)
     ]
 
 
-def greedy(
-    lm: LanguageModel,
-    prompt: list[int],
-    layers: list[int],
-    change: Callable[[int, torch.Tensor, dict[int, torch.Tensor]], torch.Tensor],
-) -> str:
-    """Whole forward passes, one a token, with a change to some layers' states."""
-    ids = list(prompt)
-    for _ in range(NEW_TOKENS):
-        seen: dict[int, torch.Tensor] = {}
+Change = Callable[[int, torch.Tensor, dict[int, torch.Tensor]], torch.Tensor]
 
-        def see(
-            layer: int, hidden: torch.Tensor, seen: dict[int, torch.Tensor] = seen
-        ) -> torch.Tensor | None:
-            out = change(layer, hidden, seen) if layer in layers else None
-            seen[layer] = hidden if out is None else out
-            return out
 
-        with lm.watch(range(lm.n_layers + 1), see), torch.no_grad():
-            logits = lm.model(input_ids=torch.tensor([ids])).logits
-        ids.append(int(logits[0, -1].argmax()))
-    return str(lm.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True))
+def literal(lm: LanguageModel, prompt: list[int], at: int, change: Change) -> torch.Tensor:
+    """Logits of the next token from a whole forward pass, one layer's states changed."""
+    seen: dict[int, torch.Tensor] = {}
+
+    def see(layer: int, hidden: torch.Tensor) -> torch.Tensor | None:
+        out = change(layer, hidden, seen) if layer == at else None
+        seen[layer] = hidden if out is None else out
+        return out
+
+    with lm.watch(range(lm.n_layers + 1), see), torch.no_grad():
+        return lm.model(input_ids=torch.tensor([prompt])).logits[0, -1]
+
+
+def exchange(states: list[torch.Tensor]) -> Change:
+    def change(at: int, hidden: torch.Tensor, seen: dict[int, torch.Tensor]) -> torch.Tensor:
+        out = hidden.clone()
+        out[0, -1] = states[at][0, -1]
+        return out
+
+    return change
+
+
+def leave_out(at: int, hidden: torch.Tensor, seen: dict[int, torch.Tensor]) -> torch.Tensor:
+    out = hidden.clone()
+    out[0, -1] = seen[at - 1][0, -1]
+    return out
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_handover_equals_the_literal_loop(kind: str) -> None:
     lm = tiny_lm(kind)
     pairs = make_pairs(lm)
-    table = handover(lm, pairs, IDENTIFIER, new_tokens=NEW_TOKENS, items_per_batch=2).to_pylist()
-    texts = {(r["item_id"], r["intervention"], r["layer"]): r["text"] for r in table}
+    table = handover(lm, pairs, batch_cells=60 * (2 * lm.n_layers + 2)).to_pylist()
+    found = {(r["item_id"], r["intervention"], r["layer"]): r["log_odds"] for r in table}
     for one in pairs:
+        assert one.first_ids is not None
+        own, english = one.first_ids
+
+        def check(
+            name: str, at: int, prompt: list[int], change: Change,
+            key: str = one.item_id, own: int = own, english: int = english,
+        ) -> None:  # fmt: skip
+            logits = literal(lm, prompt, at, change)
+            expected = float(logits[own] - logits[english])
+            assert found[key, name, at] == pytest.approx(expected, abs=2e-4), (name, at)
+
         sides = {
             "to_english": (one.prompt_ids, one.english_ids),
             "from_english": (one.english_ids, one.prompt_ids),
         }
         for name, (into, donor) in sides.items():
-            states = lm.block_outputs(torch.tensor([donor]))
-            place = len(into) - 1
+            change = exchange(lm.block_outputs(torch.tensor([donor])))
             for layer in range(-1, lm.n_layers + 1):
-
-                def change(
-                    at: int,
-                    hidden: torch.Tensor,
-                    seen: dict[int, torch.Tensor],
-                    place: int = place,
-                    states: list[torch.Tensor] = states,
-                ) -> torch.Tensor:
-                    out = hidden.clone()
-                    out[0, place] = states[at][0, -1]
-                    return out
-
-                expected = greedy(lm, into, [layer] if layer >= 0 else [], change)
-                assert texts[one.item_id, name, layer] == expected, (name, layer)
+                check(name, layer, into, change)
         for block in range(1, lm.n_layers + 1):
-
-            def skip(
-                at: int,
-                hidden: torch.Tensor,
-                seen: dict[int, torch.Tensor],
-                place: int = len(one.prompt_ids) - 1,
-            ) -> torch.Tensor:
-                out = hidden.clone()
-                out[0, place:] = seen[at - 1][0, place:]
-                return out
-
-            expected = greedy(lm, one.prompt_ids, [block], skip)
-            assert texts[one.item_id, "skip", block] == expected, block
+            check("skip", block, one.prompt_ids, leave_out)
 
 
-def test_the_last_layer_hands_the_next_token_over() -> None:
+def test_the_last_layer_hands_the_log_odds_over() -> None:
+    """Exchanging the last layer's state is exchanging everything: both directions meet."""
     lm = tiny_lm("llama")
     one = make_pairs(lm)[0]
-    (row,) = [
-        r
-        for r in handover(lm, [one], IDENTIFIER, new_tokens=1, skip=False).to_pylist()
-        if r["intervention"] == "to_english" and r["layer"] == lm.n_layers
-    ]
-    with torch.no_grad():
-        english = lm.model(input_ids=torch.tensor([one.english_ids])).logits[0, -1].argmax()
-    assert row["text"] == lm.tokenizer.decode([int(english)], skip_special_tokens=True)
+    rows = handover(lm, [one]).to_pylist()
+    found = {(r["intervention"], r["layer"]): r["log_odds"] for r in rows}
+    assert found["to_english", lm.n_layers] == pytest.approx(found["from_english", -1], abs=1e-4)
+    assert found["from_english", lm.n_layers] == pytest.approx(found["to_english", -1], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2"])
-def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None:
+def test_probabilities_of_the_next_token_equal_whole_forward_passes(kind: str) -> None:
     lm = tiny_lm(kind)
     tells_apart = 0
     for one in make_pairs(lm):
@@ -158,8 +142,8 @@ def test_chances_of_the_next_token_equal_whole_forward_passes(kind: str) -> None
 
             with lm.watch([layer], change), torch.no_grad():
                 patched = lm.model(input_ids=prompt).logits[0, -1].softmax(-1)
-            chances = (found.own[layer], found.english[layer])
-            assert chances == pytest.approx([float(patched[own]), float(patched[other])], abs=1e-5)
+            probs = (found.own[layer], found.english[layer])
+            assert probs == pytest.approx([float(patched[own]), float(patched[other])], abs=1e-5)
         assert found.english[-1] == pytest.approx(float(twin[other]), abs=1e-5)
     assert tells_apart
 
@@ -172,7 +156,9 @@ def test_pairs_that_go_on_alike_have_no_curve() -> None:
 
 def test_rows_of_the_table() -> None:
     lm = tiny_lm("llama")
-    table = handover(lm, make_pairs(lm), IDENTIFIER)
+    pairs = make_pairs(lm)
+    same = PromptPair("same", "g", "open", "es", *(2 * [pairs[0].prompt_ids]), (7, 7))
+    table = handover(lm, [*pairs, same])
     assert table.schema.equals(ITEMS_SCHEMA)
     rows = table.to_pylist()
     layers = lm.n_layers
@@ -185,42 +171,59 @@ def test_rows_of_the_table() -> None:
             r["layer"] for r in rows if (r["intervention"], r["item_id"]) == (intervention, "i2")
         ]
         assert sorted(own) == expected
-    without = handover(lm, make_pairs(lm), IDENTIFIER, skip=False).to_pylist()
-    assert {r["intervention"] for r in without} == {"to_english", "from_english"}
+    assert "same" not in {row["item_id"] for row in rows}  # its two answers begin alike
+
+
+def test_without_known_answers_the_prompts_own_next_tokens_are_read() -> None:
+    lm = tiny_lm("gpt2")
+    pair = make_pairs(lm)[2]
+    plain = PromptPair("i2", "g2", "open", "ar", pair.prompt_ids, pair.english_ids)
+    with torch.no_grad():
+        own, english = (
+            int(lm.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+            for ids in (pair.prompt_ids, pair.english_ids)
+        )
+    assert own != english
+    known = PromptPair("i2", "g2", "open", "ar", pair.prompt_ids, pair.english_ids, (own, english))
+    assert handover(lm, [plain]).equals(handover(lm, [known]))
+
+
+def items(
+    odds: dict[str, list[float]], intervention: str = "to_english"
+) -> list[dict[str, object]]:
+    return [
+        {"item_id": item, "group": item, "kind": "open", "language": "es",
+         "intervention": intervention, "layer": layer, "log_odds": value}
+        for item, values in odds.items()
+        for layer, value in enumerate(values, -1)
+    ]  # fmt: skip
 
 
 def test_curves_by_hand() -> None:
-    def row(item: str, word: str | None, has_word: bool = True) -> dict[str, object]:
-        return {"item_id": item, "group": item, "kind": "open", "language": "es", "layer": 3} | {
-            "intervention": "to_english",
-            "text": "",
-            "word_language": word,
-            "has_word": has_word,
-        }
+    """Moves of 0, 1, 5, 10 and 0, 1, 3, 6: of 16 together 0, 2, 8, 16."""
+    odds = {"a": [6.0, 5.0, 1.0, -4.0], "b": [3.0, 2.0, 0.0, -3.0]}
+    back = {"a": [-4.0, -4.0, 6.0, 6.0], "b": [-3.0, -3.0, 0.0, 3.0]}
+    skip = {"a": [6.0, 4.0, 6.0, 1.0], "b": [3.0, 3.0, 3.0, 0.0]}
+    rows = items(odds) + items(back, "from_english") + items(skip, "skip")
+    curves = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
+    shifts: dict[str, list[float]] = {}
+    for row in curves:
+        shifts.setdefault(row["intervention"], []).append(row["shift"])
+    assert shifts["to_english"] == [0, 2 / 16, 8 / 16, 1]
+    assert shifts["from_english"] == [0, 0, 13 / 16, 1]
+    assert shifts["skip"] == [0, 2 / 16, 0, 8 / 16]  # of what the whole exchange does
+    second = next(r for r in curves if (r["intervention"], r["layer"]) == ("to_english", 1))
+    assert (second["log_odds"], second["n"]) == (0.5, 2)
+    # Each item alone a quarter of the time: 5 / 10 and 3 / 6.
+    assert (second["low"], second["high"]) == (0.5, 0.5)
 
-    rows = [row("a", "en"), row("b", "es"), row("c", None), row("d", "en"), row("e", None, False)]
-    (curve,) = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
-    assert (curve["english"], curve["target"], curve["n"]) == (0.5, 0.25, 4)
-    assert 0 <= curve["english_low"] < 0.5 < curve["english_high"] <= 1
 
-
-def test_a_band_has_a_width_where_all_prompts_agree() -> None:
-    """Three prompts of two groups, no word in English: Wilson's limits of 0 in m and of m in m.
-
-    m is 2 groups times (z / t)^2, with one degree of freedom; of 0 in m the upper limit is
-    z^2 / (m + z^2).
-
-    Regression: the bootstrap gave 0 (0 to 0).
-    """
-    facts = {"kind": "open", "language": "es", "layer": 3, "intervention": "to_english"}
-    said = {"text": "", "word_language": "es", "has_word": True}
-    rows = [{"item_id": f"i{i}", "group": g, **facts, **said} for i, g in enumerate("aab")]
-    (curve,) = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
-    assert (curve["english"], curve["english_low"], curve["target"]) == (0.0, 0.0, 1.0)
-    z, t = norm.ppf(0.975), student_t.ppf(0.975, df=1)
-    high = z**2 / (2 * (z / t) ** 2 + z**2)
-    assert curve["english_high"] == pytest.approx(high)
-    assert curve["target_low"] == pytest.approx(1 - high)
+def test_an_exchange_that_does_not_clearly_move_anything_has_no_curve() -> None:
+    """One pair moves to the English token, the other away from it."""
+    rows = items({"a": [1.0, 0.5, -1.0], "b": [1.0, 1.5, 2.0]})
+    curves = handover_curves(pa.Table.from_pylist(rows, ITEMS_SCHEMA)).to_pylist()
+    assert {row["shift"] for row in curves} == {None}
+    assert [row["log_odds"] for row in curves] == [1.0, 1.0, 0.5]
 
 
 def test_a_model_without_such_a_cache_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,15 +232,3 @@ def test_a_model_without_such_a_cache_is_told_apart(monkeypatch: pytest.MonkeyPa
     assert not supports_handover(tiny_lm("jamba"))
     monkeypatch.setattr("linguamap.probes.handover.cache_fault", lambda lm: "planted")
     assert not supports_handover(tiny_lm("llama"))
-
-
-def test_the_letter_of_an_option_is_no_word() -> None:
-    """ "A) El perro" begins with the letter of an option, which an identifier would call Spanish."""
-    rows = [
-        {"item_id": "1", "group": "1", "kind": "choice", "language": "es", "layer": 0, "text": text,
-         "intervention": "to_english"}
-        for text in ("A) El perro", "B", "el perro")
-    ]  # fmt: skip
-    table = with_languages(rows, FakeIdentifier(("es", "en"), lambda word: "es"))
-    assert table.column("has_word").to_pylist() == [True, False, True]
-    assert table.column("word_language").to_pylist() == ["es", None, "es"]

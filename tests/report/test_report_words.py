@@ -39,7 +39,6 @@ from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.config import ModelConfig, RunConfig
 from linguamap.probes.curves import commitment, overtakings
 from linguamap.records import Answer
-from linguamap.report.run_charts import handover_chart
 from linguamap.report.run_page import write_report
 from linguamap.report.tables import measure_rows, stage_rows
 from linguamap.report.terminal import show_layers, terminal_summary
@@ -126,37 +125,16 @@ def test_overtaking_is_the_first_layer_from_which_the_target_stays_ahead() -> No
     assert overtakings(rows) == {"hi": 3, "ja": None}
 
 
-def test_commitment_is_half_way_between_the_curves_own_ends() -> None:
-    """ar: .45 of 0 to .9. es: .2 of 0 to .4, which an absolute half would never reach. fr: .7 to .8."""
-
-    def curve(language: str, shares: dict[int, float], n: int = 8) -> list[dict[str, Any]]:
+def test_commitment_is_where_half_of_the_whole_exchange_is_done_for_good() -> None:
+    def curve(language: str, shifts: list[float | None], n: int = 8) -> list[dict[str, Any]]:
         return [
-            {"language": language, "intervention": "to_english", "layer": k, "english": v, "n": n}
-            for k, v in shares.items()
+            {"language": language, "intervention": "to_english", "layer": k, "shift": v, "n": n}
+            for k, v in enumerate(shifts, -1)
         ]
 
-    rows = curve("ar", {-1: 0.0, 0: 0.6, 1: 0.2, 2: 0.5, 3: 0.9})
-    rows += curve("fr", {-1: 0.7, 0: 0.7, 1: 0.8, 2: 0.8, 3: 0.8})
-    rows += curve("es", {-1: 0.0, 0: 0.0, 1: 0.1, 2: 0.2, 3: 0.4})
-    rows += curve("ja", {-1: 0.0, 0: 0.0, 1: 0.0, 2: 1.0, 3: 1.0}, n=4)
-    assert commitment(rows) == {"ar": 2, "fr": None, "es": 2}
-
-
-def test_handover_reads_the_language_that_the_swap_would_bring() -> None:
-    base = {"layer": 0, "language": "ar", "n": 4, "english": 0.25, "target": 0.75,
-            "english_low": 0.1, "english_high": 0.4, "target_low": 0.6, "target_high": 0.9}  # fmt: skip
-    rows = [
-        {**base, "intervention": name, "layer": layer}
-        for name in ("to_english", "from_english", "skip")
-        for layer in (-1, 0)
-    ]
-    chart = handover_chart(run_of(before=PhaseContents(handover=rows)))
-    assert chart is not None
-    read = {(row["intervention"], row["layer"]): row for row in chart.rows}
-    shares = [read[name, 0]["share"] for name in ("to_english", "from_english", "skip")]
-    assert shares == [0.25, 0.75, 0.75]
-    ends = read["from_english", 0]
-    assert (ends["low"], ends["high"], ends["n"], ends["phase"]) == (0.6, 0.9, 4, "before")
+    rows = curve("ar", [0.0, 0.6, 0.2, 0.5, 1.0]) + curve("fr", [None] * 5)
+    rows += curve("ja", [0.0, 0.0, 0.0, 1.0, 1.0], n=4)
+    assert commitment(rows) == {"ar": 2, "fr": None}
 
 
 def cells_of(found: Any, kind: str = "change_rows") -> list[str]:

@@ -314,16 +314,10 @@ def handover_rows(layer: int, target: str, centre: float) -> list[dict[str, Any]
     rows = []
     for at in (-1, 0) if layer == 0 else (layer,):
         turned = logistic(at, centre) if at >= 0 else 0.0
-        for name, english, own in (
-            ("to_english", turned, 0.9 * (1 - turned)),
-            ("from_english", 1 - turned, 0.9 * turned),
-            ("skip", 0.05, 0.9),
-        ):
+        for name, shift in (("to_english", turned), ("from_english", turned), ("skip", 0.05)):
             rows.append({"layer": at, "language": target, "intervention": name, "n": 12,
-                         "english": english, "english_low": max(0.0, english - 0.15),
-                         "english_high": min(1.0, english + 0.15), "target": own,
-                         "target_low": max(0.0, own - 0.15),
-                         "target_high": min(1.0, own + 0.15)})  # fmt: skip
+                         "shift": shift, "low": max(0.0, shift - 0.15),
+                         "high": min(1.0, shift + 0.15), "log_odds": 4 - 8 * shift})  # fmt: skip
     return rows
 
 

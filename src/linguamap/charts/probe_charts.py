@@ -238,16 +238,16 @@ def _kind_name(kind: str) -> str:
 
 
 DIRECTIONS = {
-    "to_english": ("English state into the target’s prompt", "next words that turn English"),
-    "from_english": ("Target’s state into the English prompt", "next words that turn to the target"),
-    "skip": ("One block left out", "next words still in the target language"),
+    "to_english": ("English state into the target’s prompt", "move to the English token"),
+    "from_english": ("Target’s state into the English prompt", "move to the target’s token"),
+    "skip": ("One block left out", "move to the English token"),
 }  # fmt: skip
 
 
 def handover(
     frame: Frame, *, languages: Sequence[str] = (), marks: LayerMarks | None = None
 ) -> Chart:
-    """Share of first words after a state was exchanged at a layer, or a block left out.
+    """How far the next token moves when a state is exchanged at a layer, or a block left out.
 
     Args:
         frame: columns ``layer`` (-1: nothing was done), ``language``, ``intervention``
@@ -261,7 +261,7 @@ def handover(
     panels: list[Panel] = []
     for name in sorted(seen, key=lambda one: ([*DIRECTIONS, one].index(one), seen.index(one))):
         curves, plain = [], []
-        title, note = DIRECTIONS.get(name, (name.replace("_", " "), "next words that follow"))
+        title, note = DIRECTIONS.get(name, (name.replace("_", " "), "move of the next token"))
         part = [row for row in rows if row["intervention"] == name]
         for phase, dash in (("before", ""), ("after", "4 3.5")):
             for code in codes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from linguamap.charts.chart import Chart, page_asset
 from linguamap.charts.layer_maps import token_grid
@@ -23,14 +23,9 @@ from linguamap.charts.svg import (
 
 if TYPE_CHECKING:
     from linguamap.explore.reading import Reading
+    from linguamap.probes.handover import NextTokens
 
 TITLES = {"before": "Model as it is", "after": "Tuned model"}
-INTERVENTIONS = {
-    "to_english": "{language} prompt, last state from the English twin",
-    "from_english": "English prompt, last state from the {language} twin",
-    "skip": "{language} prompt, this one block left out",
-}
-
 _MARKUP = {"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"}
 """Characters that the page's own template language knows, beside those of HTML."""
 
@@ -97,10 +92,10 @@ def readings_html(
         parts.append("<h3>Layer by layer: what would be written next, and in which language</h3>")
         parts.append(f'<p class="lm-soft">{GRID_HELP}</p>')
         parts.append(_beside([_grid(one, languages, language) for one in grids]))
-    handovers = [one for one in readings if one.handover or "handover" in one.missing]
+    handovers = [one for one in readings if one.next_tokens or "handover" in one.missing]
     if handovers:
         parts.append("<h3>Handover: from which layer on is the language settled?</h3>")
-        parts.append(_beside([_handover(one, languages, language) for one in handovers]))
+        parts.append(_beside([_curve(one, languages, language) for one in handovers]))
     return f'<div class="lm" aria-live="polite">{"".join(parts)}</div>'
 
 
@@ -164,39 +159,11 @@ def _grid(reading: Reading, languages: Sequence[str], language: str) -> str:
     return drawn + (f'<p class="lm-soft">{rest}</p>' if rest else "")
 
 
-def _handover(reading: Reading, languages: Sequence[str], language: str) -> str:
-    if reading.handover is None:
-        return f'<p class="lm-soft">{_escaped(reading.missing["handover"])}</p>'
-    rows = reading.handover
-    layers = sorted({row["layer"] for row in rows if row["layer"] >= 0})
-    heads = "".join(f'<th scope="col">{layer}</th>' for layer in layers)
-    body = ""
-    for name, title in INTERVENTIONS.items():
-        found = {row["layer"]: row for row in rows if row["intervention"] == name}
-        cells = "".join(_handed(found.get(layer)) for layer in [-1, *layers])
-        label = title.format(language=language_name(language))
-        body += f'<tr><th scope="row">{label}</th>{cells}</tr>'
-    return (
-        f'<p class="lm-facts">{settled(rows, language)}</p>'
-        f"{_curve(reading, languages, language)}"
-        f'<div class="lm-scroll" role="region" tabindex="0" '
-        f'aria-label="{TITLES[reading.phase]}: handover by layer; scrolls sideways">'
-        f'<table class="lm-grid lm-handover"><caption><span>{TITLES[reading.phase]}: the first word '
-        "after the state of the last position was exchanged after this layer. One prompt gives one "
-        "word a layer, not a rate.</span></caption>"
-        f'<thead><tr><th scope="col">layer</th><th scope="col">untouched</th>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
 def _curve(reading: Reading, languages: Sequence[str], language: str) -> str:
     """Probabilities of the two next tokens by the layer after which the state was exchanged."""
     found = reading.next_tokens
     if found is None:
-        return (
-            '<p class="lm-soft">Both prompts begin their answer with the same token, so there is no '
-            "curve of which one is written.</p>"
-        )
+        return f'<p class="lm-soft">{_escaped(reading.missing["handover"])}</p>'
     rows = [
         {"layer": layer, "language": code, "probability": share}
         for code, shares in ((language, found.own), ("en", found.english))
@@ -212,6 +179,7 @@ def _curve(reading: Reading, languages: Sequence[str], language: str) -> str:
         for layer, (one, other) in enumerate(zip(found.own, found.english, strict=True))
     )
     return (
+        f'<p class="lm-facts">{settled(found)}</p>'
         f'<figure class="lm-curve">{drawn}<figcaption>Probability of the next token once the last '
         f"position has the English twin&#x27;s state: {_named(language)} {own}, solid; {_named('en')} "
         f"{english}, dashed. Untouched: {untouched}.</figcaption><details><summary>The same in numbers"
@@ -219,35 +187,14 @@ def _curve(reading: Reading, languages: Sequence[str], language: str) -> str:
     )
 
 
-def _handed(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return '<td aria-label="not done"></td>'
-    text = f"<bdi>{_blank(row['text'][:24])}</bdi>"
-    code = row["word_language"]
-    if code is None:
-        kind = ' class="lm-unplaced"' if row["has_word"] else ""
-        return f"<td{kind}>{text}</td>"
-    return (
-        f'<td data-l="{code}" style="--t:35%" title="{language_name(code)}">{text}'
-        f'<small aria-label="{language_name(code)}">{code}</small></td>'
-    )
-
-
-def settled(rows: Sequence[Mapping[str, Any]], language: str) -> str:
-    """From which layer on the English twin's state makes the next word English, to the end."""
-    given = {r["layer"]: r["word_language"] for r in rows if r["intervention"] == "to_english"}
-    last = max(given)
-    if given[-1] == "en":
-        return "The first word is English already when nothing is exchanged."
-    if given[-1] is None:
-        return "Untouched, the answer does not begin with a word whose language can be told."
-    first = last + 1
-    while first > 0 and given[first - 1] == "en":
+def settled(found: NextTokens) -> str:
+    """From which layer on the English twin's state makes the English token the likelier one."""
+    first = len(found.own)
+    while first > 0 and found.english[first - 1] > found.own[first - 1]:
         first -= 1
-    name = language_name(language)
-    if first > last:
-        return f"The English state did not make the next word English; it was {name} or unplaced."
-    return f"With the English twin's state the next word is English from layer {first} on."
+    if first == len(found.own):
+        return "The English state does not make the English token the likelier one."
+    return f"With the English twin's state the English token is the likelier one from layer {first} on."
 
 
 def _named(code: str) -> str:

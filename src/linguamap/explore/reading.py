@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from linguamap.config import RunConfig
 from linguamap.generation.encoding import encode
 from linguamap.generation.local import generate
 from linguamap.models.language_model import LanguageModel
-from linguamap.probes.handover import NextTokens, handover, next_tokens, supports_handover
+from linguamap.probes.handover import NextTokens, next_tokens, supports_handover
 from linguamap.probes.texts import LensText, PromptPair, with_answer
 from linguamap.probes.token_grid import TokenGrid, token_grid
 from linguamap.records import Answer, Completion, Part, Phase, Prompt, UserError
@@ -123,8 +122,7 @@ class Reading:
 
     Attributes:
         scored: the answer, scored as one of a run.
-        handover: rows of :data:`linguamap.probes.handover.ITEMS_SCHEMA`.
-        next_tokens: the handover to the English twin as a curve; None where it cannot tell.
+        next_tokens: the handover to the English twin as a curve.
         missing: part -> why it will not come.
     """
 
@@ -132,7 +130,6 @@ class Reading:
     scored: Answer
     missing: dict[str, str]
     grid: TokenGrid | None = None
-    handover: list[dict[str, Any]] | None = None
     next_tokens: NextTokens | None = None
 
 
@@ -223,7 +220,7 @@ def read_question(
         yield list(done)
     for place, phase in enumerate(variants.names if with_handover else []):
         with variants.use(phase) as lm:
-            saying(f"Handover: {3 * (lm.n_layers + 2)} short continuations", phase)
+            saying(f"Handover after {lm.n_layers + 1} layers", phase)
             done[place] = _with_handover(lm, config, identifier, question, done[place])
         step += 1
         yield list(done)
@@ -297,6 +294,8 @@ def _with_handover(
     else:
         encoded = [one.token_ids for one in encode(lm, [own, english], config.model)]
         pair = PromptPair(own.item_id, own.item_id, own.kind, own.language, encoded[0], encoded[1])
-        rows = handover(lm, [pair], identifier).to_pylist()
-        return replace(reading, handover=rows, next_tokens=next_tokens(lm, pair))
+        found = next_tokens(lm, pair)
+        if found is not None:
+            return replace(reading, next_tokens=found)
+        reason = "Both prompts begin their answer with the same token: nothing tells them apart."
     return replace(reading, missing={**reading.missing, "handover": reason})

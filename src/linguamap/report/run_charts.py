@@ -100,19 +100,8 @@ def similarity_chart(run: RunContents) -> Chart | None:
     return similarity(rows, languages=run.languages, pivot=run.pivot, marks=marks_of(run))
 
 
-READ_OF_INTERVENTION = {"to_english": "english", "from_english": "target", "skip": "target"}
-"""Intervention -> the language whose share among the first words tells what it did."""
-
-
 def handover_chart(run: RunContents) -> Chart | None:
-    """Of the two shares that the probe has for an intervention, that of the language which the
-    swapped-in state would bring, or, where a block is left out, of the target."""
-    rows = []
-    for row in curves_of(run, "handover"):
-        read = READ_OF_INTERVENTION.get(row["intervention"], "english")
-        kept = {key: row.get(key) for key in ("phase", "intervention", "language", "layer", "n")}
-        rows.append({**kept, "share": row[read], "low": row.get(f"{read}_low"),
-                     "high": row.get(f"{read}_high")})  # fmt: skip
+    rows = [{**row, "share": row["shift"]} for row in curves_of(run, "handover")]
     return handover(rows, languages=run.languages, marks=marks_of(run)) if rows else None
 
 

@@ -92,8 +92,8 @@ class Layers:
     Attributes:
         overtakes_english: language -> first layer from which its words lead the English ones to the
             end; None where they do not in the last layer.
-        committed_layer: language -> first layer from which the English twin's state turns half the
-            next words English; None for the reason in ``evidence`` of the handover.
+        committed_layer: language -> first layer from which the English twin's state does half of what
+            it can do to the next token; None where it does not clearly do anything.
     """
 
     n_layers: int

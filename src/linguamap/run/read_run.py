@@ -41,7 +41,7 @@ COLUMNS = {
     "lens": ("layer", "target_language", "word_language", "share"),
     "token_set_probability": ("layer", "target_language", "set_language", "probability"),
     "similarity": ("layer", "language_a", "language_b", "kind", "measure", "value"),
-    "handover": ("layer", "language", "intervention", "english", "target"),
+    "handover": ("layer", "language", "intervention", "shift"),
 }
 """Table of a probe folder -> the columns that it must have."""
 

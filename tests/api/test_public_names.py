@@ -72,8 +72,9 @@ def test_translations_and_handover_take_the_same_columns(model: LanguageModel) -
     rows = like.frame().query("measure == 'cosine' and layer == 0 and kind == 'all'")
     assert list(rows[["language_a", "language_b", "n"]].iloc[0]) == ["en", "es", 4]
     assert like.plot().svg().startswith(SVG)
-    shares = lm.handover(model, texts).frame()["share"].dropna()
-    assert shares.between(0, 1).all()
+    frame = lm.handover(model, texts).frame()
+    assert set(frame["intervention"]) == {"to_english", "from_english", "skip"}
+    assert frame.query("layer == -1")["share"].dropna().eq(0).all()  # nothing was done
     with pytest.raises(lm.UserError, match="the same texts in the same order"):
         lm.similarity(model, {**texts, "es": ["un gato"]})
     with pytest.raises(lm.UserError, match="in English"):

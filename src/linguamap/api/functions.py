@@ -147,14 +147,14 @@ def handover(model: Any, texts: Mapping[str, Sequence[str]]) -> Handover:
     """From which layer on a prompt's language is committed: English states put into its translation.
 
     At the last position of a prompt the state after layer l is replaced by that of the same prompt in
-    English; if the next words turn English, what decides them was there already. And the reverse, and
-    with one block left out. Causal: it rests on no reading of middle layers.
+    English; if that moves the next token from the prompt's own to the English prompt's, what decides it
+    was there already. And the reverse, and with one block left out. Causal: it rests on no reading of middle layers.
 
     Args:
         texts: language -> prompts, ``en`` among them; the same place is the same prompt.
     Returns:
-        ``share`` of the first words, by ``intervention`` and layer (-1: nothing was done), with
-        interval and n.
+        ``share`` of the move of the log-odds that exchanging everything brings, by ``intervention`` and
+        layer (-1: nothing was done), with interval and n.
     Raises:
         UserError: no English, lists of different lengths, a model without key-value cache.
     """
@@ -178,8 +178,7 @@ def handover(model: Any, texts: Mapping[str, Sequence[str]]) -> Handover:
             PromptPair(str(number), str(number), "open", code, ids[code], ids["en"])
             for code in others
         ]
-    identifier = candidates(others, RunConfig())
-    return Handover(handover_curves(exchange(lm, pairs, identifier)), lm.n_layers, others)
+    return Handover(handover_curves(exchange(lm, pairs)), lm.n_layers, others)
 
 
 def identify(texts: str | Sequence[str], languages: Sequence[str] = ()) -> Identified:

@@ -102,18 +102,12 @@ class Similarity(Curves):
 
 
 class Handover(Curves):
-    """First words that changed language when a layer's state was exchanged; ``share`` in [0, 1]."""
+    """How far a layer's state, exchanged, moves the next token: 0 not at all, 1 as far as all of it."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The share of the language that the state put in would bring; a left out block's: the target."""
-        return [
-            {key: row[key] for key in ("language", "intervention", "layer", "n")}
-            | {"phase": row.get("phase", "before"), "share": row[read]}
-            | {end: row[f"{read}_{end}"] for end in ("low", "high")}
-            for row in super().rows
-            for read in ["english" if row["intervention"] == "to_english" else "target"]
-        ]
+        """``share`` and its interval; a left out block's in the same units."""
+        return [{**row, "share": row["shift"]} for row in super().rows]
 
     def plot(self) -> charts.Chart:
         return charts.handover(self.rows, languages=self.languages, marks=self.marks)

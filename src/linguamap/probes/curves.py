@@ -269,14 +269,18 @@ def overtakings(lens: Rows, pivot: str = "en") -> dict[str, int | None]:
     for code, curves in shares.items():
         if code == pivot or code not in curves or pivot not in curves:
             continue
-        found[code] = _leads_from(curves[code], curves[pivot])
+        own, other = curves[code], curves[pivot]
+        found[code] = _holds_from(
+            {layer: own[layer] > other[layer] for layer in own.keys() & other}
+        )
     return found
 
 
-def _leads_from(own: dict[int, float], other: dict[int, float]) -> int | None:
+def _holds_from(holds: Mapping[int, bool]) -> int | None:
+    """The first layer from which something holds to the end."""
     start: int | None = None
-    for layer in sorted(own.keys() & other.keys(), reverse=True):
-        if own[layer] <= other[layer]:
+    for layer in sorted(holds, reverse=True):
+        if not holds[layer]:
             break
         start = layer
     return start
@@ -299,4 +303,7 @@ def commitment(handover: Rows) -> dict[str, int | None]:
         curve = curves.setdefault(str(row["language"]), {})
         if row["layer"] >= 0 and row["shift"] is not None:
             curve[int(row["layer"])] = float(row["shift"])
-    return {code: _leads_from(curve, dict.fromkeys(curve, 0.5)) for code, curve in curves.items()}
+    return {
+        code: _holds_from({layer: shift >= 0.5 for layer, shift in curve.items()})
+        for code, curve in curves.items()
+    }

@@ -181,6 +181,11 @@ def language_name(code: str) -> str:
     return _names().get(code, (code,))[0]
 
 
+def native_name(code: str) -> str:
+    """A language's name in the language itself; the code where the table has none."""
+    return LANGUAGES[code].native_name if code in LANGUAGES else code
+
+
 def _plain_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold().replace("_", "-")
 

@@ -214,16 +214,19 @@ def test_a_run_that_has_only_begun_opens_without_an_error(browser: Any, tmp_path
     assert "Not run yet" in find(browser, "main")[0].text
 
 
+def choose_option(browser: Any, figure: str, place: int) -> None:
+    """Choose from a chart's list and wait until what it shows is drawn."""
+    browser.execute_script(
+        "const list = document.querySelector(`[data-figure=${arguments[0]}] select`);"
+        "list.selectedIndex = arguments[1];"
+        "list.dispatchEvent(new Event('change', {bubbles: true}));",
+        figure, place,
+    )  # fmt: skip
+    wait_for(browser, f"document.querySelector('[data-figure={figure}] [data-drawn]')")
+
+
 def in_grid(browser: Any, selector: str) -> list[Any]:
     return find(browser, f"[data-figure=grid] {selector}")
-
-
-def choose_prompt(browser: Any, place: int) -> None:
-    browser.execute_script(
-        "const list = document.querySelector('[data-figure=grid] select');"
-        "list.value = arguments[0]; list.dispatchEvent(new Event('change', {bubbles: true}));",
-        str(place),
-    )
 
 
 def grid_shown(browser: Any) -> list[Any]:
@@ -268,7 +271,7 @@ def test_one_prompt_in_depth_has_each_layer_before_and_after(opened: Any, page: 
 def test_the_grid_of_a_right_to_left_prompt_runs_from_the_right(opened: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    choose_prompt(opened, 3)
+    choose_option(opened, "grid", 3)
     grid = grid_shown(opened)[0]
     first, second = grid.find_elements("css selector", "g > g:first-child > text")[:2]
     assert first.location["x"] > second.location["x"]
@@ -278,7 +281,7 @@ def test_the_grid_of_a_right_to_left_prompt_runs_from_the_right(opened: Any) -> 
 
 
 def test_hostile_words_in_the_grid_are_shown_and_do_nothing(opened: Any) -> None:
-    choose_prompt(opened, 0)
+    choose_option(opened, "grid", 0)
     shown_words = "\n".join(readings(grid_shown(opened)[0], 0))
     for text in HOSTILE[:3]:
         assert text[:20] in shown_words, text
@@ -295,18 +298,17 @@ def test_hostile_words_in_the_grid_are_shown_and_do_nothing(opened: Any) -> None
 def test_another_language_to_compare_with_recolours_the_curves(opened: Any) -> None:
     def curves() -> dict[str, str]:
         shown = [
-            one for one in find(opened, "[data-figure=similarity] .panel:first-child .curve")
-            if one.get_attribute("display") is None
+            one for one in find(opened, "[data-figure=similarity] .panel:not([hidden]) .curve")
+            if str(one.get_attribute("data-long")).startswith("Raw cosine")
         ]  # fmt: skip
         return {
             str(one.get_attribute("data-name")): str(one.get_attribute("color")) for one in shown
         }
 
     assert {"French", "Hindi", "French, unrelated"} <= set(curves())
-    opened.execute_script(
-        "const list = document.querySelector('[data-figure=similarity] select');"
-        "list.value = [...list.options].find(one => one.text.startsWith('French')).value;"
-        "list.dispatchEvent(new Event('change', {bubbles: true}));"
+    names = [one.get_attribute("text") for one in find(opened, "[data-figure=similarity] option")]
+    choose_option(
+        opened, "similarity", next(i for i, n in enumerate(names) if n.startswith("French"))
     )
     after = curves()
     assert "French" not in after

@@ -5,7 +5,7 @@ docstring lists, and returns a :class:`Chart`, which shows itself in Jupyter, wr
 ``save("lens.svg")`` (or ``.pdf``, ``.png``, ``.csv``) and needs no run folder.
 """
 
-from linguamap.charts.chart import FORMATS, STYLES, Chart, Control
+from linguamap.charts.chart import FORMATS, STYLES, Chart
 from linguamap.charts.curve_panel import LayerMarks
 from linguamap.charts.dots import change, sweep
 from linguamap.charts.layer_maps import language_map, token_grid
@@ -17,6 +17,7 @@ from linguamap.charts.probe_charts import (
     similarity,
     token_set_probability,
 )
+from linguamap.charts.svg import Control
 from linguamap.charts.training_charts import layer_change, loss
 
 __all__ = [

@@ -6,26 +6,31 @@ column or page, and is embedded in a page with :meth:`Chart.html`. It needs no r
 
 from __future__ import annotations
 
+import base64
 import csv
 import difflib
+import gzip
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import jinja2
 from markupsafe import Markup
 
-from linguamap.charts.frames import Row
 from linguamap.charts.svg import (
     FONT,
     INK,
     PAGE,
     SOFT,
-    Colour,
+    Control,
+    Key,
     Node,
     Paint,
+    Panel,
     el,
     inert,
     language_colour,
@@ -33,6 +38,9 @@ from linguamap.charts.svg import (
     width_of,
 )
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.charts.frames import Row
 
 FORMATS = ("svg", "pdf", "png", "csv")
 PNG_DPI = 300
@@ -51,68 +59,6 @@ class Style(NamedTuple):
 
 
 STYLES = {"paper": Style(3.3, 6.9, 7.5), "slides": Style(6.0, 12.0, 13.0)}
-
-
-@dataclass(frozen=True)
-class Key:
-    """An entry of the key.
-
-    Attributes:
-        mark: ``line``, ``dash``, ``dots``, ``box``, ``point``, ``ring`` or ``tick``.
-        code: language whose curves the page brings forward at a touch.
-        page_only: the language is drawn only where the reader of a page chooses so.
-    """
-
-    text: str
-    colour: Colour = INK
-    mark: Literal["line", "dash", "dots", "box", "point", "ring", "tick"] = "box"
-    code: str | None = None
-    page_only: bool = False
-
-
-@dataclass(frozen=True)
-class Control:
-    """A choice the reader has on a page: elements whose ``data-NAME`` lacks the value are hidden."""
-
-    name: str
-    label: str
-    options: list[tuple[str, str]]
-    chosen: str
-
-
-def phase_control(chosen: str, *, both: bool = False) -> Control:
-    """The choice between the model as it is and the tuned one."""
-    options = [("before", "Before tuning"), ("after", "After tuning")]
-    if both:
-        options.insert(0, ("both", "Before and after"))
-    return Control("phase", "Which model", options, chosen)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A drawing of its own within a chart.
-
-    Attributes:
-        draw: width in pixels -> the elements and the height they take.
-        about: attributes of the drawing's root; ``aria-label`` says it in words.
-        width: on a page, about how wide it is drawn.
-        side: pixels of the side that stay in view while the rest scrolls; 0: nothing scrolls.
-        code: language of the title's mark.
-        when: control -> the values under which the panel is shown.
-        more: pairs of a summary and lines of text that open below.
-        text_direction: ``rtl`` where a drawing is read from the right.
-    """
-
-    title: str
-    draw: Callable[[float], tuple[list[Node], float]]
-    about: dict[str, str] = field(default_factory=dict)
-    width: float = 330
-    code: str | None = None
-    note: str = ""
-    when: dict[str, str] = field(default_factory=dict)
-    more: list[tuple[str, list[str]]] = field(default_factory=list)
-    side: float = 0
-    text_direction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +102,8 @@ class Chart:
 
     def _sheet(self, width: float) -> tuple[list[Node], float]:
         """Panels in rows, the key below, and the height of it all."""
-        panels, across = self.panels, min(self.across, len(self.panels)) or 1
+        panels = [panel for panel in self.panels if panel.is_first(self.controls)]
+        across = min(self.across, len(panels)) or 1
         gap, y = 18.0, 4.0
         each = (width - gap * (across - 1)) / across
         drawn: list[Node] = []
@@ -173,11 +120,15 @@ class Chart:
         drawn.append(el("g", *lines, transform=f"translate(0 {y + 2:.1f})"))
         return drawn, y + height + 4
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of its numbers."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
     def csv(self) -> str:
         """The numbers behind the chart."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
         file = io.StringIO()
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         return file.getvalue()
@@ -218,51 +169,35 @@ class Chart:
 
     def _repr_html_(self) -> str:
         """For notebooks: the drawing on white, and the numbers as a table that opens."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        head = Markup("").join(_html("<th>{}</th>", name) for name in columns)
-        body = Markup("").join(
-            _html(
-                "<tr>{}</tr>",
-                Markup("").join(_html("<td>{}</td>", _cell(row.get(n))) for n in columns),
-            )
-            for row in self.rows[:2000]
-        )
-        drawing = self.svg().split("\n", 1)[1]
-        return (
-            f'<figure style="margin:0;max-width:60rem">{drawing.replace("<svg ", _FLUID, 1)}'
-            f"<details><summary>The numbers</summary><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table></details></figure>"
-        )
+        drawing = self.svg().split("\n", 1)[1].replace("<svg ", _FLUID, 1)
+        shown = {"drawing": Markup(drawing), "columns": self.columns, "rows": self.rows[:2000]}
+        return _templates().get_template("notebook.html.j2").render(shown)
 
     def html(self, languages: Sequence[str] | None = None, prefix: str = "") -> Markup:
         """The chart for a page that has ``chart.css`` and ``chart.js`` and the colours' variables.
+
+        What the reader must choose first travels compressed and is drawn then.
 
         Args:
             languages: the page's order of languages, which numbers their colours.
             prefix: tells charts of the same name on one page apart.
         """
         paint = Paint(list(languages or self.languages), on_page=True)
-        key = _page_key(self.keys, paint)
         width = max((panel.width for panel in self.panels), default=0)
-        size = "small" if width < 400 else "middle" if width < 700 else "large"
-        panels = Markup("").join(
-            _page_panel(panel, paint, f"{prefix}{self.name}-{place}")
-            for place, panel in enumerate(self.panels)
-        )
-        tools = Markup("").join(_control(prefix + self.name, control) for control in self.controls)
-        if tools:
-            tools = _html('<div class="tools">{}</div>', tools)
-        return _html(
-            '<div class="chart" data-chart="{}" data-labels="{}">{}{}'
-            '<div class="panels {} across-{}">{}</div></div>',
-            self.name,
-            "|".join(self.labels),
-            tools,
-            key,
-            size,
-            self.across,
-            panels,
-        )
+        names = {id(one): f"{prefix}{self.name}-{place}" for place, one in enumerate(self.panels)}
+        text = _templates().get_template("chart.html.j2").render(
+            chart=self, prefix=prefix, paint=paint, packed=_packed,
+            size="small" if width < 400 else "middle" if width < 700 else "large",
+            places={code: place for place, code in enumerate(paint.languages)},
+            first=[panel for panel in self.panels if panel.is_first(self.controls)],
+            later=[panel for panel in self.panels if not panel.is_first(self.controls)],
+            drawing=lambda panel: _page_drawing(panel, paint, names[id(panel)]),
+            mark=lambda key: el(
+                "svg", *key_mark(key), class_="mark", viewbox="0 0 16 10", width=16, height=10,
+                aria_hidden="true",
+            ).write(paint),
+        )  # fmt: skip
+        return Markup(text)
 
     def with_(self, **changes: Any) -> Chart:
         """The same chart with some attributes changed."""
@@ -274,10 +209,18 @@ def page_asset(name: str) -> str:
     return (resources.files("linguamap.charts") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _html(template: str, *values: object) -> Markup:
-    """A template filled with values; all but markup is escaped, its control characters named."""
-    safe = (one if isinstance(one, Markup) else inert(str(one)) for one in values)
-    return Markup(template).format(*safe)
+@cache
+def _templates() -> jinja2.Environment:
+    """Everything put in is escaped, and its control characters are named."""
+    made = jinja2.Environment(loader=jinja2.FunctionLoader(page_asset), autoescape=True,
+                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    made.filters |= {"inert": inert, "cell": _cell}
+    return made
+
+
+def _packed(caller: Callable[[], Markup]) -> str:
+    """Markup as base64 of gzip; equal markup gives equal text."""
+    return base64.b64encode(gzip.compress(str(caller()).encode(), mtime=0)).decode("ascii")
 
 
 _FLUID = '<svg style="width:100%;height:auto" role="img" '
@@ -335,45 +278,6 @@ def _key_lines(keys: Sequence[Key], note: str, width: float) -> tuple[list[Node]
     return drawn, y
 
 
-def _page_key(keys: Sequence[Key], paint: Paint) -> Markup:
-    """Chips that bring a language forward, and plain entries."""
-
-    def mark(key: Key) -> Markup:
-        return el("svg", *key_mark(key), class_="mark", viewbox="0 0 16 10", width=16, height=10,
-                  aria_hidden="true").write(paint)  # fmt: skip
-
-    parts = [
-        _html('<button type="button" class="chip" aria-pressed="false" data-code="{}" color="{}">{}{}</button>', key.code, paint.value(key.colour), mark(key), key.text)
-        if key.code
-        else _html("<span>{}{}</span>", mark(key), key.text)
-        for key in keys
-    ]  # fmt: skip
-    if not parts:
-        return Markup("")
-    return _html(
-        '<div class="chart-key" role="group" aria-label="Key">{}</div>', Markup("").join(parts)
-    )
-
-
-def _page_panel(panel: Panel, paint: Paint, name: str) -> Markup:
-    drawing = _page_drawing(panel, paint, name)
-    title = Markup("")
-    if panel.title:
-        places = {code: place for place, code in enumerate(paint.languages)}
-        dot = Markup('<i class="dot lang-{}" aria-hidden="true"></i>')
-        title = _html(
-            '<div class="panel-title">{}{}{}</div>',
-            dot.format(places[panel.code]) if panel.code in places else "",
-            panel.title,
-            _html("<small>{}</small>", panel.note) if panel.note else "",
-        )
-    when = Markup("").join(
-        _html(' data-{}="{}"', name, value) for name, value in panel.when.items()
-    )
-    more = Markup("").join(_more(summary, lines) for summary, lines in panel.more)
-    return _html('<div class="panel"{}>{}{}{}</div>', when, title, drawing, more)
-
-
 def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
     """The panel as SVG; one that scrolls keeps its side, such as names of rows, in view."""
     marks, height = panel.draw(panel.width)
@@ -395,46 +299,5 @@ def _page_drawing(panel: Panel, paint: Paint, name: str) -> Markup:
         "svg", el("g", marks, id=name), width=rest, height=height,
         viewbox=f"{0 if mirrored else panel.side:.0f} 0 {rest:.0f} {height:.1f}", **about,
     )  # fmt: skip
-    return _html(
-        '<div class="scroll" dir="{}">{}{}</div>',
-        panel.text_direction or "ltr",
-        side.write(paint),
-        body.write(paint),
-    )
-
-
-def _more(summary: str, lines: Iterable[str]) -> Markup:
-    text = Markup("").join(
-        _html('<div class="line-of-text" dir="auto">{}</div>', line) for line in lines
-    )
-    return _html("<details><summary>{}</summary>{}</details>", summary, text)
-
-
-def _control(chart: str, control: Control) -> Markup:
-    """A list where there are many options, else buttons that look like one switch."""
-    if len(control.options) > 3 or control.name == "prompt":
-        options = Markup("").join(
-            _html(
-                "<option value='{}'{}>{}</option>",
-                value,
-                Markup(" selected") if value == control.chosen else "",
-                text,
-            )
-            for value, text in control.options
-        )
-        return _html(
-            '<label class="pick"><span>{}</span><select data-control="{}">{}</select></label>',
-            control.label,
-            control.name,
-            options,
-        )
-    radios = Markup("").join(
-        _html('<label><input type="radio" name="{}" value="{}" data-control="{}"{}><span>{}</span></label>', f"{chart}-{control.name}", value, control.name,
-                Markup(" checked") if value == control.chosen else "", text)
-        for value, text in control.options
-    )  # fmt: skip
-    return _html(
-        '<fieldset class="choice"><legend class="unseen">{}</legend>{}</fieldset>',
-        control.label,
-        radios,
-    )
+    scroll = Markup('<div class="scroll" dir="{}">{}{}</div>')
+    return scroll.format(panel.text_direction or "ltr", side.write(paint), body.write(paint))

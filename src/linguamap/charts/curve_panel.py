@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from linguamap.charts.chart import Panel
-from linguamap.charts.frames import (
-    Points,
-)
 from linguamap.charts.svg import (
     CURRENT,
     FAINT,
@@ -19,9 +16,13 @@ from linguamap.charts.svg import (
     WASH,
     Colour,
     Node,
+    Panel,
     el,
     path,
 )
+
+if TYPE_CHECKING:
+    from linguamap.charts.frames import Points
 
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 32, 50)
 
@@ -128,7 +129,6 @@ class Curve:
     Attributes:
         name: in tooltips; ``long`` in the table of numbers.
         dash: SVG dashes; empty is solid.
-        when: control -> values under which a page shows it; files show what is chosen at first.
         ring: layer that gets a ring and its number.
     """
 
@@ -139,9 +139,7 @@ class Curve:
     dash: str = ""
     band: bool = False
     long: str = ""
-    when: dict[str, str] = field(default_factory=dict)
     ring: float | None = None
-    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -264,8 +262,7 @@ def _curve(
         el("path", d=line, fill="none", stroke=CURRENT, stroke_width=1.6 if curve.dash else 1.8,
            stroke_dasharray=curve.dash or None, stroke_linejoin="round"),
         ring, color=curve.colour, class_="curve", data_code=curve.code, data_name=curve.name,
-        data_long=curve.long or None, data_r=readings, display="none" if curve.hidden else None,
-        **{f"data_{name}": value for name, value in curve.when.items()},
+        data_long=curve.long or None, data_r=readings,
     )  # fmt: skip
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from linguamap.charts.chart import Chart, Key, Panel
+from linguamap.charts.chart import Chart
 from linguamap.charts.frames import Frame, Row, ordered, phase_of, rows_of
-from linguamap.charts.naming import language_name, percent, percent_range, scenario_name
+from linguamap.charts.naming import percent, percent_range, scenario_name
 from linguamap.charts.svg import (
     CURRENT,
     FAINT,
@@ -16,11 +16,14 @@ from linguamap.charts.svg import (
     RULE,
     SOFT,
     Colour,
+    Key,
     Node,
+    Panel,
     el,
     language_colour,
     shortened,
 )
+from linguamap.languages import language_name
 
 MEASURES = (("language", "In the language asked for"), ("task", "Right task"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from linguamap.charts.chart import Chart, Control, Key, Panel, phase_control
+from linguamap.charts.chart import Chart
 from linguamap.charts.curve_panel import LayerMarks, last_layer, late_phase, layer_axis, tuned_marks
 from linguamap.charts.frames import (
     PHASE_TITLES,
@@ -17,7 +17,6 @@ from linguamap.charts.frames import (
     rows_of,
 )
 from linguamap.charts.naming import (
-    language_name,
     percent,
 )
 from linguamap.charts.svg import (
@@ -26,13 +25,18 @@ from linguamap.charts.svg import (
     PAGE,
     RULE,
     SOFT,
+    Control,
+    Key,
     Node,
+    Panel,
     el,
     inert,
     language_colour,
     number,
+    phase_control,
     shortened,
 )
+from linguamap.languages import language_name
 
 Shares = dict[str, dict[int, dict[str, float]]]
 """Language asked for -> layer -> language of words -> share."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from linguamap.languages import LANGUAGES
-
 SCENARIO_NAMES: dict[str, str] = {
     "monolingual": "Monolingual",
     "code_mixed": "Code-mixed",
@@ -45,7 +43,7 @@ OUTCOME_NOTES: dict[str, str] = {
     "neither": "neither the task nor the language",
     "consistency_bottleneck": "consistency bottleneck: it can do the task and will not speak the "
     "language",
-    "unscored": "the answer, or its language, could not be told; the reason is kept",
+    "unscored": "the answer, or its language, could not be identified; the reason is kept",
 }
 
 STAGE_NAMES: dict[str, str] = {
@@ -62,20 +60,6 @@ STAGE_NAMES: dict[str, str] = {
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
-
-
-def language_name(code: str | None) -> str:
-    """English name of a language code; the code itself where the table has none."""
-    if code is None:
-        return "unplaced"
-    language = LANGUAGES.get(code)
-    return language.english_name if language else code
-
-
-def native_name(code: str) -> str:
-    """A language's name in the language itself."""
-    language = LANGUAGES.get(code)
-    return language.native_name if language else code
 
 
 def scenario_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from linguamap.charts.chart import Chart, Control, Key, Panel
+from linguamap.charts.chart import Chart
 from linguamap.charts.frames import (
     PHASE_TITLES,
     Frame,
@@ -18,7 +18,6 @@ from linguamap.charts.frames import (
 from linguamap.charts.naming import (
     OUTCOME_NAMES,
     benchmark_name,
-    language_name,
     percent,
     percent_range,
     scenario_name,
@@ -27,11 +26,15 @@ from linguamap.charts.svg import (
     INK,
     SOFT,
     Colour,
+    Control,
+    Key,
     Node,
+    Panel,
     el,
     shortened,
     width_of,
 )
+from linguamap.languages import language_name
 
 FEW = 5
 """Below this many judged answers a fraction stands in place of a percentage."""

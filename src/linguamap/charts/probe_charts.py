@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from linguamap.charts.chart import Chart, Control, Key, Panel, phase_control
+from linguamap.charts.chart import Chart
 from linguamap.charts.curve_panel import Curve, LayerMarks, Plot, curve_panel
 from linguamap.charts.frames import (
     Frame,
@@ -15,8 +15,9 @@ from linguamap.charts.frames import (
     points_of,
     rows_of,
 )
-from linguamap.charts.naming import MINUS, benchmark_name, count, language_name, percent
-from linguamap.charts.svg import FAINT, INK, language_colour
+from linguamap.charts.naming import MINUS, benchmark_name, count, percent
+from linguamap.charts.svg import FAINT, INK, Control, Key, Panel, language_colour, phase_control
+from linguamap.languages import language_name
 
 
 def _both(rows: Sequence[Row]) -> bool:
@@ -193,44 +194,57 @@ def similarity(
     pivot = pivot if pivot in codes else (codes or [pivot])[0]
     kinds = list(dict.fromkeys(str(row["kind"]) for row in rows))
     kind = "all" if "all" in kinds else (kinds or ["all"])[0]
-    by_curve = grouped(rows, lambda row: (str(row["measure"]), str(row["language_a"]),
-                       str(row["language_b"]), str(row["kind"]), phase_of(row)))  # fmt: skip
-    first = f"{pivot}:{kinds.index(kind)}"
-    panels: list[Panel] = []
-    for measure, title, note, control, ticks in MEASURES:
-        curves = []
-        for name, dash in ((control, "1.5 3"), (measure, "")):
-            for (found, a, b, texts, phase), part in by_curve.items():
-                own = [code for code in (a, b) if code == pivot or texts == kind]
-                if found != name or not own:
-                    continue
-                shown = " ".join(f"{code}:{kinds.index(texts)}" for code in own)
-                other = b if a == pivot else a
-                named = language_name(other) + (", unrelated" if dash else "")
-                curves.append(Curve(
-                    points_of(part, "value"), named, language_colour(other), other, dash, not dash,
-                    f"{title}, {named}", {"view": shown, "pair": f"{a} {b}", "phase": phase},
-                    hidden=first not in shown.split(" ") or phase != "before",
-                ))  # fmt: skip
-        if not curves:
-            continue
-        n = _most([row for row in rows if row["measure"] == measure], "n") or 0
-        plot = Plot(marks or LayerMarks(), percent if measure == "retrieval" else fixed, ticks,
-                    [(1 / n, "chance")] if measure == "retrieval" and n > 1 else [],
-                    named=not panels, ratio=0.44)  # fmt: skip
-        panels.append(curve_panel(title, curves, plot, f"{title} by layer.", note=note, width=480))
     views = [
-        (f"{code}:{place}", f"{language_name(code)}, {_kind_name(texts)}")
+        (code, texts)
         for code in [pivot, *(code for code in codes if code != pivot)]
-        for place, texts in enumerate(kinds)
+        for texts in kinds
         if code == pivot or texts == kind
     ]
-    controls = [Control("view", "Compared with", views, first)] if len(views) > 1 else []
+    first = f"{pivot}:{kinds.index(kind)}"
+    panels: list[Panel] = []
+    for phase, part in grouped(rows, phase_of).items():
+        for code, texts in views:
+            own = [
+                r for r in part if r["kind"] == texts and code in (r["language_a"], r["language_b"])
+            ]
+            when = {"view": f"{code}:{kinds.index(texts)}", "phase": phase}
+            panels += _likeness_panels(own, code, marks or LayerMarks(), when)
+    options = [
+        (f"{code}:{kinds.index(texts)}", f"{language_name(code)}, {_kind_name(texts)}")
+        for code, texts in views
+    ]
+    controls = [Control("view", "Compared with", options, first)] if len(views) > 1 else []
     controls += [phase_control("before")] if _both(rows) else []
     keys = [Key(language_name(c), language_colour(c), "line", c, c == pivot) for c in codes]
     keys.append(Key("unrelated texts", FAINT, "dots"))
     return _chart("similarity", "Likeness of translations by layer", panels, rows,
                   languages or codes, keys, marks, controls=controls, across=2)  # fmt: skip
+
+
+def _likeness_panels(
+    rows: Sequence[Row], own: str, marks: LayerMarks, when: Mapping[str, str]
+) -> list[Panel]:
+    """A panel for each measure: every language against ``own``, and its control."""
+    by_curve = grouped(rows, lambda r: (r["measure"], r["language_a"], r["language_b"]))
+    panels: list[Panel] = []
+    for measure, title, note, control, ticks in MEASURES:
+        curves = []
+        for name, dash in ((control, "1.5 3"), (measure, "")):
+            for (found, a, b), part in by_curve.items():
+                if found == name:
+                    other = b if a == own else a
+                    named = language_name(other) + (", unrelated" if dash else "")
+                    curves.append(Curve(points_of(part, "value"), named, language_colour(other),
+                                        other, dash, not dash, f"{title}, {named}"))  # fmt: skip
+        if not curves:
+            continue
+        n = _most([row for row in rows if row["measure"] == measure], "n") or 0
+        plot = Plot(marks, percent if measure == "retrieval" else fixed, ticks,
+                    [(1 / n, "chance")] if measure == "retrieval" and n > 1 else [],
+                    named=not panels, ratio=0.44)  # fmt: skip
+        panels.append(curve_panel(title, curves, plot, f"{title} by layer.", note=note, width=480,
+                                  when=dict(when)))  # fmt: skip
+    return panels
 
 
 def _kind_name(kind: str) -> str:

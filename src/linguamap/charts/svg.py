@@ -1,4 +1,5 @@
-"""Elements of SVG as a tree. Colours are names until it is written, so one drawing fits page and paper.
+"""Panels, and elements of SVG as a tree. Colours are names until it is written, so one drawing fits
+page and paper.
 
 On a page a colour becomes a CSS variable, which follows the reader's theme; in a file it becomes its
 value on white paper. All text is escaped, and characters that would be obeyed are named instead.
@@ -13,9 +14,9 @@ than about eight lines apart.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import regex
 from markupsafe import Markup, escape
@@ -283,3 +284,72 @@ def path(points: Sequence[tuple[float, float | None]]) -> str:
             parts.append(f"l{number(here[0] - last[0])} {number(here[1] - last[1])}")
         last = here
     return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of the key.
+
+    Attributes:
+        code: language whose curves the page brings forward at a touch.
+        page_only: the language is drawn only where the reader of a page chooses so.
+    """
+
+    text: str
+    colour: Colour = INK
+    mark: Literal["line", "dash", "dots", "box", "point", "ring", "tick"] = "box"
+    code: str | None = None
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Control:
+    """A choice the reader has on a page: elements whose ``data-NAME`` lacks the value are hidden."""
+
+    name: str
+    label: str
+    options: list[tuple[str, str]]
+    chosen: str
+
+
+def phase_control(chosen: str, *, both: bool = False) -> Control:
+    """The choice between the model as it is and the tuned one."""
+    options = [("before", "Before tuning"), ("after", "After tuning")]
+    if both:
+        options.insert(0, ("both", "Before and after"))
+    return Control("phase", "Which model", options, chosen)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A drawing of its own within a chart.
+
+    Attributes:
+        draw: width in pixels -> the elements and the height they take.
+        about: attributes of the drawing's root; ``aria-label`` says it in words.
+        width: on a page, about how wide it is drawn.
+        code: language of the title's mark.
+        when: control -> the values under which the panel is shown; files show what is chosen at first.
+        more: pairs of a summary and lines of text that open below.
+        side: pixels of the side that stay in view while the rest scrolls; 0: nothing scrolls.
+        text_direction: ``rtl`` where a drawing is read from the right.
+    """
+
+    title: str
+    draw: Callable[[float], tuple[list[Node], float]]
+    about: dict[str, str] = field(default_factory=dict)
+    width: float = 330
+    code: str | None = None
+    note: str = ""
+    when: dict[str, str] = field(default_factory=dict)
+    more: list[tuple[str, list[str]]] = field(default_factory=list)
+    side: float = 0
+    text_direction: str | None = None
+
+    def is_first(self, controls: Sequence[Control]) -> bool:
+        """Whether it is shown before the reader chooses anything."""
+        return all(
+            one.chosen in self.when[one.name].split(" ")
+            for one in controls
+            if one.name in self.when
+        )

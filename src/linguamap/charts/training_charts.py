@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linguamap.charts.chart import Chart, Panel
+from linguamap.charts.chart import Chart
 from linguamap.charts.curve_panel import LayerMarks, layer_axis, tuned_marks
 from linguamap.charts.frames import (
     Frame,
@@ -10,7 +10,7 @@ from linguamap.charts.frames import (
     rows_of,
 )
 from linguamap.charts.naming import percent
-from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, el, path
+from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, Panel, el, path
 
 
 def loss(frame: Frame, *, kept_epoch: int | None = None) -> Chart:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from linguamap.charts.chart import Chart, page_asset
 from linguamap.charts.layer_maps import token_grid
-from linguamap.charts.naming import OUTCOME_NAMES, language_name, percent
+from linguamap.charts.naming import OUTCOME_NAMES, percent
 from linguamap.charts.probe_charts import next_token_handover
 from linguamap.charts.svg import (
     CONTROL,
@@ -20,6 +20,7 @@ from linguamap.charts.svg import (
     control_name,
     language_inks,
 )
+from linguamap.languages import language_name
 
 if TYPE_CHECKING:
     from linguamap.explore.reading import Reading

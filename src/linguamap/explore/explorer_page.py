@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from linguamap.charts.naming import benchmark_name, language_name, model_title, scenario_name
+from linguamap.charts.naming import benchmark_name, model_title, scenario_name
 from linguamap.explore.explorer import Explorer
 from linguamap.explore.explorer_html import page_css, readings_html
 from linguamap.explore.own_page import LOOPBACK, OwnPageOnly
 from linguamap.explore.reading import ENGLISH, context_limit
 from linguamap.generation.address import is_loopback
+from linguamap.languages import language_name
 from linguamap.records import UserError
 
 LONGEST_ANSWER = 96

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from linguamap.charts.chart import FORMATS, Chart, Control
+from linguamap.charts.chart import FORMATS, Chart
 from linguamap.charts.curve_panel import LayerMarks
 from linguamap.charts.dots import change
 from linguamap.charts.layer_maps import language_map, token_grid
-from linguamap.charts.naming import language_name, scenario_name
+from linguamap.charts.naming import scenario_name
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
+from linguamap.charts.svg import Control
 from linguamap.charts.training_charts import layer_change, loss
+from linguamap.languages import language_name
 from linguamap.records import PHASES, ScoreRow, UserError
 from linguamap.run.contents import GridPrompt
 from linguamap.run.files import replacing

@@ -16,10 +16,9 @@ from markupsafe import Markup
 from linguamap.charts.naming import (
     OUTCOME_NAMES,
     benchmark_name,
-    language_name,
-    native_name,
     scenario_name,
 )
+from linguamap.languages import language_name, native_name
 from linguamap.records import OUTCOMES
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json

@@ -10,13 +10,13 @@ from linguamap.charts.naming import (
     count,
     duration,
     joined,
-    language_name,
     percent,
     percent_exact,
     percent_range,
     size,
     spans,
 )
+from linguamap.languages import language_name
 from linguamap.records import PHASES, BenchmarkUse, Rate
 from linguamap.run.contents import EvidenceCurve
 from linguamap.run.read_run import RunContents

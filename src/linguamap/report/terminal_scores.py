@@ -13,10 +13,10 @@ from rich.text import Text
 from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
-    language_name,
     points,
     scenario_name,
 )
+from linguamap.languages import language_name
 from linguamap.records import Change, Changes
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from linguamap.charts import naming
 from linguamap.charts.chart import page_asset
+from linguamap.languages import language_name
 from linguamap.records import PHASES, Change, Rate, ScoreRow
 from linguamap.run.read_run import RunContents
 from linguamap.tuning.methods import METHODS
@@ -26,8 +27,7 @@ FEWEST = 5
 """A case with fewer scored answers is not called the weakest."""
 
 NAMES = (
-    "benchmark_name", "count", "duration", "joined", "language_name", "model_title", "native_name",
-    "number_word", "p_value", "percent", "percent_exact", "percent_range", "points", "scenario_name",
+    "benchmark_name", "count", "duration", "joined", "model_title", "number_word", "p_value", "percent", "percent_exact", "percent_range", "points", "scenario_name",
     "size", "spans",
 )  # fmt: skip
 """Functions of :mod:`linguamap.charts.naming` that templates use as filters."""
@@ -52,7 +52,7 @@ def environment(html: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     made.filters |= {name: getattr(naming, name) for name in NAMES}
-    made.filters["plain"] = plain
+    made.filters |= {"plain": plain, "language_name": language_name}
     shown = {name: getattr(naming, name) for name in dir(naming) if name.isupper()}
     made.globals |= shown | {
         "change_figures": naming.change_figures,

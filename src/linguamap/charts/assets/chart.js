@@ -1,6 +1,6 @@
 /* Charts are drawn already; here they answer: pointer and arrow keys read them, choices show parts of them. */
 const SVG = 'http://www.w3.org/2000/svg';
-/* All text goes in as text nodes; nothing here ever parses markup. */
+/* All text goes in as text nodes; the only markup parsed is that of drawings which the page itself brought along. */
 function build(element, attributes, kids) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -44,7 +44,7 @@ const numbersOf = (svg, name) => svg.dataset[name].split(' ').map(Number);
 const at = (svg, x, y) => new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
 
 /* One layer is marked in all charts at once. */
-const layered = [...document.querySelectorAll('svg.curves, svg.map')];
+const layered = [];
 let current = null;
 function spotOf(svg, layer) {
   if (svg.matches('.map')) {
@@ -71,7 +71,8 @@ function readLayer(svg, layer, x, y, row) {
   showTip(x, y, [label, ...found.map(([name, text, colour]) => [colour ? s('svg', {class: 'mark', viewBox: '0 0 10 10', width: 9, height: 9}, s('circle', {cx: 5, cy: 5, r: 5, fill: colour})) : null, `${name}${svg.matches('.map') ? ':' : ''} `, text])]);
   announce(`${label}: ${found.map(([name, text]) => `${name} ${text}`).join('; ')}`);
 }
-for (const svg of layered) {
+function readLayers(svg) {
+  layered.push(svg);
   const last = labelsOf(svg).length - 1;
   svg.addEventListener('pointermove', event => {
     const [start, step] = spotOf(svg, 0);
@@ -97,7 +98,7 @@ for (const svg of layered) {
 }
 
 /* Cells of a text in depth: a box moves over them, with the pointer or the arrow keys. */
-for (const svg of document.querySelectorAll('svg.token-grid')) {
+function readTokens(svg) {
   const [left, top, wide, high, columns, rows] = numbersOf(svg, 'tokens');
   const mirrored = svg.dataset.mirrored === 'true';
   const first = mirrored ? 0 : left;
@@ -170,30 +171,41 @@ for (const svg of document.querySelectorAll('svg.outcomes')) {
   });
 }
 
-/* Choices: what lacks the chosen value is hidden. A pair is drawn as the language the chosen one is compared with. */
+/* What a choice would show is drawn when something is chosen: until then it travels compressed. */
+async function drawLater(chart) {
+  const host = chart.querySelector('[data-later]');
+  if (!host) return;
+  const bytes = Uint8Array.from(atob(host.dataset.later), one => one.charCodeAt(0));
+  delete host.dataset.later;
+  const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
+  const panels = [...new DOMParser().parseFromString(text, 'text/html').body.children];
+  host.append(...panels);
+  panels.forEach(readParts);
+  host.dataset.drawn = 'all';
+}
+function readParts(part) {
+  part.querySelectorAll('svg.curves, svg.map').forEach(readLayers);
+  part.querySelectorAll('svg.token-grid').forEach(readTokens);
+}
+readParts(document);
+
+/* Choices: what lacks the chosen value is hidden. */
 function applyChoices(chart) {
-  const chosen = new Map([...chart.querySelectorAll('select[data-control], input[data-control]:checked')].map(one => [one.dataset.control, one.value]));
-  if (chart.querySelector('[data-pair]') && !chosen.has('view')) chosen.set('view', chart.querySelector('[data-view]').dataset.view.split(' ')[0]);
-  const named = [...chosen.keys()].map(name => `[data-${name}]`).join(', ');
+  const chosen = [...chart.querySelectorAll('select[data-control], input[data-control]:checked')].map(one => [one.dataset.control, one.value]);
+  const named = chosen.map(([name]) => `[data-${name}]`).join(', ');
   if (!named) return;
   for (const node of chart.querySelectorAll(named)) {
-    const fits = [...chosen].every(([name, value]) => !(name in node.dataset) || node.dataset[name].split(' ').includes(value));
+    const fits = chosen.every(([name, value]) => !(name in node.dataset) || node.dataset[name].split(' ').includes(value));
     if (node.namespaceURI === SVG) { if (fits) node.removeAttribute('display'); else node.setAttribute('display', 'none'); } else node.hidden = !fits;
-    if (fits && node.dataset.pair) {
-      const pivot = chosen.get('view').split(':')[0];
-      const other = node.dataset.pair.split(' ').find(code => code !== pivot);
-      const chip = [...chart.querySelectorAll('.chip')].find(one => one.dataset.code === other);
-      if (chip) {
-        node.setAttribute('color', chip.getAttribute('color'));
-        node.dataset.code = other;
-        node.dataset.name = node.dataset.name.replace(/^[^,]*/, chip.textContent);
-        node.dataset.long = node.dataset.long.replace(/, [^,]*/, `, ${chip.textContent}`);
-      }
-    }
   }
   chart.querySelectorAll('.behind').forEach(one => { one.open = false; one.querySelectorAll('.scroll').forEach(table => table.remove()); });
 }
-document.addEventListener('change', event => { if (event.target.matches('[data-control]')) applyChoices(chartOf(event.target)); });
+document.addEventListener('change', async event => {
+  if (!event.target.matches('[data-control]')) return;
+  const chart = chartOf(event.target);
+  await drawLater(chart);
+  applyChoices(chart);
+});
 
 /* Chips bring a language's parts forward: for a moment under the pointer, or until pressed again. */
 for (const chart of document.querySelectorAll('.chart')) {

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from linguamap.api.language_check import check_prompts
 from linguamap.api.typed_results import LanguageCheck, Lens
-from linguamap.charts.naming import language_name, percent, percent_range
+from linguamap.charts.naming import percent, percent_range
 from linguamap.cli.open_run_folder import alone, check_asked, console, quiet, screen
 from linguamap.cli.options import Json, Set, option, overrides
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig
+from linguamap.languages import language_name
 from linguamap.prompts.own_prompts import read_prompts
 from linguamap.records import Answer, Prompt, Rate
 from linguamap.run.contents import as_json

@@ -1,4 +1,4 @@
-"""A training in one of several processes, for tests: ``accelerate launch tune_program.py ...``."""
+"""Trainings in one of several processes, for tests: ``accelerate launch tune_program.py FOLDER JSON``."""
 
 from __future__ import annotations
 
@@ -34,4 +34,5 @@ def train(folder: Path, out: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
+    for out, settings in json.loads(sys.argv[2]).items():
+        train(Path(sys.argv[1]), out, settings)

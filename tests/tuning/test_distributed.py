@@ -39,7 +39,15 @@ BASE: dict[str, Any] = {
 def launch(
     config: str, folder: Path, out: str, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
-    return start(config, str(PROGRAM), str(folder), out, json.dumps({**BASE, **settings}))
+    return launch_all(config, folder, {out: settings})
+
+
+def launch_all(
+    config: str, folder: Path, trainings: dict[str, dict[str, Any]]
+) -> subprocess.CompletedProcess[str]:
+    """Several trainings, one after the other, in the same two processes."""
+    asked = {out: {**BASE, **settings} for out, settings in trainings.items()}
+    return start(config, str(PROGRAM), str(folder), json.dumps(asked))
 
 
 def start(config: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -84,15 +92,20 @@ def same(folder: Path, alone: str, two: str, kind: str = "llama") -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 90, "accumulation": 2}])
-def test_data_parallel(settings: dict[str, Any], tmp_path: Path) -> None:
-    train(tmp_path, "alone", {**BASE, **settings})
-    done = launch("data_parallel.yaml", tmp_path, "two", **settings)
+def test_data_parallel(tmp_path: Path) -> None:
+    trainings: dict[str, dict[str, Any]] = {
+        "plain": {}, "accumulated": {"batch_tokens": 90, "accumulation": 2},
+    }  # fmt: skip
+    for two, settings in trainings.items():
+        train(tmp_path, f"{two}-alone", {**BASE, **settings})
+    done = launch_all("data_parallel.yaml", tmp_path, trainings)
     assert done.returncode == 0, done.stderr
-    same(tmp_path, "alone", "two")
-    kept = [read_json(tmp_path / n / "tuning.json")["cached_examples"] for n in ("alone", "two")]
-    assert kept[0] == 22
-    assert 9 <= kept[1] <= 13  # each process keeps its own examples' states
+    for two in trainings:
+        alone = f"{two}-alone"
+        same(tmp_path, alone, two)
+        kept = [read_json(tmp_path / n / "tuning.json")["cached_examples"] for n in (alone, two)]
+        assert kept[0] == 22
+        assert 9 <= kept[1] <= 13  # each process keeps its own examples' states
 
 
 @pytest.mark.slow
@@ -107,35 +120,31 @@ def test_stopped_processes_go_on(tmp_path: Path) -> None:
     same(tmp_path, "alone", "two")
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("llama", {"method": "full", "batch_tokens": 90}),
-        ("gemma3_text", {"method": "full"}),  # its head is its embedding
-        ("llama", {"layers": [3, 4]}),  # with the lower blocks' states kept
-        ("llama", {"layers": [2], "cache_gb": 0}),  # and with these blocks run each time
-        ("llama", {"method": "lora"}),
-    ],
-)
 @pytest.mark.slow
-def test_sharded(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
-    train(tmp_path, "alone", {**BASE, "kind": kind, **settings})
-    done = launch("fsdp.yaml", tmp_path, "two", kind=kind, **settings)
+def test_sharded(tmp_path: Path) -> None:
+    trainings: dict[str, dict[str, Any]] = {
+        "full": {"method": "full", "batch_tokens": 90},
+        "head is the embedding": {"kind": "gemma3_text", "method": "full"},
+        "states below are kept": {"layers": [3, 4]},
+        "blocks below run each time": {"layers": [2], "cache_gb": 0},
+        "lora": {"method": "lora"},
+        "half precision": {"method": "full", "dtype": "bfloat16"},
+    }
+    for two, settings in trainings.items():
+        train(tmp_path, f"{two} alone", {**BASE, **settings})
+    done = launch_all("fsdp.yaml", tmp_path, trainings)
     assert done.returncode == 0, done.stderr
-    assert read_json(tmp_path / "two" / "tuning.json")["sharded"] is True
-    same(tmp_path, "alone", "two", kind)
-
-
-@pytest.mark.slow
-def test_sharded_in_half_precision(tmp_path: Path) -> None:
-    """Products in bfloat16 round differently in slices; weights and sums stay in float32."""
-    settings = {"method": "full", "dtype": "bfloat16"}
-    train(tmp_path, "alone", {**BASE, **settings})
-    done = launch("fsdp.yaml", tmp_path, "two", **settings)
-    assert done.returncode == 0, done.stderr
-    first, second = (read_json(tmp_path / name / "tuning.json") for name in ("alone", "two"))
-    for key in ("train_loss", "validation_loss"):
-        assert second[key] == pytest.approx(first[key], rel=1e-3), key
+    for two, settings in trainings.items():
+        alone = f"{two} alone"
+        first, second = (read_json(tmp_path / name / "tuning.json") for name in (alone, two))
+        assert second["sharded"] is True, two
+        if two != "half precision":
+            same(tmp_path, alone, two, settings.get("kind", "llama"))
+        for key in (
+            "train_loss",
+            "validation_loss",
+        ):  # bfloat16 products round differently in slices
+            assert second[key] == pytest.approx(first[key], rel=1e-3), (two, key)
 
 
 @pytest.mark.slow

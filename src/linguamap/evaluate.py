@@ -56,12 +56,12 @@ def evaluate(context: RunContext, phase: Phase, questions: Questions) -> None:
     asked = distinct(questions.prompts)
     stored = checked_answers(folder, asked)
     if len(stored) < len(asked):
-        config, scorer = run.config, context.scorer
+        config = run.config
         own = folder / shard_name(processes.rank)
         (folder / "summary.json").unlink(missing_ok=True)  # of answers that are not all there
 
         def save(completions: Sequence[Completion]) -> None:
-            append_answers(own, [scorer(one, asked[one.prompt_id]) for one in completions])
+            append_answers(own, [as_it_came(one, asked[one.prompt_id]) for one in completions])
 
         answerer(context, phase)(
             list(asked.values()),
@@ -75,9 +75,27 @@ def evaluate(context: RunContext, phase: Phase, questions: Questions) -> None:
         )
     processes.wait()
     if processes.writes:
-        new = checked_answers(folder, asked)
-        score_again = {name: context.scorer.again(stored[name], asked[name]) for name in stored}
-        write_scores(context, phase, questions, {**new, **score_again})
+        scorer, found = context.scorer, checked_answers(folder, asked)
+        answers = {name: scorer.again(found[name], asked[name]) for name in found}
+        write_scores(context, phase, questions, answers)
+
+
+def as_it_came(completion: Completion, prompt: Prompt) -> Answer:
+    """An answer that is kept before it is scored, so that a fault of the scoring loses none."""
+    return Answer(
+        **vars(completion),
+        item_id=prompt.item_id,
+        group=prompt.group or prompt.item_id,
+        benchmark=prompt.benchmark,
+        kind=prompt.kind,
+        language=prompt.language,
+        scenario=prompt.scenario,
+        prompt=prompt.text,
+        task_correct=None,
+        language_correct=None,
+        outcome="unscored",
+        reason="not_scored_yet",
+    )
 
 
 def answerer(context: RunContext, phase: Phase) -> Callable[..., None]:

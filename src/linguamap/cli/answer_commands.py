@@ -91,7 +91,7 @@ def score(
 
 
 def _score_run(folder: Path, identifier: str | None, settings: list[str], as_json: bool) -> None:
-    run = open_run(folder, None)
+    run = open_run(folder, None, writes=True)
     was = run.config.score
     changes = [f"score.identifier={identifier}"] if identifier else []
     asked = _other_rules(folder, [*changes, *settings])

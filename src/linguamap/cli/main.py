@@ -46,8 +46,10 @@ COMMANDS = {
 
 PATH_FAULTS = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ENOTEMPTY,
 )  # fmt: skip
 """What is wrong with a path that the user gave."""
+DEVICE_FAULTS = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk, a quota or a file that is full."""
 GRACE_SECONDS = 5.0
@@ -129,6 +131,12 @@ def main() -> None:
             _fail(
                 f"{str(error.strerror).lower()}: the disk, a quota or the limit for a file (ulimit -f) "
                 f"leaves no room; make some and start {_same_command()} again",
+                2,
+            )
+        if error.errno in DEVICE_FAULTS:
+            _fail(
+                f"{str(error.strerror).lower()}: the disk failed at {error.filename or 'a file'}; "
+                f"what was finished before is kept, {_same_command()} goes on from there",
                 2,
             )
         if error.errno not in PATH_FAULTS or not error.filename:

@@ -94,18 +94,19 @@ def _opened(
     changes = [*overrides(options), *(settings or [])]
     stored = out / "config.yaml"
     asked: RunConfig | None = None
-    if config is not None or changes or not stored.exists():
-        base = stored if config is None and stored.exists() and not fresh else config
-        asked = load_config(base, changes)
+    if config is not None or changes or fresh or not stored.exists():
+        asked = load_config(stored if config is None and stored.exists() else config, changes)
         check_asked(asked)
     quiet()
+    if fresh and asked is not None and stored.exists():
+        check_all(asked)
     if left_alone():
         screen.print(
             "note: accelerate started one process; on a machine without GPUs give it --multi_gpu, "
             "too, to get as many as were asked for",
             soft_wrap=True,
         )
-    return open_run(out, asked, fresh=fresh)
+    return open_run(out, asked, fresh=fresh, writes=True)
 
 
 def check_asked(asked: RunConfig) -> None:
@@ -122,6 +123,19 @@ def check_asked(asked: RunConfig) -> None:
 
         weights_source(asked.model)
     check_settings(asked.tune)
+
+
+def check_all(asked: RunConfig) -> None:
+    """Refuse what only the data and the model's files show, before an earlier run is removed for it."""
+    from linguamap.models.loading import count_blocks
+    from linguamap.prompts.run_prompts import RunItems
+    from linguamap.tuning.blocks import parse_layers
+
+    RunItems(asked).test_prompts  # noqa: B018  they are read here
+    if asked.evaluate.endpoint is None:
+        n_blocks = count_blocks(asked.model)
+        if asked.tune.layers:
+            parse_layers(asked.tune.layers, n_blocks)
 
 
 def alone() -> ProcessGroup:

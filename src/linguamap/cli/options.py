@@ -23,7 +23,13 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file o
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="A setting as a.b=value; may be repeated.")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the folder's run and start over.")]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Remove the folder's run and start over, by its settings unless others are given.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 SETTINGS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from linguamap.progress import Progress
 from linguamap.records import UserError
 from linguamap.run.folder import open_run
 from linguamap.run.memory import trimming
+from linguamap.run.record import remove_recorded
 from linguamap.run.settings import load_config
 from linguamap.sweep.run_variants import SweepRequest, run_sweep
 from linguamap.sweep.table import terminal_table
@@ -63,7 +63,7 @@ def sweep(
     alone()
     quiet()
     tuning = [one for one in settings or [] if one.strip().startswith("tune.")]
-    base = open_run(out, _base_config(out, config, settings or []))
+    base = open_run(out, _base_config(out, config, settings or []), writes=True)
     request = SweepRequest(
         tune=_tuning(base.config, tuning),
         variants=variants or DEFAULT,
@@ -72,7 +72,7 @@ def sweep(
         seeds=_numbers("--seeds", seeds, int),
     )
     if fresh:
-        shutil.rmtree(base.folder / "sweep", ignore_errors=True)
+        remove_recorded(base.folder, "sweep/")
     with Bars(screen) as bars:
         results = run_sweep(base, request, trimming(bars), do_stages)
     table = Console(width=None if sys.stdout.isatty() else 240)

@@ -342,5 +342,5 @@ def _load_arrays(path: Path) -> dict[str, Tensor]:
 
 def _save_readings(path: Path, readings: dict[str, Tensor]) -> None:
     arrays: Any = {digest: values.numpy() for digest, values in readings.items()}
-    with open(path, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)

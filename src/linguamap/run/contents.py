@@ -108,17 +108,25 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class WrittenFile:
+    """A finished file: its size and the SHA-256 of its bytes."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class StageEntry:
     """What ``stages.json`` says of a finished stage.
 
     Attributes:
         inputs: a key of the settings and results that it was made from.
-        outputs: file -> its size in bytes.
+        outputs: the files that it left.
         finished: when, in UTC.
     """
 
     inputs: str
-    outputs: dict[str, int]
+    outputs: dict[str, WrittenFile]
     seconds: float
     peak_memory_bytes: int
     finished: str

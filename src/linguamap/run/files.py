@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from linguamap.outside import parse_json
 from linguamap.records import Answer, Phase, Summary, UserError
 from linguamap.run.contents import as_json, as_type
+from linguamap.run.record import note_written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,14 +82,23 @@ def _command(path: Path) -> str:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well."""
+    note_written(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        _to_disk(temporary)
         os.replace(temporary, path)
+        _to_disk(path.parent)  # the new name, too
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -98,6 +108,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     from breaking the file.
     """
     text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    note_written(path)
     with open(path, "ab") as file:
         if file.tell() > 0 and not _ends_with_newline(path):
             file.write(b"\n")
@@ -120,8 +131,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     with open(path, encoding="ascii", errors="replace", newline="\n") as file:
         for line in file:
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
+                row = parse_json(line, path)
+            except UserError:
                 continue
             if isinstance(row, dict):
                 rows.append(row)
@@ -203,15 +214,11 @@ def append_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 def take_usual_mode(path: Path) -> None:
     """Give a file, or the files of a folder, the mode that any new file beside them gets."""
-    probe = path.with_name(f".{path.name}.mode")
-    probe.touch()
-    try:
-        mode = probe.stat().st_mode
-    finally:
-        probe.unlink()
+    mask = os.umask(0o077)
+    os.umask(mask)
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
-            file.chmod(mode)
+            file.chmod(0o666 & ~mask)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:

@@ -12,13 +12,24 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from linguamap.config import RunConfig
 from linguamap.records import UserError
-from linguamap.run.contents import StageEntry, as_json
+from linguamap.run.contents import StageEntry, WrittenFile, as_json
 from linguamap.run.files import read_as, write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
+from linguamap.run.record import (
+    LOCK,
+    RECORD,
+    is_new,
+    lock,
+    recorded,
+    remove_recorded,
+    remove_temporaries,
+    start_record,
+)
 from linguamap.run.settings import (
     STAGE_SETTINGS,
     difference,
@@ -41,12 +52,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """Stage -> the stages whose results it reads."""
 RUNS_MODEL = ("before", "probe", "tune", "after", "probe_after")
-OWN = (
-    "before", "after", "probe", "probe_after", "tuned", "figures", "sweep", "config.yaml", "stages.json",
-    "manifest.json", "model.json", "identifier.json", "layers.json", "comparison.json", "change.json",
-    "report.html",
-)  # fmt: skip
-"""What a run folder holds of a run, and all that ``fresh`` deletes."""
+FOLDERS = {
+    "before": "before/", "probe": "probe/", "tune": "tuned/", "after": "after/",
+    "probe_after": "probe_after/", "report": "figures/",
+}  # fmt: skip
+"""Stage -> the folder whose files it leaves, besides the outputs that it promises."""
+
 
 MAY_BE_MISSING = frozenset({"probe/similarity.parquet"})
 """Outputs that a stage rightly leaves out: one language, or few items, have no translations to compare."""
@@ -79,29 +90,29 @@ class Run:
     def is_done(self, stage: str) -> bool:
         """Whether a stage's results are there as it left them, made from what is asked now."""
         entry = self.stages().get(stage)
-        return entry is not None and entry.inputs == self._key(stage) and not self._damaged(entry)
+        return entry is not None and entry.inputs == self._key(stage) and not self.damaged(stage)
 
     def damaged(self, stage: str) -> list[str]:
-        """Files of a finished stage that are missing or not as long as they were."""
+        """Files of a finished stage that are missing or not what they were."""
         entry = self.stages().get(stage)
-        return self._damaged(entry) if entry else []
-
-    def _damaged(self, entry: StageEntry) -> list[str]:
-        paths = {name: self.folder / name for name in entry.outputs}
-        return [
-            name
-            for name, size in entry.outputs.items()
-            if not paths[name].is_file() or paths[name].stat().st_size != size
-        ]
+        outputs = entry.outputs if entry else {}
+        return [name for name, left in outputs.items() if written(self.folder / name) != left]
 
     def run_stage(self, stage: str, outputs: Iterable[str], work: Callable[[], None]) -> bool:
         """Do ``work`` unless the stage is done; note its time and memory.
 
         Returns:
             True if the work was done now, False if its results were there already.
+        Raises:
+            UserError: what a finished stage left for it is not there, or something else.
         """
         if self.is_done(stage):
             return False
+        if changed := [name for need in NEEDS[stage] for name in self.damaged(need)]:
+            raise UserError(
+                f"run folder: {', '.join(changed)} of {self.folder} changed since the run wrote it; put "
+                f"it back, or make it again: linguamap run --out {self.folder}"
+            )
         started = time.monotonic()
         work()
         self.note(stage, outputs, time.monotonic() - started)
@@ -111,11 +122,7 @@ class Run:
         """Count a stage as done now, with the files that it left."""
         entry = StageEntry(
             inputs=self._key(stage),
-            outputs={
-                name: (self.folder / name).stat().st_size
-                for name in outputs
-                if name not in MAY_BE_MISSING or (self.folder / name).exists()
-            },
+            outputs=self._outputs([*outputs, *self._in_its_folder(stage)]),
             seconds=round(seconds, 2),
             peak_memory_bytes=peak_memory_bytes(),
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -125,9 +132,20 @@ class Run:
     def note_again(self, stage: str) -> None:
         """Take the files of a finished stage as they are now, made by what is asked now."""
         stages = self.stages()
-        outputs = {n: (self.folder / n).stat().st_size for n in stages[stage].outputs}
-        entry = dataclasses.replace(stages[stage], inputs=self._key(stage), outputs=outputs)
+        left = self._outputs(stages[stage].outputs)
+        entry = dataclasses.replace(stages[stage], inputs=self._key(stage), outputs=left)
         self.write_stages({**stages, stage: entry})
+
+    def _outputs(self, names: Iterable[str]) -> dict[str, WrittenFile]:
+        found = {name: written(self.folder / name) for name in sorted(set(names))}
+        if missing := [n for n, file in found.items() if file is None and n not in MAY_BE_MISSING]:
+            raise FileNotFoundError(f"a stage left no {missing[0]}")
+        return {name: file for name, file in found.items() if file is not None}
+
+    def _in_its_folder(self, stage: str) -> list[str]:
+        own = FOLDERS.get(stage)
+        names = recorded(self.folder) if own and (self.folder / RECORD).exists() else []
+        return [n for n in names if own and n.startswith(own) and (self.folder / n).is_file()]
 
     def forget(self, stage: str) -> None:
         """Mark a stage as not done; its files stay until replaced, and so do those who need it."""
@@ -163,14 +181,14 @@ class Run:
         return "tune" in self.stages() or (self.folder / "tuned" / "tuning.json").exists()
 
     def _has_results(self) -> bool:
-        own = self.folder / "config.yaml"
-        return any(path.is_file() and path != own for path in self.folder.rglob("*"))
+        own = {"config.yaml", RECORD, LOCK}
+        return any(path.is_file() and path.name not in own for path in self.folder.rglob("*"))
 
     def _key(self, stage: str) -> str:
         """A key of what a stage is made from: its settings, the stages that it needs, the weights."""
         stages = self.stages()
         needed = [
-            (name, self._key(name), stages[name].finished) if name in stages else (name,)
+            (name, self._key(name), as_json(stages[name].outputs)) if name in stages else (name,)
             for name in NEEDS[stage]
         ]
         made_from = [settings_of(self.config, stage), needed, self._weights(stage)]
@@ -186,35 +204,47 @@ class Run:
         return read_as(dict[str, str], path).get("weights_sha256")
 
 
-def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> Run:
+def open_run(
+    folder: Path, config: RunConfig | None, *, fresh: bool = False, writes: bool = False
+) -> Run:
     """Open a run folder, or make a new one.
 
     Args:
         folder: the run folder.
         config: what is asked; None takes the folder's own config.
-        fresh: delete what the folder holds of an earlier run first.
+        fresh: remove what the folder's record names of an earlier run first, and nothing else.
+        writes: keep other processes from writing into it until this one ends, and remove what a
+            killed one left half-written.
     Raises:
-        UserError: the folder is not a run, or was made with another config. Settings of locating and
-            tuning may change until it is tuned, where a server is and how fast it is asked at any time,
-            and all of them while the folder holds nothing else.
+        UserError: the folder is not a run, is being written to, or was made with another config.
+            Settings of locating and tuning may change until it is tuned, where a server is and how fast
+            it is asked at any time, and all of them while the folder holds nothing else.
     """
     stored_path = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"run folder: {folder} is a file; name a folder")
-    if folder.exists() and any(folder.iterdir()) and not stored_path.exists():
+    if not stored_path.exists() and not is_new(folder):
         name = "the folder of a run" if config is None else "a new or empty folder"
         raise UserError(f"run folder: {folder} is not a run (it has no config.yaml); name {name}")
-    stored = load_config(stored_path) if stored_path.exists() else None
-    if fresh and stored is not None:
-        config, stored = config or stored, None
-        _clear(folder)
-    if stored is None:
-        if config is None:
-            raise UserError(
-                f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}"
-            )
+    if config is None and not stored_path.exists():
+        raise UserError(
+            f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}"
+        )
+    if not folder.exists():
         check_room(folder)
         folder.mkdir(parents=True, exist_ok=True)
+    if writes:
+        lock(folder)
+    stored = load_config(stored_path) if stored_path.exists() else None
+    if stored is None:
+        start_record(folder)
+    elif writes and (folder / RECORD).exists():
+        remove_temporaries(folder)
+    if fresh and stored is not None:
+        config, stored = config or stored, None
+        remove_recorded(folder)
+    if stored is None:
+        assert config is not None
         write_text(stored_path, dump_config(config))
         return Run(folder, config)
     run = Run(folder, stored)
@@ -235,14 +265,19 @@ def open_run(folder: Path, config: RunConfig | None, *, fresh: bool = False) -> 
     )
 
 
-def _clear(folder: Path) -> None:
-    """Delete what a run wrote; whatever else lies there is not ours."""
-    for name in OWN:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def written(path: Path) -> WrittenFile | None:
+    """Size and hash of a file; None if there is none."""
+    if not path.is_file():
+        return None
+    state = path.stat()
+    return _hashed(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _hashed(path: Path, size: int, changed: int, number: int) -> WrittenFile:
+    """Remembered for a file that stays as it is: a delta may hold gigabytes."""
+    with open(path, "rb") as file:
+        return WrittenFile(size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def check_room(folder: Path, need_bytes: int = 200_000_000) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linguamap.records import UserError
 from linguamap.run.files import read_json, write_json, write_text
+from linguamap.run.record import note_written, remove_recorded
 from linguamap.share.model_card import base_model, write_card
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ def write_upload(run: Run, repo: str, *, merged: bool = False) -> Path:
         )
     card = write_card(run.folder, run.config, repo, merged)
     folder = run.folder / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_recorded(run.folder, f"{FOLDER}/")
     tuning = read_json(run.folder / "tuned" / "tuning.json")
     if merged:
         merge(lambda: load_model(run.config.model), path, folder)
+        for file in folder.iterdir():
+            note_written(file)
     else:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         tuning |= save_delta(folder / "delta.safetensors", _without_path(run, delta))
     write_json(folder / "tuning.json", {k: v for k, v in tuning.items() if k != "data"})
     write_text(folder / "README.md", card)

@@ -12,6 +12,7 @@ from linguamap.config import RunConfig, TuneConfig
 from linguamap.records import UserError
 from linguamap.run.files import read_json, write_json, write_text
 from linguamap.run.folder import Run, open_run
+from linguamap.run.record import note_written, remove_recorded, start_record
 from linguamap.run.settings import difference, dump_config
 from linguamap.sweep.variants import Variant, in_folder
 
@@ -43,7 +44,7 @@ def prepare(base: Run, variant: Variant, tune: TuneConfig) -> Run:
             )
         if _same_base(base, run):
             return run
-        shutil.rmtree(folder)
+        remove_recorded(base.folder, f"sweep/{variant.name}/")
     return _make(base, folder, config)
 
 
@@ -95,7 +96,7 @@ def _changes(stored: RunConfig, asked: RunConfig) -> list[str]:
 def _same_base(base: Run, run: Run) -> bool:
     theirs, ours = run.stages(), base.stages()
     return all(
-        stage in theirs and theirs[stage].finished == ours[stage].finished for stage in BASE_STAGES
+        stage in theirs and theirs[stage].outputs == ours[stage].outputs for stage in BASE_STAGES
     )
 
 
@@ -113,5 +114,10 @@ def _make(base: Run, folder: Path, config: RunConfig) -> Run:
     write_text(making / "config.yaml", dump_config(config))
     done = base.stages()
     Run(making, config).write_stages({stage: done[stage] for stage in BASE_STAGES})
+    start_record(making)
+    for path in making.rglob("*"):
+        if path.is_file():
+            note_written(path)
+            note_written(folder / path.relative_to(making))
     os.replace(making, folder)
     return Run(folder, config)

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import traceback
@@ -26,6 +25,7 @@ from linguamap.progress import Progress
 from linguamap.records import UserError
 from linguamap.run.files import read_json
 from linguamap.run.folder import Run
+from linguamap.run.record import remove_files
 from linguamap.sweep.folders import (
     BASE_STAGES,
     OWN_STAGES,
@@ -102,7 +102,7 @@ def run_sweep(
         _do(do_stages, runs[variant], cache, progress)
         results = write_results(base, collect(base, all_runs))
     progress("sweep", len(variants), len(variants), "")
-    shutil.rmtree(cache, ignore_errors=True)
+    remove_files(cache, "*.states*", "*.json")
     write_results(base, results, picture=True)
     return {**results, "asked": [variant.name for variant in variants]}
 

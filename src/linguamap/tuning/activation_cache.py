@@ -27,6 +27,7 @@ from torch import Tensor
 from linguamap.models.batching import batches_by_length
 from linguamap.progress import Progress, silent
 from linguamap.run.files import write_json
+from linguamap.run.record import note_written
 from linguamap.tuning.data.batches import TrainingExample, collate
 
 if TYPE_CHECKING:
@@ -306,6 +307,8 @@ class StateFiles:
         """Room for states, mapped into memory, for :meth:`keep`; None if the disk has none."""
         path = self._unfinished(key)
         path.unlink(missing_ok=True)
+        note_written(path)
+        note_written(self._states(key))
         try:
             with open(path, "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1] * dtype.itemsize)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
 from linguamap.run.processes import ProcessGroup
+from linguamap.run.record import remove_files
 from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, make_checker
@@ -161,8 +161,8 @@ def tune(
         "no_checks": checker if isinstance(checker, str) else None,
     }
     write_json(out / "tuning.json", tuning)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    shutil.rmtree(out / "cache", ignore_errors=True)
+    remove_files(out / "checkpoint", "state.safetensors", "best.safetensors")
+    remove_files(out / "cache", "*.states*", "*.json")
     return tuning
 
 

@@ -57,7 +57,7 @@ def test_fresh_follows_no_link_and_no_name_out_of_the_folder(tmp_path: Path) -> 
 def test_fresh_without_a_record_removes_nothing(tmp_path: Path) -> None:
     run = finished(tmp_path / "r")
     (run.folder / RECORD).unlink()
-    with pytest.raises(UserError, match="has no record of its files.*use another --out"):
+    with pytest.raises(UserError, match=r"has no record of its files.*use another --out"):
         open_run(run.folder, load_config(), fresh=True)
     assert (run.folder / "layers.json").exists()
 
@@ -121,7 +121,7 @@ def test_a_stage_is_not_made_of_files_that_changed(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", load_config())
     run.run_stage("probe", ["curve"], lambda: write_json(run.path("curve"), 1))
     run.path("curve").write_text("2")
-    with pytest.raises(UserError, match="curve of .* changed since the run wrote it; put it back"):
+    with pytest.raises(UserError, match=r"curve of .* changed since the run wrote it; put it back"):
         run.run_stage("locate", [], lambda: None)
 
 
@@ -169,7 +169,7 @@ def test_a_second_process_on_a_folder_is_told_and_a_killed_one_holds_nothing(
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another process is writing into .*; wait for it"):
+        with pytest.raises(UserError, match=r"another process is writing into .*; wait for it"):
             open_run(folder, None, writes=True)
         assert open_run(folder, None).config == load_config()  # reading is free
         other.kill()

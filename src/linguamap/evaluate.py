@@ -169,10 +169,13 @@ def rescore(
         raise UserError(
             f"score: {run.folder} holds no answers; run: linguamap evaluate --out {run.folder}"
         )
+    run.check_unchanged(*found)
     make_identifier(score.identifier, run.config.languages)  # may not be installed
     run.change(run.config.model_copy(update={"score": score}))
     context.__dict__.pop("identifier", None)
     for phase, stored in found.items():
+        if phase in run.stages():
+            run.rewrite(phase)
         prompts = asked[phase]
         answers = {name: context.scorer.again(one, prompts[name]) for name, one in stored.items()}
         if len(answers) < len(prompts):
@@ -180,7 +183,7 @@ def rescore(
             continue
         write_scores(context, phase, questions(phase), answers)
         if phase in run.stages():
-            run.note_again(phase)
+            run.note_again(phase, [f"{phase}/answers.jsonl", f"{phase}/summary.json"])
 
 
 def distinct(prompts: Sequence[Prompt]) -> dict[str, Prompt]:

@@ -7,7 +7,10 @@ some.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -113,6 +116,21 @@ class WrittenFile:
 
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> WrittenFile | None:
+        """What a file is now; None if there is none."""
+        if not path.is_file():
+            return None
+        state = path.stat()
+        return _hashed(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _hashed(path: Path, size: int, changed: int, number: int) -> WrittenFile:
+    """Remembered for a file that stays as it is: a delta may hold gigabytes."""
+    with open(path, "rb") as file:
+        return WrittenFile(size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from linguamap.outside import parse_json
 from linguamap.records import Answer, Phase, Summary, UserError
-from linguamap.run.contents import as_json, as_type
+from linguamap.run.contents import StageEntry, WrittenFile, as_json, as_type
 from linguamap.run.record import note_written
 
 if TYPE_CHECKING:
@@ -192,6 +192,14 @@ def read_evaluation(folder: Path, phase: Phase) -> Evaluation:
             f"{folder} has no finished answers {phase} tuning; "
             f"run: linguamap {stage} --out {folder}"
         )
+    stages = folder / "stages.json"
+    entry = read_as(dict[str, StageEntry], stages).get(phase) if stages.exists() else None
+    for name, left in entry.outputs.items() if entry else ():
+        if WrittenFile.of(folder / name) != left:
+            raise UserError(
+                f"run folder: {folder / name} changed since the run wrote it; put it back, or run: "
+                f"linguamap {stage} --out {folder}"
+            )
     answers = read_answers(folder / phase / "answers.jsonl")
     summary = read_as(Summary, folder / phase / "summary.json")
     if (n := sum(cell.n for cell in summary.cells)) != len(answers):

@@ -12,7 +12,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from linguamap.config import RunConfig
@@ -96,7 +95,9 @@ class Run:
         """Files of a finished stage that are missing or not what they were."""
         entry = self.stages().get(stage)
         outputs = entry.outputs if entry else {}
-        return [name for name, left in outputs.items() if written(self.folder / name) != left]
+        return [
+            name for name, left in outputs.items() if WrittenFile.of(self.folder / name) != left
+        ]
 
     def run_stage(self, stage: str, outputs: Iterable[str], work: Callable[[], None]) -> bool:
         """Do ``work`` unless the stage is done; note its time and memory.
@@ -108,15 +109,19 @@ class Run:
         """
         if self.is_done(stage):
             return False
-        if changed := [name for need in NEEDS[stage] for name in self.damaged(need)]:
-            raise UserError(
-                f"run folder: {', '.join(changed)} of {self.folder} changed since the run wrote it; put "
-                f"it back, or make it again: linguamap run --out {self.folder}"
-            )
+        self.check_unchanged(*NEEDS[stage])
         started = time.monotonic()
         work()
         self.note(stage, outputs, time.monotonic() - started)
         return True
+
+    def check_unchanged(self, *stages: str) -> None:
+        """Raise a :class:`UserError` where a file of these stages is not as the run left it."""
+        if changed := [name for stage in stages for name in self.damaged(stage)]:
+            raise UserError(
+                f"run folder: {', '.join(changed)} of {self.folder} changed since the run wrote it; put "
+                f"it back, or make it again: linguamap run --out {self.folder}"
+            )
 
     def note(self, stage: str, outputs: Iterable[str], seconds: float) -> None:
         """Count a stage as done now, with the files that it left."""
@@ -129,15 +134,20 @@ class Run:
         )
         self.write_stages({**self.stages(), stage: entry})
 
-    def note_again(self, stage: str) -> None:
+    def rewrite(self, stage: str) -> None:
+        """A finished stage's files are other ones from here on, until :meth:`note_again`."""
+        stages = self.stages()
+        self.write_stages({**stages, stage: dataclasses.replace(stages[stage], outputs={})})
+
+    def note_again(self, stage: str, outputs: Iterable[str]) -> None:
         """Take the files of a finished stage as they are now, made by what is asked now."""
         stages = self.stages()
-        left = self._outputs(stages[stage].outputs)
+        left = self._outputs([*outputs, *self._in_its_folder(stage)])
         entry = dataclasses.replace(stages[stage], inputs=self._key(stage), outputs=left)
         self.write_stages({**stages, stage: entry})
 
     def _outputs(self, names: Iterable[str]) -> dict[str, WrittenFile]:
-        found = {name: written(self.folder / name) for name in sorted(set(names))}
+        found = {name: WrittenFile.of(self.folder / name) for name in sorted(set(names))}
         if missing := [n for n, file in found.items() if file is None and n not in MAY_BE_MISSING]:
             raise FileNotFoundError(f"a stage left no {missing[0]}")
         return {name: file for name, file in found.items() if file is not None}
@@ -263,21 +273,6 @@ def open_run(
         f"run folder: {folder} was made with another config ({'; '.join(changes)}); "
         "use another --out, or --fresh to start over"
     )
-
-
-def written(path: Path) -> WrittenFile | None:
-    """Size and hash of a file; None if there is none."""
-    if not path.is_file():
-        return None
-    state = path.stat()
-    return _hashed(path, state.st_size, state.st_mtime_ns, state.st_ino)
-
-
-@lru_cache(maxsize=1024)
-def _hashed(path: Path, size: int, changed: int, number: int) -> WrittenFile:
-    """Remembered for a file that stays as it is: a delta may hold gigabytes."""
-    with open(path, "rb") as file:
-        return WrittenFile(size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def check_room(folder: Path, need_bytes: int = 200_000_000) -> None:

@@ -29,6 +29,7 @@ from linguamap.run.contents import (
     ProbeFacts,
     StageEntry,
     Tuning,
+    WrittenFile,
     as_type,
 )
 from linguamap.run.files import read_answers, read_json
@@ -144,6 +145,12 @@ def read_run(folder: Path) -> RunContents:
             f"report: {folder} is not a run (it has no config.yaml); name the folder of a run"
         )
     reader = _Reader(folder, [])
+    stages = reader.json("stages.json", dict[str, StageEntry]) or {}
+    for name, left in ((n, o) for entry in stages.values() for n, o in entry.outputs.items()):
+        if not name.startswith(("report.html", "manifest.json", "figures/")) and (
+            WrittenFile.of(folder / name) != left
+        ):
+            reader.faults.append(f"{name} is missing, or changed since the run wrote it")
     before, after = (reader.phase(phase, probe) for phase, probe in
                      (("before", "probe"), ("after", "probe_after")))  # fmt: skip
     return RunContents(
@@ -157,7 +164,7 @@ def read_run(folder: Path) -> RunContents:
         change=reader.json("change.json", CurveChanges),
         comparison=reader.json("comparison.json", Comparison),
         manifest=reader.json("manifest.json", Manifest),
-        stages=reader.json("stages.json", dict[str, StageEntry]) or {},
+        stages=stages,
         faults=tuple(reader.faults),
     )
 

@@ -197,6 +197,19 @@ class LocateConfig(Section):
     bootstrap: int = Field(1000, ge=10, le=1_000_000)
 
 
+class ChooseConfig(Section):
+    """Which blocks are tuned, see :mod:`linguamap.tuning.choose`."""
+
+    rule: Literal[
+        "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "last", "middle",
+        "random",
+    ] = "lens"  # fmt: skip
+    """``lens`` takes the last blocks from the located boundary on; the others are for comparison until a
+    study has shown one to be better."""
+    examples: int = Field(32, ge=2, le=MOST)
+    """Training examples that gradients are made of, a tenth of all at most."""
+
+
 PLACED = re.compile(r"(first|middle|last|random):[0-9]+")
 
 
@@ -325,6 +338,7 @@ class RunConfig(Section):
     score: ScoreConfig = ScoreConfig()
     probe: ProbeConfig = ProbeConfig()
     locate: LocateConfig = LocateConfig()
+    choose: ChooseConfig = ChooseConfig()
     tune: TuneConfig = TuneConfig()
     compare: CompareConfig = CompareConfig()
 

@@ -1,6 +1,6 @@
 """The main path, top to bottom: the page to open first.
 
-    benchmarks -> scenarios -> generate -> score -> probe -> locate -> tune -> the same again -> report
+    benchmarks -> scenarios -> generate -> score -> probe -> locate -> choose -> tune -> the same again -> report
 
 Every stage reads what the stages before it wrote into the run folder, and is skipped when its result
 is there, made from the same settings.
@@ -8,7 +8,7 @@ is there, made from the same settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,11 @@ from linguamap.evaluate import Questions, evaluate, rescore
 from linguamap.progress import say
 from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import PHASES, Phase, UserError
-from linguamap.run.contents import Layers, as_json
+from linguamap.run.contents import BlockScores, Layers, RuleName, as_json
 from linguamap.run.files import read_as, read_evaluation, read_json, write_json
 from linguamap.run_context import RunContext
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
+from linguamap.tuning.choose import FREE, SIDE_BY_SIDE, Choice
 from linguamap.tuning.methods import FEW_SHOT, check_shareable
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Pipeline(RunContext):
         self.before()
         self.probe()
         self.locate()
+        self.choose()
         self.tune()
         self.after()
         self.probe_after()
@@ -61,16 +63,33 @@ class Pipeline(RunContext):
         self._stage("probe", outputs, work)
 
     def locate(self) -> None:
-        """Choose the blocks to tune from the curves."""
+        """Where does each language become readable, and where does the late phase begin?"""
 
         def work() -> None:
             from linguamap.probes.locate import locate
 
             config, folder = self.run.config, self.run.folder
             layers = locate(folder / "probe", config.locate, config.seed)
-            write_json(folder / "layers.json", layers)
+            write_json(folder / "located.json", layers)
 
-        self._stage("locate", ["layers.json"], work)
+        self._stage("locate", ["located.json"], work)
+
+    def choose(self) -> None:
+        """Choose the blocks to tune by the run's rule."""
+
+        def work() -> None:
+            self._write_rules({*FREE, self.run.config.choose.rule}, {})
+
+        self._stage("choose", ["layers.json"], work)
+
+    def compare_rules(self, names: Iterable[RuleName] = SIDE_BY_SIDE) -> Layers:
+        """What other rules would choose, beside the run's own; its choice and what came of it stay."""
+        self.choose()
+        layers = read_as(Layers, self.run.folder / "layers.json")
+        if missing := set(names) - set(layers.rules):
+            self._write_rules(missing, layers.rules)
+            self.run.note_again("choose", ["layers.json"])
+        return read_as(Layers, self.run.folder / "layers.json")
 
     def tune(self) -> None:
         """Train only those blocks; keep only what changed."""
@@ -205,6 +224,28 @@ class Pipeline(RunContext):
                 same_as=first and first / "grid.json",
                 progress=report,
             )
+
+    def _write_rules(
+        self, names: Iterable[RuleName], known: Mapping[RuleName, BlockScores]
+    ) -> None:
+        """Compute rules and write ``layers.json`` with them and those that are known."""
+
+        def measured(rules: Sequence[RuleName]) -> Mapping[RuleName, BlockScores]:
+            from linguamap.tuning.block_gradients import measure
+            from linguamap.tuning.data.training_examples import training_data
+
+            tune, examples = self.run.config.tune, self.tuning_data.examples
+            data = training_data(
+                self.model, examples, tune, self.run.config.model, self.tuning_seed
+            )
+            most = self.run.config.choose.examples
+            return measure(self.model, data, most, tune, rules, self.progress)
+
+        folder, config = self.run.folder, self.run.config
+        located = read_json(folder / "located.json")
+        choice = Choice(located, folder / "probe", config, self.tuning_seed)
+        rules = {**known, **choice.scores(names, measured)}
+        write_json(folder / "layers.json", choice.layers(rules))
 
     def _tune(self) -> None:
         """Blocks from ``layers.json`` or the config, examples, and what the method makes of them."""

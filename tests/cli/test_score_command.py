@@ -32,7 +32,8 @@ from linguamap.scoring.score import Scorer
 MODEL = "no-such-model"
 MADE = {
     "probe": ["probe/lens.parquet"],
-    "locate": ["layers.json"],
+    "locate": ["located.json"],
+    "choose": ["layers.json"],
     "tune": ["tuned/delta.safetensors"],
     "probe_after": ["probe_after/lens.parquet"],
 }

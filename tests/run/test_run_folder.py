@@ -40,6 +40,12 @@ def test_stage_is_done_once_and_again_when_what_it_needs_is_redone(tmp_path: Pat
     assert calls == ["before", "probe", "locate", "before", "probe", "locate"]
 
 
+CALIBRATION = (
+    "data", "examples", "tasks", "teacher", "teacher_model", "teacher_tokens", "loss_on", "learning_rate",
+    "validation_share", "seed", "dtype",
+)  # fmt: skip
+"""What the gradient rules read: training examples, and the size of a step."""
+
 EVALUATED = {"before", "after", "compare", "report"}
 ALL = set(STAGES)
 UNDONE = {
@@ -47,13 +53,15 @@ UNDONE = {
     "model": ALL, "languages": ALL, "seed": ALL, "data": ALL,
     "scenarios": ALL - {"probe", "locate"},
     "evaluate": EVALUATED,
-    "evaluate.items": ALL - {"probe", "locate"},  # few-shot prompting draws examples for them
+    "evaluate.items": ALL - {"probe", "locate", "choose"},  # few-shot prompting draws examples for them
     "evaluate.max_new_tokens": ALL, "evaluate.stop": ALL,  # of texts that are written for the probes
     "evaluate.batch_tokens": ALL, "evaluate.batch_size": ALL,
     "score": EVALUATED,
     "probe": ALL - {"before"},
     "locate": ALL - {"before", "probe"},
-    "tune": ALL - {"before", "probe", "locate"},
+    "choose": ALL - {"before", "probe", "locate"},
+    "tune": ALL - {"before", "probe", "locate", "choose"},
+    **{f"tune.{name}": ALL - {"before", "probe", "locate"} for name in CALIBRATION},
     "tune.benchmarks": ALL - {"before"},  # probes read training items
     "tune.subjects": ALL,  # and what is trained on is not tested
     "compare": {"compare", "report"},
@@ -128,10 +136,10 @@ def test_the_weights_are_a_part_of_what_a_stage_is_made_from(tmp_path: Path) -> 
 
 def test_a_cut_or_emptied_file_of_a_finished_stage_is_told_and_redone(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", load_config())
-    run.run_stage("locate", ["layers.json"], lambda: write_json(run.path("layers.json"), [1, 2]))
+    run.run_stage("locate", ["located.json"], lambda: write_json(run.path("located.json"), [1, 2]))
     for text in ("", "[1"):
-        run.path("layers.json").write_text(text)
-        assert (run.is_done("locate"), run.damaged("locate")) == (False, ["layers.json"])
+        run.path("located.json").write_text(text)
+        assert (run.is_done("locate"), run.damaged("locate")) == (False, ["located.json"])
 
 
 def test_stage_with_a_missing_result_is_redone(tmp_path: Path) -> None:

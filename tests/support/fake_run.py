@@ -387,7 +387,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
             "sentences": {"value": 1.0, "low": 0.96, "high": 1.0, "n": 100},
             "words": {"value": 0.85, "low": 0.81, "high": 0.89, "n": 300}}},
     })  # fmt: skip
-    names = ("before", "probe", "locate", "tune", "after", "probe_after", "compare")
+    names = ("before", "probe", "locate", "choose", "tune", "after", "probe_after", "compare")
     put(folder / "stages.json", {
         name: {"seconds": 12.5 * (place + 1) ** 2, "peak_memory_bytes": 2_000_000_000 + place,
                "finished": f"2025-01-0{place + 1}T10:00:00Z", "inputs": "x", "outputs": {}}

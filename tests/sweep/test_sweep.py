@@ -377,7 +377,7 @@ def base_run(folder: Path) -> Run:
     base = open_run(folder, load_config(None, ["languages=[en, es]"]))
     write_fake_run(base.folder, languages=("en", "es"), items=2)
     write_text(base.folder / "config.yaml", dump_config(base.config))
-    for name in ("before", "probe", "locate"):
+    for name in ("before", "probe", "locate", "choose"):
         base.note(name, [], 1.0)
     return base
 

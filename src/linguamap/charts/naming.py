@@ -50,6 +50,7 @@ STAGE_NAMES: dict[str, str] = {
     "before": "Answers before tuning",
     "probe": "Probes before tuning",
     "locate": "Locating the layers",
+    "choose": "Choosing the blocks",
     "tune": "Tuning",
     "after": "Answers after tuning",
     "probe_after": "Probes after tuning",

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": ("stages", "How well does the model do the task and keep to the language?"),
     "probe": ("stages", "Which language does each layer speak?"),
     "locate": ("stages", "Find the boundary of the late phase and the blocks to tune."),
+    "choose": ("stages", "Which blocks to tune? The rules side by side."),
     "tune": ("stages", "Train the located blocks only; writes a delta."),
     "after": ("stages", "Evaluate and probe the tuned model on the same items."),
     "report": ("stages", "Draw report.html and the figures again; needs no model."),

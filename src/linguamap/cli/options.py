@@ -44,6 +44,7 @@ SETTINGS = {
     "scenarios": "scenarios",
     "seed": "seed",
     "endpoint": "evaluate.endpoint",
+    "rule": "choose.rule",
     "method": "tune.method",
     "layers": "tune.layers",
     "train_data": "tune.data",

@@ -75,7 +75,23 @@ def locate(opened: OpenedRun) -> Shown:
     pipeline = _pipeline(opened)
     pipeline.probe()
     pipeline.locate()
+    pipeline.choose()
     return show_layers(opened.run.folder)
+
+
+@app.command()
+@on_run("rule", starts=False)
+def choose(opened: OpenedRun) -> Shown:
+    """Which blocks to tune? The rules side by side, and what each would choose under the cap.
+
+    What they say is added to the run; only --rule changes its choice, as long as it is not tuned.
+    """
+    from linguamap.report.terminal import show_rules
+
+    pipeline = _pipeline(opened)
+    pipeline.probe()
+    pipeline.locate()
+    return show_rules(pipeline.compare_rules())
 
 
 @app.command()
@@ -90,6 +106,7 @@ def tune(opened: OpenedRun) -> Shown:
     pipeline.probe()
     if opened.processes.rank == 0:
         pipeline.locate()
+        pipeline.choose()
     opened.processes.wait()
     pipeline.tune()
     out = opened.run.folder

@@ -12,13 +12,16 @@ from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
     percent,
+    percent_exact,
     percent_range,
     points,
     scenario_name,
+    spans,
 )
 from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
 from linguamap.report.tables import evidence_rows, stage_rows
 from linguamap.report.words import Words, is_clear, missing_stages
+from linguamap.run.contents import Layers
 from linguamap.run.read_run import RunContents, read_run
 
 COLOURS = {1: "green", -1: "red", 0: ""}
@@ -70,6 +73,27 @@ def show_layers(run_dir: Path) -> list[RenderableType]:
             languages = ", ".join(row[0] for row in rows if row[-1] == reason)
             parts.append(Text(f"[ ] not counted for {languages}: {reason}", style="dim"))
     return parts or [Text("The layers were not located yet.", style="dim")]
+
+
+def show_rules(layers: Layers) -> list[RenderableType]:
+    """What each rule that was computed would tune, with its strongest block and its cost."""
+    rows, notes = [], []
+    for name, scores in layers.rules.items():
+        best, shown = EN_DASH, EN_DASH
+        if scores.values:
+            at = max(range(len(scores.values)), key=scores.values.__getitem__)
+            best, shown = str(at + 1), f"{scores.values[at]:.3g}"
+            if scores.low and scores.high:
+                shown += f" ({scores.low[at]:.3g} to {scores.high[at]:.3g})"
+        mark = "* " if name == layers.rule else "  "
+        blocks = spans(scores.blocks) if scores.blocks else EN_DASH
+        share, seconds = percent_exact(scores.share), f"{scores.seconds:.1f}"
+        rows.append([mark + name, blocks, share, best, shown, seconds])
+        if scores.reason:
+            notes.append(Text(f"{name}: {scores.reason}", style="dim"))
+    heads = ("rule", "blocks", "share", "strongest", "score", "seconds")
+    about = "* the run's rule. In brackets the score's uncertainty; layers.json says which."
+    return [_table(*heads, rows=rows), *notes, Text(about, style="dim")]
 
 
 def _table(*heads: str, rows: list[list[str]] | list[list[str | Text]]) -> Table:

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -88,11 +88,56 @@ class Evidence:
     max_trainable_share: float | None = None
 
 
+RuleName = Literal[
+    "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "last", "middle",
+    "random",
+]  # fmt: skip
+"""How the blocks to tune are chosen, see :mod:`linguamap.tuning.choose`."""
+
+
+@dataclass(frozen=True)
+class BlockScores:
+    """What one rule says of each block, and which it would tune under the cap.
+
+    Attributes:
+        values, low, high: (block,); None where the rule gives no score, or no uncertainty.
+        interval: what ``low`` and ``high`` are.
+        n: examples, or languages, behind them.
+        seconds: what the rule cost. Those from the same passes each say the whole.
+        share: of all parameters that the blocks hold, in [0, 1].
+        reason: why there are no scores or no blocks.
+    """
+
+    values: tuple[float, ...] | None = None
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    interval: str | None = None
+    n: int | None = None
+    seconds: float = 0.0
+    blocks: tuple[int, ...] = ()
+    share: float = 0.0
+    reason: str | None = None
+
+    def choosing(
+        self, blocks: tuple[int, ...], share: float, reason: str | None = None
+    ) -> BlockScores:
+        """The same with the blocks that it would tune, or why there are none."""
+        return dataclasses.replace(
+            self, blocks=blocks, share=share, reason=reason or (None if blocks else self.reason)
+        )
+
+    def timed(self, seconds: float) -> BlockScores:
+        """The same with its cost."""
+        return dataclasses.replace(self, seconds=round(seconds, 3))
+
+
 @dataclass(frozen=True)
 class Layers:
     """``layers.json``: phases, the blocks to tune, and readings of the curves.
 
     Attributes:
+        rule: by which ``tune_layers`` were chosen.
+        rules: what each rule that was computed says.
         overtakes_english: language -> first layer from which its words lead the English ones to the
             end; None where they do not in the last layer.
         committed_layer: language -> first layer from which the English twin's state does half of what
@@ -108,6 +153,8 @@ class Layers:
     late_start_interval: tuple[int, int] | None = None
     overtakes_english: dict[str, int | None] = field(default_factory=dict)
     committed_layer: dict[str, int | None] = field(default_factory=dict)
+    rule: RuleName = "lens"
+    rules: dict[RuleName, BlockScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

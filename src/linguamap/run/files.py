@@ -65,7 +65,7 @@ def read_as(kind: type[T], path: Path) -> T:
 
 
 COMMANDS = {
-    "probe.json": "probe", "layers.json": "locate", "tuning.json": "tune", "change.json": "after",
+    "probe.json": "probe", "located.json": "locate", "layers.json": "choose", "tuning.json": "tune", "change.json": "after",
     "comparison.json": "after",
 }  # fmt: skip
 """File -> the command that makes it again."""

@@ -43,14 +43,15 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "before": (),
     "probe": (),
     "locate": ("probe",),
-    "tune": ("locate",),
+    "choose": ("locate",),
+    "tune": ("choose",),
     "after": ("tune",),
     "probe_after": ("probe", "tune"),
     "compare": ("before", "after"),
     "report": STAGES[:-1],
 }
 """Stage -> the stages whose results it reads."""
-RUNS_MODEL = ("before", "probe", "tune", "after", "probe_after")
+RUNS_MODEL = ("before", "probe", "choose", "tune", "after", "probe_after")
 FOLDERS = {
     "before": "before/", "probe": "probe/", "tune": "tuned/", "after": "after/",
     "probe_after": "probe_after/", "report": "figures/",
@@ -264,7 +265,7 @@ def open_run(
         run.change(config)
         return run
     if (
-        all(one.startswith(("tune.", "locate.", "compare.")) for one in changes)
+        all(one.startswith(("tune.", "locate.", "choose.", "compare.")) for one in changes)
         and not run._has_tuned()
     ):
         run.change(config)

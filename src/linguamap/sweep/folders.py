@@ -16,9 +16,9 @@ from linguamap.run.record import note_written, remove_recorded, start_record
 from linguamap.run.settings import difference, dump_config
 from linguamap.sweep.variants import Variant, in_folder
 
-BASE_STAGES = ("before", "probe", "locate")
+BASE_STAGES = ("before", "probe", "locate", "choose")
 OWN_STAGES = ("tune", "after", "compare")
-SHARED = ("before", "probe", "layers.json", "identifier.json", "model.json")
+SHARED = ("before", "probe", "located.json", "layers.json", "identifier.json", "model.json")
 FAILURE = "failure.json"
 COST_ONLY = ("tune.cache_gb", "tune.cache_on", "tune.tracker")
 """Settings that leave a variant's weights as they are."""

@@ -59,7 +59,7 @@ def blocks_to_tune(located: Layers, config: TuneConfig, seed: int) -> tuple[tupl
         avoid = located.tune_layers or located.fallback_layers
         return parse_layers(config.layers, located.n_layers, seed, avoid), "config"
     if located.tune_layers:
-        return located.tune_layers, "located"
+        return located.tune_layers, "located" if located.rule == "lens" else located.rule
     reason = located.evidence.reason or "locate proposed none"
     return located.fallback_layers, f"fallback: {reason}"
 

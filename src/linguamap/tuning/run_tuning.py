@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from linguamap.progress import Progress, say, silent
-from linguamap.prompts.sampling import split_items
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_json, write_text
 from linguamap.run.memory import peak_memory_bytes
@@ -20,12 +19,11 @@ from linguamap.run.record import remove_files
 from linguamap.scoring.language_id import Identifier, make_identifier
 from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, make_checker
-from linguamap.tuning.data.batches import TrainingData, TrainingExample, split_groups
+from linguamap.tuning.data.batches import TrainingData, TrainingExample
 from linguamap.tuning.data.training_examples import (
-    check_examples,
     decoded_sample,
-    examples_from_prompts,
     shortened,
+    training_data,
 )
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.distributed import shard, split_work, wants_sharding
@@ -89,13 +87,12 @@ def tune(
     method = method_of(config.method)
     if method.loss_on is not None:
         config = config.model_copy(update={"loss_on": method.loss_on})
-    examples = examples_from_prompts(lm, prompts, config, model_config)
-    check_examples(examples, lm)
+    data = training_data(lm, prompts, config, model_config, seed)
+    examples = data.examples
     check_tracker(config.tracker)
     group = processes or ProcessGroup()
     if group.writes:
         _show_samples(examples, lm, out, report)
-    data = _split_by_item(prompts, examples, config.validation_share, seed)
     if method.trains is None:
         tuning = steer(lm, data, config, layers, out, seed=seed, progress=report)
         write_json(out / "tuning.json", tuning)
@@ -183,25 +180,6 @@ def _checker(
             "tune.best_by=loss"
         )
     return checker
-
-
-def _split_by_item(
-    prompts: Sequence[Prompt | TrainingExample],
-    examples: Sequence[TrainingExample],
-    share: float,
-    seed: int,
-) -> TrainingData:
-    """Training and validation, by item before languages."""
-    rendered = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
-    held_out = {prompt.prompt_id for prompt in split_items(rendered, share, seed).validation}
-    tokenised = [example for example in prompts if isinstance(example, TrainingExample)]
-    held_out |= split_groups(tokenised, share, seed)
-    validates = [example.example_id in held_out for example in examples]
-    return TrainingData(
-        examples,
-        training=[index for index, held in enumerate(validates) if not held],
-        validation=[index for index, held in enumerate(validates) if held],
-    )
 
 
 def _choose(

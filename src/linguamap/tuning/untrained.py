@@ -12,7 +12,6 @@ began with Turner et al. 2023 (arXiv:2308.10248).
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_text
 from linguamap.run.memory import peak_memory_bytes
 from linguamap.tuning.blocks import check_layers
-from linguamap.tuning.data.batches import TrainingData, TrainingExample, collate
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, answer_beginnings, collate
 from linguamap.tuning.delta import Delta, save_delta
 from linguamap.tuning.layers import count_parameters
 from linguamap.tuning.methods import FEW_SHOT, STEER
@@ -72,7 +71,9 @@ def steer(
     """
     chosen = check_layers(layers, lm.n_layers)
     training = [data.examples[index] for index in data.training]
-    validation = answer_beginnings([data.examples[index] for index in data.validation])
+    validation = answer_beginnings(
+        [data.examples[index] for index in data.validation[:TRIED_EXAMPLES]], FIRST_TOKENS
+    )
     started = time.monotonic()
     vectors = language_vectors(lm, training, chosen, progress)
     build_seconds = round(time.monotonic() - started, 3)
@@ -221,18 +222,6 @@ def language_vectors(
         for layer in layers
         for language in languages
     }
-
-
-def answer_beginnings(examples: Sequence[TrainingExample]) -> list[TrainingExample]:
-    """At most :data:`TRIED_EXAMPLES` of the examples, with their answers' first tokens alone as
-    targets, and cut behind them."""
-    cut = []
-    for example in examples[:TRIED_EXAMPLES]:
-        targets = [at for at, is_target in enumerate(example.loss_mask) if is_target][:FIRST_TOKENS]
-        size = targets[-1] + 1
-        mask = tuple(at in targets for at in range(size))
-        cut.append(dataclasses.replace(example, token_ids=example.token_ids[:size], loss_mask=mask))
-    return cut
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -83,6 +83,17 @@ def collate(examples: Sequence[TrainingExample], indices: Sequence[int], pad: in
         targets=ids[rows, positions],
         n_tokens=sum(len(example.token_ids) for example in chosen),
     )
+
+
+def answer_beginnings(examples: Sequence[TrainingExample], n_tokens: int) -> list[TrainingExample]:
+    """The examples with their first targets alone, and cut behind them."""
+    cut = []
+    for example in examples:
+        targets = [at for at, is_target in enumerate(example.loss_mask) if is_target][:n_tokens]
+        size = targets[-1] + 1
+        mask = tuple(at in targets for at in range(size))
+        cut.append(replace(example, token_ids=example.token_ids[:size], loss_mask=mask))
+    return cut
 
 
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

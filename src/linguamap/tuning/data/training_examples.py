@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from linguamap.generation.encoding import encode
+from linguamap.prompts.sampling import split_items
 from linguamap.records import Part, Prompt, UserError
-from linguamap.tuning.data.batches import TrainingExample
+from linguamap.tuning.data.batches import TrainingData, TrainingExample, split_groups
 from linguamap.tuning.data.trained_tokens import chat_end, plain_ids, spans_mask, text_end
 
 if TYPE_CHECKING:
@@ -64,6 +65,33 @@ def examples_from_prompts(
         else make_example(lm, prompt, next(encoded).token_ids, config.loss_on)
         for prompt in chosen
     ]
+
+
+def training_data(
+    lm: LanguageModel,
+    prompts: Sequence[Prompt | TrainingExample],
+    config: TuneConfig,
+    model_config: ModelConfig | None,
+    seed: int,
+) -> TrainingData:
+    """Examples to train and to validate on, divided by item before languages.
+
+    Raises:
+        UserError: nothing is left, or an example is too long or has nothing to train on.
+    """
+    examples = examples_from_prompts(lm, prompts, config, model_config)
+    check_examples(examples, lm)
+    share = config.validation_share
+    rendered = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
+    held_out = {prompt.prompt_id for prompt in split_items(rendered, share, seed).validation}
+    tokenised = [example for example in prompts if isinstance(example, TrainingExample)]
+    held_out |= split_groups(tokenised, share, seed)
+    validates = [example.example_id in held_out for example in examples]
+    return TrainingData(
+        examples,
+        training=[index for index, held in enumerate(validates) if not held],
+        validation=[index for index, held in enumerate(validates) if held],
+    )
 
 
 def make_example(

@@ -23,7 +23,9 @@ from linguamap.probes.lens import language_lens
 from linguamap.probes.locate import (
     RULE,
     WEIGHTS,
+    cap_effect,
     choose_blocks,
+    curves_agree,
     locate,
     locate_layers,
 )
@@ -186,6 +188,43 @@ def test_cap_leaves_the_lowest_blocks_out() -> None:
     assert reason is not None
     assert "6.7%" in reason
     assert "cap of 5.0%" in reason
+
+
+def test_the_cap_is_said_apart_from_the_rule() -> None:
+    result = found(Planted(turn=15.4), 0)
+    assert result["rule_layers"] == [16, 17, 18]
+    assert result["tune_layers"] == [17, 18]
+    assert result["cap_effect"] == "rule 16-18, cap of 5%: 17-18; the cap decided"
+    assert cap_effect([17, 18], [17, 18], 0.05) == "rule 17-18, within the cap of 5%"
+    assert cap_effect([18], [], 0.01) == "rule 18, cap of 1%: none; the cap decided"
+    nothing = found(Planted(flat=True), 0)
+    assert (nothing["rule_layers"], nothing["cap_effect"]) == ([], None)
+
+
+def test_curves_that_disagree_are_not_averaged() -> None:
+    """The lens turns at 11.5, retrieval and centred cosine at 16.5: their mean, 14, is no layer at
+    which anything happens."""
+    rng = np.random.default_rng(0)
+    options = {"block_parameters": BLOCKS, "total_parameters": TOTAL, "config": CONFIG}
+    result = locate_layers(
+        lens_table(Planted(turn=11.5), ["es"], 30, rng),
+        similarity_table(Planted(turn=16.5), ["es"], 30, rng),
+        **options,  # type: ignore[arg-type]
+    )
+    spanish = result["evidence"]["languages"]["es"]
+    assert not spanish["curves_agree"]
+    assert spanish["boundary"] == spanish["curves"]["lens"]["turn"]
+    assert result["phases"]["late_start"] == 12
+    assert set(result["curve_turns"]) == {"lens", "retrieval", "centred"}
+    low, high = result["late_start_range"]
+    assert abs(low - 12) <= 1
+    assert abs(high - 17) <= 1
+    alike = found(Planted(turn=14.4), 0)
+    assert all(one["curves_agree"] for one in alike["evidence"]["languages"].values())
+    low, high = alike["late_start_range"]
+    assert high - low <= 1
+    assert curves_agree([[11.2, 12.1], [13.0, 14.0], None])
+    assert not curves_agree([[11.2, 12.1], [13.2, 14.0]])
 
 
 def test_result_has_the_promised_fields_and_the_rule_names_its_weights() -> None:

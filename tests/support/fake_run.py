@@ -367,7 +367,7 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
     put(
         folder / "change.json",
         {
-            "share_in_tuned": 1.0,
+            "share_in_tuned": None,
             "share_below": 0.0,
             "share_downstream": 0.0,
             "largest_below": 0.0,

@@ -187,6 +187,8 @@ def no_change(reason: str) -> dict[str, Any]:
 def change_outside(before: Path, after: Path, tune_layers: Sequence[int]) -> dict[str, Any]:
     """How much of the change of the curves between two probes lies in the tuned blocks.
 
+    Where all blocks from the first tuned one on were tuned it lies nowhere else, and no share is given.
+
     The change of a curve at a layer is the absolute difference. Layers below the first tuned block
     cannot change; those above one that are not tuned themselves change because of it.
 
@@ -215,7 +217,14 @@ def change_outside(before: Path, after: Path, tune_layers: Sequence[int]) -> dic
         if (before / f"{name}.parquet").is_file() and (after / f"{name}.parquet").is_file()
     }
     lens = {k: v for k, v in curves["lens"].items() if k != "by_layer"}
-    return {**lens, "tuned": sorted(tune_layers), "curves": curves}
+    last = max(map(int, curves["lens"]["by_layer"]))
+    reason = None
+    if lens["largest_below"] == 0 and sorted(tune_layers) == [*range(min(tune_layers), last + 1)]:
+        reason = (
+            "all blocks from the first tuned one on were tuned: the curves can move nowhere else"
+        )
+        lens |= {"share_in_tuned": None, "share_downstream": None}
+    return {**lens, "tuned": sorted(tune_layers), "curves": curves, "reason": reason}
 
 
 def _change(

@@ -39,14 +39,17 @@ RULE = (
     "(retrieval, centred) the layer where half of the fall from the plateau (best 3 consecutive "
     "layers) to the last layer is done, of retrieval at 1 above chance and of the centred cosine "
     "above its unrelated-pairs baseline, against English. The raw cosine has no say. A language's "
-    "boundary is the mean of these, weighted 1/2, 1/4, 1/4, over those that exist; it has one only "
+    "boundary is the mean of these, weighted 1/2, 1/4, 1/4, over those that exist; where their "
+    "intervals lie more than one layer apart they are not averaged, and the lens's turn stands alone. "
+    "A language has a boundary only "
     "if English leads by at least 0.1 in some layer, with a larger share of the words than the "
     "identifier gives it among random tokens, and the target leads in the last one, all "
     "beyond the bootstrap interval; a fall counts only from a tenth of its plateau on and beyond "
     "its interval. Over all: the median of the languages, if at least half of them have a boundary. "
     "late_start is the first whole layer at or after it; its interval is the percentile bootstrap "
-    "over item groups, widened for few groups (Hesterberg 2015). Tuned are the last blocks "
-    "from late_start on, the lowest ones left out until the trainable share is under the cap. "
+    "over item groups, widened for few groups (Hesterberg 2015), and holds given the weights; "
+    "late_start_range is what single curves would say. The rule's blocks are those from late_start on; "
+    "tuned are the last of them, the lowest left out until the trainable share is under the cap. "
     "early_end: the median layer where half of retrieval's rise to its plateau is done, rounded down."
 )
 
@@ -61,6 +64,7 @@ class Boundary:
     early_end: float | None
     evidence: tuple[Evidence, ...]
     reason: str | None
+    curves_agree: bool = True
 
 
 def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
@@ -129,17 +133,22 @@ def locate_layers(
     early_end = math.floor(float(np.median(early))) if early and late_start else None
     if early_end is not None and late_start is not None and early_end >= late_start:
         early_end = None
-    blocks: list[int] = []
+    rule, blocks, cap = [], [], config.max_trainable_share
     if late_start is not None:
-        blocks, reason = choose_blocks(
-            late_start, block_parameters, total_parameters, config.max_trainable_share
-        )
+        rule = list(range(late_start, n_layers + 1))
+        blocks, reason = choose_blocks(late_start, block_parameters, total_parameters, cap)
+    turns = curve_turns(boundaries)
+    whole_turns = [min(max(math.ceil(turn - 1e-9), 1), n_layers) for turn in turns.values()]
     fallback, _ = choose_blocks(n_layers, block_parameters, total_parameters, 1.0)
     return {
         "n_layers": n_layers,
         "phases": {"early_end": early_end, "late_start": late_start},
         "late_start_interval": whole,
+        "curve_turns": turns,
+        "late_start_range": [min(whole_turns), max(whole_turns)] if rule and turns else None,
+        "rule_layers": rule,
         "tune_layers": blocks,
+        "cap_effect": cap_effect(rule, blocks, cap) if rule else None,
         "trainable_share": sum(block_parameters[b - 1] for b in blocks) / total_parameters,
         "fallback_layers": fallback,
         "evidence": {
@@ -227,12 +236,37 @@ def choose_blocks(
     )
 
 
+def cap_effect(rule: Sequence[int], blocks: Sequence[int], cap: float) -> str:
+    """In words: the blocks that the rule names, and what the cap on trained parameters leaves of them."""
+    named = f"rule {_span(rule)}"
+    if list(rule) == list(blocks):
+        return f"{named}, within the cap of {cap:.0%}"
+    return f"{named}, cap of {cap:.0%}: {_span(blocks) if blocks else 'none'}; the cap decided"
+
+
+def _span(blocks: Sequence[int]) -> str:
+    return f"{blocks[0]}-{blocks[-1]}" if len(blocks) > 1 else f"{blocks[0]}"
+
+
+def curve_turns(boundaries: Sequence[Boundary]) -> dict[str, float]:
+    """Curve -> what it alone would say: its median turn over the languages where it counts."""
+    turns: dict[str, list[float]] = {}
+    for boundary in boundaries:
+        for one in boundary.evidence if boundary.reason is None else ():
+            if one.reason is None and one.turn is not None:
+                turns.setdefault(one.name, []).append(one.turn)
+    return {name: float(np.median(values)) for name, values in turns.items()}
+
+
 def _weigh(target: str, evidence: Sequence[Evidence], early: float | None) -> Boundary:
     lens = evidence[0]
     used = [e for e in evidence if e.reason is None and e.turn is not None]
     if lens not in used:
         nan = np.full(len(lens.turns), np.nan)
         return Boundary(target, None, nan, early, tuple(evidence), lens.reason)
+    agree = curves_agree([_turn_interval(one.turns) for one in used])
+    if not agree:
+        used = [lens]
     weights = np.array([WEIGHTS[e.name] for e in used])
     weights = weights / weights.sum()
     turns = np.array([e.turn for e in used], dtype=np.float64)
@@ -243,13 +277,21 @@ def _weigh(target: str, evidence: Sequence[Evidence], early: float | None) -> Bo
         early,
         tuple(evidence),
         None,
+        agree,
     )
+
+
+def curves_agree(intervals: Sequence[list[float] | None]) -> bool:
+    """Whether no two intervals lie more than a layer apart: blocks are whole layers."""
+    known = [one for one in intervals if one is not None]
+    return not known or max(low for low, _ in known) - min(high for _, high in known) <= 1.0
 
 
 def _describe(boundary: Boundary) -> dict[str, Any]:
     return {
         "boundary": boundary.value,
         "reason": boundary.reason,
+        "curves_agree": boundary.curves_agree,
         "rise_half_done": boundary.early_end,
         "curves": {
             e.name: {

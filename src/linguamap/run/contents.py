@@ -71,6 +71,7 @@ class LanguageEvidence:
     boundary: float | None
     reason: str | None
     curves: dict[str, EvidenceCurve]
+    curves_agree: bool = True
     rise_half_done: float | None = None
 
 
@@ -138,6 +139,10 @@ class Layers:
     Attributes:
         rule: by which ``tune_layers`` were chosen.
         rules: what each rule that was computed says.
+        late_start_interval, late_start_range: over items, given the weights of the curves; and over the
+            curves, each alone, whose median turns over languages are ``curve_turns``.
+        rule_layers: the blocks that the rule names without the cap; ``cap_effect`` says in words what
+            the cap made of them.
         overtakes_english: language -> first layer from which its words lead the English ones to the
             end; None where they do not in the last layer.
         committed_layer: language -> first layer from which the English twin's state does half of what
@@ -151,6 +156,10 @@ class Layers:
     trainable_share: float
     evidence: Evidence
     late_start_interval: tuple[int, int] | None = None
+    late_start_range: tuple[int, int] | None = None
+    curve_turns: dict[str, float] = field(default_factory=dict)
+    rule_layers: tuple[int, ...] = ()
+    cap_effect: str | None = None
     overtakes_english: dict[str, int | None] = field(default_factory=dict)
     committed_layer: dict[str, int | None] = field(default_factory=dict)
     rule: RuleName = "lens"

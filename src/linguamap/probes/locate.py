@@ -133,7 +133,9 @@ def locate_layers(
     early_end = math.floor(float(np.median(early))) if early and late_start else None
     if early_end is not None and late_start is not None and early_end >= late_start:
         early_end = None
-    rule, blocks, cap = [], [], config.max_trainable_share
+    rule: list[int] = []
+    blocks: list[int] = []
+    cap = config.max_trainable_share
     if late_start is not None:
         rule = list(range(late_start, n_layers + 1))
         blocks, reason = choose_blocks(late_start, block_parameters, total_parameters, cap)

@@ -233,8 +233,8 @@ class Completion:
         thinking: the reasoning block of a thinking model, or ``None``.
         finish: ``stop`` (end token or stop string), ``length`` (token limit) or ``error``.
         n_tokens: generated tokens, the end token included.
-        option_scores: log probability per character of each offered option, in the order shown, where
-            a choice is read by likelihood.
+        option_scores: log probability of each offered option, in the order shown, where a choice is
+            read by likelihood.
     """
 
     prompt_id: str

@@ -9,14 +9,16 @@ import pytest
 import torch
 from tiny import STATE_SPACE, save_tiny
 
+from linguamap.benchmarks import load_benchmark
 from linguamap.config import EvaluateConfig, ModelConfig, ScoreConfig
 from linguamap.generation.cache_check import cache_fault
-from linguamap.generation.encoding import encode
 from linguamap.generation.kv_cache import SharedPrefixStates
 from linguamap.generation.local import generate
-from linguamap.generation.option_likelihood import OptionReader
+from linguamap.generation.option_likelihood import OptionReader, without_options
+from linguamap.languages import get_language
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
+from linguamap.prompts.scenarios import render
 from linguamap.records import Completion, Option, Part, Prompt
 from linguamap.scoring.language_id import make_identifier
 from linguamap.scoring.score import Scorer, score_answer
@@ -55,7 +57,7 @@ def by_transformers(lm: LanguageModel, prompt: Prompt) -> list[float]:
                 logits = lm.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
             total += float(torch.log_softmax(logits, -1)[token])
             ids = [*ids, token]
-        scores.append(total / len(option.text))
+        scores.append(total)
     return scores
 
 
@@ -65,10 +67,23 @@ def by_transformers(lm: LanguageModel, prompt: Prompt) -> list[float]:
 def test_scores_equal_those_of_transformers_one_text_at_a_time(tmp_path: Path, kind: str) -> None:
     lm = load(tmp_path, kind)
     use_cache = cache_fault(lm) is None
-    encoded = encode(lm, [question(language) for language in QUESTIONS])
-    reader = OptionReader(lm, SharedPrefixStates(lm, use_cache), use_cache)
-    for one in encoded:
-        assert reader.scores(one) == pytest.approx(by_transformers(lm, one.prompt), abs=1e-4)
+    asked = [question(language) for language in QUESTIONS]
+    reader = OptionReader(lm, asked, None, SharedPrefixStates(lm, use_cache), use_cache)
+    done = [Completion(prompt.prompt_id, "", None, "stop", 1) for prompt in asked]
+    for prompt, read in zip(asked, reader.with_scores(done), strict=True):
+        assert read.option_scores == pytest.approx(by_transformers(lm, prompt), abs=1e-4)
+
+
+def test_the_options_are_not_shown_where_they_are_read() -> None:
+    benchmark = load_benchmark("choice", ["fr"], "test")
+    item = benchmark.items["fr"][0]
+    asked = render(benchmark, "monolingual", "fr", item)
+    read = without_options(asked)
+    label = get_language("fr").texts.label_options
+    shown = "".join(f"{option.letter}) {option.text}\n" for option in asked.options)
+    assert asked.text.count(f"{label}\n{shown}") == 1
+    assert read.text == asked.text.replace(f"{label}\n{shown}", "")
+    assert read.options == asked.options
 
 
 def test_choices_in_one_language_are_read_and_answers_stay_as_they_are(tmp_path: Path) -> None:

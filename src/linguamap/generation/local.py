@@ -99,7 +99,9 @@ def generate(
     meter = _Meter(progress, label, sum(len(batch) for _, chunk in shared for batch in chunk))
     meter.note = "" if use_cache else ", slowly: no cache"
     stops = stop_strings(lm, config)
-    options = OptionReader(lm, prefixes, use_cache) if config.reads_options(lm.is_chat) else None
+    options = None
+    if config.reads_options(lm.is_chat):
+        options = OptionReader(lm, prompts, model_config, prefixes, use_cache)
     for number, chunk in shared:
         if all(encoded.prompt.prompt_id in done for batch in chunk for encoded in batch):
             meter.skip(sum(map(len, chunk)))
@@ -109,7 +111,7 @@ def generate(
             return Decoder(lm, config, stops, seed, prefixes, meter.ended, use_cache)
 
         completions = _answer(decoder, chunk)
-        save(options.with_scores(chunk, completions) if options else completions)
+        save(options.with_scores(completions) if options else completions)
         meter.show()
 
 

@@ -1,10 +1,10 @@
-"""A choice read by likelihood: which of the offered options the model finds most probable.
+"""A choice read by likelihood: which of its options the model finds most probable as the answer.
 
 A base model that answers every question with "A" may know the answer all the same. As
-lm-evaluation-harness does for base models (``acc_norm``), each option's text is taken as the
-continuation of the prompt; its log probability, divided by its characters so that long options do not
-lose by their length alone, is its score, and the highest one is what the model chose. Only where all
-options are in one language: between languages and scripts no length is fair.
+lm-evaluation-harness does for base models (``acc`` of ARC and the like), the options are left out of
+the prompt, and each one's text is taken as its continuation: the one with the highest log probability
+is what the model chose. Only where all options are in one language: texts of different languages
+and scripts are not equally easy to continue with.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from linguamap.generation.decoder import RowReader
+from linguamap.generation.encoding import encode
 from linguamap.generation.kv_cache import has_plain_rows, new_cache
 from linguamap.models.batching import right_padded
 
 if TYPE_CHECKING:
+    from linguamap.config import ModelConfig
     from linguamap.generation.encoding import Encoded
     from linguamap.generation.kv_cache import SharedPrefixStates
     from linguamap.models.language_model import LanguageModel
@@ -30,25 +32,31 @@ if TYPE_CHECKING:
 class OptionReader(RowReader):
     """Scores options; a prompt is read once for all of its options."""
 
-    def __init__(self, lm: LanguageModel, prefixes: SharedPrefixStates, use_cache: bool) -> None:
+    def __init__(
+        self,
+        lm: LanguageModel,
+        prompts: Sequence[Prompt],
+        model_config: ModelConfig | None,
+        prefixes: SharedPrefixStates,
+        use_cache: bool,
+    ) -> None:
         super().__init__(lm, prefixes)
         self.use_cache = use_cache and has_plain_rows(new_cache(lm.model.config))
+        read = [without_options(prompt) for prompt in prompts if has_one_language(prompt)]
+        self.encoded = {one.prompt.prompt_id: one for one in encode(lm, read, model_config)}
 
-    def with_scores(
-        self, chunk: Sequence[Sequence[Encoded]], completions: Sequence[Completion]
-    ) -> list[Completion]:
-        """A chunk's completions with the scores of the options of those prompts that are so read."""
-        asked = {encoded.prompt.prompt_id: encoded for batch in chunk for encoded in batch}
+    def with_scores(self, completions: Sequence[Completion]) -> list[Completion]:
+        """The completions, with the scores of the options of those prompts that are so read."""
         return [
-            dataclasses.replace(done, option_scores=self.scores(asked[done.prompt_id]))
-            if has_one_language(asked[done.prompt_id].prompt)
+            dataclasses.replace(done, option_scores=self.scores(self.encoded[done.prompt_id]))
+            if done.prompt_id in self.encoded
             else done
             for done in completions
         ]
 
     @torch.inference_mode()
     def scores(self, encoded: Encoded) -> tuple[float, ...]:
-        """Log probability (natural) per character of each option, in the order shown."""
+        """Log probability (natural) of each option, in the order shown."""
         options = encoded.prompt.options
         blank = "" if self.lm.is_chat else " "  # what stands between the prompt's end and an answer
         ids = [
@@ -56,10 +64,7 @@ class OptionReader(RowReader):
             for option in options
         ]
         logits = self._together(encoded, ids) if self.use_cache else self._apart(encoded, ids)
-        return tuple(
-            _log_probability(found, one) / len(option.text)
-            for found, one, option in zip(logits, ids, options, strict=True)
-        )
+        return tuple(_log_probability(found, one) for found, one in zip(logits, ids, strict=True))
 
     def _together(self, encoded: Encoded, ids: list[list[int]]) -> list[Tensor]:
         """The logits before each token of each option, from one pass over all options."""
@@ -95,6 +100,18 @@ class OptionReader(RowReader):
 def has_one_language(prompt: Prompt) -> bool:
     """Whether it is a choice whose options are all in one language."""
     return prompt.kind == "choice" and len({option.language for option in prompt.options}) == 1
+
+
+def without_options(prompt: Prompt) -> Prompt:
+    """The same prompt without the list of its options and that list's label.
+
+    Worked examples in front keep theirs.
+    """
+    names = [name for name, _ in prompt.named_parts if name != "examples"]
+    if "options" not in names:
+        return prompt
+    shown = names.index("options")
+    return dataclasses.replace(prompt, parts=prompt.parts[: shown - 1] + prompt.parts[shown + 1 :])
 
 
 def _log_probability(logits: Tensor, ids: Sequence[int]) -> float:

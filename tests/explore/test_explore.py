@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -14,17 +15,25 @@ import pytest
 import torch
 from chromium import open_browser, wait_for
 from fake_identifier import FakeIdentifier, by_script
+from fake_run import write_fake_run
 from tiny import TEXT, tiny_lm
 from typer.testing import CliRunner
 
 from linguamap.cli import explore_command as cli_explore
 from linguamap.cli.main import app
 from linguamap.explore.explorer import Explorer, Items
-from linguamap.explore.explorer_html import page_css, readings_html, settled, shown
+from linguamap.explore.explorer_html import (
+    page_css,
+    readings_html,
+    settled,
+    shown,
+    stored_html,
+)
 from linguamap.explore.reading import Question, Reading, Variants, read_question, typed
 from linguamap.models.language_model import LanguageModel
 from linguamap.probes.handover import NextTokens
 from linguamap.records import Answer, Part, Prompt, UserError
+from linguamap.run.read_run import read_run
 from linguamap.run.settings import load_config
 from linguamap.tuning.delta import Delta, apply_delta, save_delta
 
@@ -53,7 +62,43 @@ def make_explorer(tmp_path: Path) -> Explorer:
     lm = tiny_lm("llama")
     config = load_config(None, ["languages=[en, es, hi]", "evaluate.max_new_tokens=8"])
     variants = Variants(lm, make_delta(lm, tmp_path / "delta.safetensors"))
-    return Explorer(variants, config, IDENTIFIER, make_items())
+    run = write_fake_run(tmp_path / "run", languages=("en", "es", "hi"), items=4, n_layers=4)
+    return Explorer(variants, config, IDENTIFIER, make_items(), run=read_run(run))
+
+
+def test_examples_are_the_runs_own_answers_one_for_each_outcome(tmp_path: Path) -> None:
+    explorer = make_explorer(tmp_path)
+    examples = explorer.examples()
+    outcomes = [example[0].scored.outcome for example in examples]
+    assert len(outcomes) == len(set(outcomes)) >= 4
+    assert all([one.phase for one in example] == ["before", "after"] for example in examples)
+    assert len({example[0].scored.prompt_id for example in examples}) == len(examples)
+    assert Explorer(explorer.variants, explorer.config, IDENTIFIER, make_items()).examples() == []
+
+
+def test_a_result_can_be_saved_as_one_page_that_asks_nobody(tmp_path: Path) -> None:
+    explorer = make_explorer(tmp_path)
+    drawn = stored_html(explorer, explorer.examples()[0])
+    address = drawn.rpartition('href="data:text/html;base64,')[2].partition('"')[0]
+    page = base64.b64decode(address).decode("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "default-src 'none'" in page
+    assert "prefers-color-scheme:dark" in page
+    assert drawn.partition('<p class="lm lm-soft"><a download')[0] in page
+    assert "token-grid" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("hostile", [HOSTILE])
+def test_hostile_stored_answers_stay_text(tmp_path: Path, hostile: str) -> None:
+    explorer = make_explorer(tmp_path)
+    example = explorer.examples()[0]
+    scored = replace(example[0].scored, answer=hostile, prompt=hostile)
+    drawn = stored_html(explorer, [replace(example[0], scored=scored)])
+    assert "<script" not in drawn
+    assert "<img" not in drawn
+    assert "${" not in drawn
 
 
 def test_the_two_models_share_one_memory_and_change_places(tmp_path: Path) -> None:
@@ -315,6 +360,21 @@ def enter(browser: Any, name: str, text: str) -> None:
     )
 
 
+def test_the_page_opens_with_an_example_and_a_button_for_each_outcome(browser: Any) -> None:
+    wait_for(browser, "document.querySelector('#result svg.token-grid')")
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('#examples button')].map(one => one.textContent.trim())"
+    )
+    assert names[0].startswith("Right task, right language: ")
+    assert len(names) >= 4
+    browser.execute_script("document.querySelectorAll('#examples button')[1].click()")
+    name = names[1].split(":")[0]
+    wait_for(browser, f"document.querySelector('#result .lm-facts b').textContent === '{name}'")
+    wait_for(browser, "document.querySelector('#prompt textarea').value.length > 10")
+    saved = browser.execute_script("return document.querySelector('#result a[download]').download")
+    assert saved == "linguamap-result.html"
+
+
 def look(browser: Any) -> None:
     browser.execute_script("document.querySelector('#look').click()")
 
@@ -322,9 +382,9 @@ def look(browser: Any) -> None:
 def test_type_run_and_see_the_grid(browser: Any) -> None:
     enter(browser, "prompt", HOSTILE)
     look(browser)
-    wait_for(browser, "document.querySelectorAll('#result svg.token-grid').length === 2")
+    wait_for(browser, "document.querySelectorAll('#result .lm-pair svg.token-grid').length === 2")
     rows = browser.execute_script(
-        "return [...document.querySelector('#result svg.token-grid').querySelectorAll('.layer')]"
+        "return [...document.querySelector('#result .lm-pair svg.token-grid').querySelectorAll('.layer')]"
         ".map(one => one.textContent)"
     )
     assert rows == ["4", "3", "2", "1", "0"]

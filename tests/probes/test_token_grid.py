@@ -15,7 +15,17 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.probes import logit_scan as headscan
 from linguamap.probes.run_probes import own_answers
 from linguamap.probes.texts import LensText, encode_texts
-from linguamap.probes.token_grid import MAX_PROMPTS, grid_prompts, token_grid, write_grids
+from linguamap.probes.token_grid import (
+    MAX_PROMPTS,
+    Cell,
+    TokenGrid,
+    Turn,
+    as_json,
+    grid_prompts,
+    token_grid,
+    turn_of,
+    write_grids,
+)
 from linguamap.probes.token_grid import _read as read
 from linguamap.probes.token_grid import _token_words as token_words
 from linguamap.records import Part, Prompt, UserError
@@ -155,6 +165,19 @@ def make_prompts(n_items: int = 3) -> list[Prompt]:
     return found
 
 
+def test_a_text_turns_at_the_first_token_that_the_last_layer_writes_in_another_language() -> None:
+    def cells(*codes: str | None) -> list[Cell]:
+        return [Cell("x", "x", code, 0.5) for code in codes]
+
+    layers = [cells("en", "en", "en"), cells("hi", "hi", "en"), cells(None, "en", "en"), cells("hi", "en", "en")]  # fmt: skip
+    grid = TokenGrid(["a", "b", "c"], layers)
+    # The first token stays Hindi; the second is English from layer 2 on, as the third was from 0 on.
+    assert turn_of(grid, "hi") == Turn(2, 2, "en")
+    assert turn_of(TokenGrid(["a"], [cells("en"), cells("hi")]), "hi") is None
+    assert turn_of(TokenGrid(["a"], [cells("en"), cells(None)]), "hi") is None
+    assert as_json(grid, "hi")["turn"] == {"position": 2, "layer": 2, "language": "en"}
+
+
 def test_the_choice_covers_languages_kinds_and_scenarios() -> None:
     prompts = make_prompts()
     chosen = grid_prompts(prompts, seed=3)
@@ -178,7 +201,7 @@ def test_the_file_has_the_schema_and_the_same_texts_are_read_again(tmp_path: Pat
     for row in first["prompts"]:
         assert set(row) == {
             "prompt_id", "item_id", "kind", "scenario", "language", "prompt", "answer", "tokens",
-            "cells",
+            "cells", "turn",
         }  # fmt: skip
         assert [len(cells) for cells in row["cells"]] == [len(row["tokens"])] * 5
         assert {key for cells in row["cells"] for cell in cells for key in cell} == set("twlp")

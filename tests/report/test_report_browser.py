@@ -253,7 +253,7 @@ def test_one_prompt_in_depth_has_each_layer_before_and_after(opened: Any, page: 
     boxed = before.find_elements("css selector", ".tuned-block")
     assert [one.get_attribute("textContent") for one in boxed] == ["18", "17"]
     own = stored["cells"][18]
-    told = {"en": "English", "fr": "French", None: "no language told"}
+    told = {"en": "English", "fr": "French", None: "no language identified"}
     for found, cell in zip(readings(before, 0), own, strict=True):
         assert found.startswith(words(cell))
         assert told.get(cell["l"], "") in found

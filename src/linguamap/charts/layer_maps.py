@@ -182,7 +182,8 @@ def token_grid(
     Args:
         frame: columns ``layer``, ``position`` (from 1), ``text_there`` (the text's own token),
             ``word`` (that the layer's token belongs to), ``language`` (of the word, or ``None``),
-            ``probability``; optional ``token`` and ``phase``.
+            ``probability``; optional ``token``, ``phase`` and ``turn`` (true for the cell at which the
+            text turns to another language than the one asked for; it is framed).
         language: the language asked for; it decides from which side the tokens run.
         hints: what a cell says stands in the drawing, for pages without ``chart.js``.
     """
@@ -198,7 +199,7 @@ def token_grid(
         panels.append(panel)
     codes = ordered((str(row["language"]) for row in rows if row["language"]), languages)
     keys = [Key(language_name(code), language_colour(code), "box", code) for code in codes]
-    keys.append(Key("no word, or no language told", RULE))
+    keys.append(Key("no word, or no language identified", RULE))
     controls = [phase_control("both", both=True)] if len(by_phase) > 1 else []
     note = f"Text in {language_name(language)}, token by token; rows are layers, the last on top"
     return Chart("token_grid", "One prompt in depth", panels, rows, list(languages or codes), keys,
@@ -212,6 +213,7 @@ def _grid_panel(
     tokens = {int(row["position"]): str(row["text_there"]) for row in rows}
     positions = sorted(tokens)
     by_layer = grouped(rows, lambda row: int(row["layer"]))
+    turned = next((row for row in rows if row.get("turn")), None)
     mirrored = language in RIGHT_TO_LEFT
     left, top = 26.0, 22.0
     full = left + CELL_WIDTH * len(positions)
@@ -236,6 +238,10 @@ def _grid_panel(
                     said = el("title", f"layer {layer}: {_cell_reading(row)}")
                     drawn.append(el("rect", said, x=x(int(row["position"])), y=y, width=step,
                                     height=CELL_HEIGHT, fill="transparent"))  # fmt: skip
+        if turned and int(turned["position"]) in shown:
+            y = top + layers.index(int(turned["layer"])) * CELL_HEIGHT
+            drawn.append(el("rect", x=x(int(turned["position"])) + 0.5, y=y - 0.5, width=step - 1, height=17,
+                            fill="none", stroke=INK, stroke_width=1.8, class_="turn"))  # fmt: skip
         late = marks.late_start
         if late is not None and round(late) in layers:
             y = top + (layers.index(round(late)) + 1) * CELL_HEIGHT
@@ -251,8 +257,16 @@ def _grid_panel(
         "data-mirrored": "true" if mirrored else "",
     }  # fmt: skip
     more = [("The same in words", _grid_words(layers, by_layer, len(positions)))]
-    return Panel(title, draw, about, full, more=more, side=left,
+    return Panel(title, draw, about, full, note=_turn_words(turned), more=more, side=left,
                  text_direction="rtl" if mirrored else None)  # fmt: skip
+
+
+def _turn_words(row: Row | None) -> str:
+    if row is None:
+        return ""
+    place = f"after block {row['layer']}" if row["layer"] else "in the embedding"
+    return (f"turns to {language_name(str(row['language']))} at token {row['position']}, "
+            f"“{_blank(str(row['text_there']))}”, {place}")  # fmt: skip
 
 
 def _grid_row(
@@ -286,7 +300,7 @@ def _grid_row(
 
 def _cell_reading(row: Row) -> str:
     """Word, language and probability of a cell, for its tooltip."""
-    told = language_name(row["language"]) if row["language"] else "no language told"
+    told = language_name(row["language"]) if row["language"] else "no language identified"
     chance = "" if row["probability"] is None else f", {percent(row['probability'])}"
     token = str(row.get("token") or row["word"] or "")
     same = token.strip() == str(row["word"] or "").strip()
@@ -312,5 +326,5 @@ def _grid_words(
                 counts[str(row["language"])] = counts.get(str(row["language"]), 0) + 1
         ranked = sorted(counts.items(), key=lambda one: -one[1])
         said = ", ".join(f"{language_name(code)} at {n}" for code, n in ranked)
-        lines.append(f"Layer {layer}: {said or 'no language told'}, of {total} positions")
+        lines.append(f"Layer {layer}: {said or 'no language identified'}, of {total} positions")
     return lines

@@ -13,8 +13,10 @@ from linguamap.explore.reading import ENGLISH, Question, Reading, Variants, read
 from linguamap.languages import get_language
 from linguamap.models.loading import load_model
 from linguamap.prompts.run_prompts import RunItems
-from linguamap.records import Prompt, UserError
+from linguamap.records import PHASES, Prompt, UserError
+from linguamap.report.answer_table import one_of_each
 from linguamap.run.folder import open_run
+from linguamap.run.read_run import RunContents, read_run
 from linguamap.run.settings import load_config
 from linguamap.scoring.language_id import Identifier, make_identifier
 
@@ -78,6 +80,7 @@ class Explorer:
 
     Attributes:
         note: a remark for the head of the page, e.g. why no item can be picked; may be empty.
+        run: what a run holds already, for examples that need no model.
     """
 
     variants: Variants
@@ -85,6 +88,7 @@ class Explorer:
     identifier: Identifier
     items: Items
     note: str = ""
+    run: RunContents | None = None
 
     def question(self, picked: Picked, text: str, english: str, language: str) -> Question:
         """The question on the page: the item as long as its text is as it was, else what is typed.
@@ -111,6 +115,19 @@ class Explorer:
             return None
         twin = self.items.twin(prompt)
         return prompt.text, twin.text if twin else ""
+
+    def examples(self) -> list[list[Reading]]:
+        """Stored answers before and after tuning to one prompt for each outcome before it."""
+        if self.run is None:
+            return []
+        own = [one for one in self.run.before.answers if one.coincides_with is None]
+        later = {one.prompt_id: one for one in self.run.after.answers}
+        places = one_of_each([(one.outcome, one.language) for one in own], str(self.config.seed))
+        pairs = [(own[place], later.get(own[place].prompt_id)) for place in places]
+        return [
+            [Reading(phase, one, {}) for phase, one in zip(PHASES, pair, strict=True) if one]
+            for pair in pairs
+        ]
 
     def results(
         self,
@@ -158,7 +175,8 @@ def open_explorer(model: str | None, folder: Path | None, languages: str | None)
         load_model(config.model), delta if delta is not None and delta.is_file() else None
     )
     items, note = _items(config)
-    return Explorer(variants, config, identifier, items, note)
+    run = None if folder is None else read_run(folder)
+    return Explorer(variants, config, identifier, items, note, run)
 
 
 def _items(config: RunConfig) -> tuple[Items, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,8 +22,11 @@ from linguamap.charts.svg import (
     language_inks,
 )
 from linguamap.languages import language_name
+from linguamap.probes.token_grid import turn_of
+from linguamap.report.run_charts import grid_chart, grid_texts
 
 if TYPE_CHECKING:
+    from linguamap.explore.explorer import Explorer
     from linguamap.explore.reading import Reading
     from linguamap.probes.handover import NextTokens
 
@@ -47,8 +51,12 @@ def _escaped(text: str) -> str:
     return "".join(_MARKUP.get(c, c) for c in html.escape(text))
 
 
-def page_css(languages: Sequence[str]) -> str:
-    """The page's style with the colour of each language and outcome, light and dark."""
+def page_css(languages: Sequence[str], *, alone: bool = False) -> str:
+    """The page's style with the colour of each language and outcome, light and dark.
+
+    Args:
+        alone: for a page without Gradio around it: the reader's system says which theme.
+    """
     inks = list(language_inks(languages).values())
     light = "".join(f"--lang-{i}:{ink.light};" for i, ink in enumerate(inks))
     dark = "".join(f"--lang-{i}:{ink.dark};" for i, ink in enumerate(inks))
@@ -60,12 +68,53 @@ def page_css(languages: Sequence[str]) -> str:
         for i, code in enumerate(languages)
     )
     own = resources.files("linguamap.explore").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        f".lm{{{light}--page:{PAGE_LIGHT};--ink:#22262c;--soft:#5b626b;--faint:#868d94;--rule:#d9d6cf;"
-        f"--wash:#f4f2ec;--unplaced:#c9c6bf;--sans:system-ui,sans-serif}}.dark .lm{{{dark}--page:{PAGE_DARK};--ink:#e8e9ec;"
-        f"--soft:#a3a9b2;--faint:#7e848b;--rule:#3a3e45;--wash:#1e2126;--unplaced:#4b5057}}{rules}"
-        f"{page_asset('chart.css')}{own}"
-    )
+    paper = (f"--page:{PAGE_LIGHT};--ink:#22262c;--soft:#5b626b;--faint:#868d94;--rule:#d9d6cf;"
+             "--wash:#f4f2ec;--unplaced:#c9c6bf;--sans:system-ui,sans-serif")  # fmt: skip
+    night = (f"--page:{PAGE_DARK};--ink:#e8e9ec;--soft:#a3a9b2;--faint:#7e848b;--rule:#3a3e45;"
+             "--wash:#1e2126;--unplaced:#4b5057")  # fmt: skip
+    dark_rule = f".dark .lm{{{dark}{night}}}"
+    if alone:
+        page = (
+            "body{margin:1rem auto;max-width:80rem;padding:0 1rem;font-family:system-ui,sans-serif"
+        )
+        dark_rule = (f"{page};background:{PAGE_LIGHT}}}@media (prefers-color-scheme:dark){{"
+                     f".lm{{{dark}{night}}}body{{background:{PAGE_DARK}}}}}")  # fmt: skip
+    return f".lm{{{light}{paper}}}{dark_rule}{rules}{page_asset('chart.css')}{own}"
+
+
+ALONE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'\"><meta name=\"viewport\" "
+    'content="width=device-width"><meta name="color-scheme" content="light dark"><title>linguamap explore'
+    "</title><style>{}</style></head><body>{}</body></html>"
+)
+"""A result as a page of its own, which asks nobody for anything and runs nothing."""
+
+
+def with_link(result: str, languages: Sequence[str]) -> str:
+    """A result with a link that saves it as one page, to read offline and to pass on.
+
+    The page travels in the link itself: nothing is kept here.
+    """
+    page = ALONE.format(page_css(languages, alone=True), result).encode("utf-8", "replace")
+    address = f"data:text/html;base64,{base64.b64encode(page).decode('ascii')}"
+    link = f'<a download="linguamap-result.html" href="{address}">Save this result as one page</a>'
+    return f'{result}<p class="lm lm-soft">{link}, to read offline or to pass on.</p>'
+
+
+def stored_html(explorer: Explorer, example: Sequence[Reading]) -> str:
+    """A run's own answers to a prompt, and a text of its language in depth, both read from its files."""
+    first, languages = example[0].scored, explorer.config.languages
+    asked = f'<details open><summary>The prompt</summary><div class="lm-answer" dir="auto">{shown(first.prompt)}</div></details>'
+    parts = [readings_html(example, languages, first.language, True, ""), asked]
+    texts = grid_texts(explorer.run) if explorer.run else []
+    text = next((one for one in texts if one.about.language == first.language), None)
+    if explorer.run and text:
+        chart = grid_chart(explorer.run, text, hints=True)
+        name = language_name(first.language)
+        parts += [f"<h3>Layer by layer: a text in {name} of the same run</h3>",
+                  f'<p class="lm-soft">{GRID_HELP}</p>', _embedded(chart, languages, "stored-")]  # fmt: skip
+    return with_link(f'<div class="lm">{"".join(parts)}</div>', languages)
 
 
 def _embedded(chart: Chart, languages: Sequence[str], name: str) -> str:
@@ -110,7 +159,7 @@ def _answer(reading: Reading, language: str, picked: bool) -> str:
     found, wanted = scored.answer_language, language_name(language)
     if found is None:
         reason = str(scored.language_reason or "unknown").replace("_", " ")
-        spoken = f"language not told ({_escaped(reason)}); wanted: {wanted}"
+        spoken = f"language not identified ({_escaped(reason)}); wanted: {wanted}"
     elif scored.language_correct:
         spoken = f"in {_named(found)}, as wanted"
     else:
@@ -136,7 +185,8 @@ def _answer(reading: Reading, language: str, picked: bool) -> str:
 GRID_HELP = (
     "Columns: the answer, token by token. Rows: layers, the last on top. A cell is the word that the "
     "layer would write there, coloured by its language; the fuller the colour, the surer the layer. "
-    "Point at a cell for the probability."
+    "Point at a cell for the probability. A frame marks where the text turns to a language other than the "
+    "one asked for: at this token, from this layer on."
 )
 
 
@@ -144,11 +194,13 @@ def _grid(reading: Reading, languages: Sequence[str], language: str) -> str:
     if reading.grid is None:
         return f'<p class="lm-soft">{_escaped(reading.missing["grid"])}</p>'
     grid = reading.grid
+    turn = turn_of(grid, language)
     rows = [
         {
             "layer": layer, "position": position, "text_there": token,
             "word": cell.word if cell.word is not None else cell.text, "token": cell.text,
             "language": cell.language, "probability": cell.probability,
+            "turn": turn is not None and (turn.layer, turn.position) == (layer, position),
         }
         for layer, cells in enumerate(grid.cells)
         for position, (token, cell) in enumerate(zip(grid.tokens, cells, strict=True), 1)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import html
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from linguamap.charts.naming import benchmark_name, model_title, scenario_name
+from linguamap.charts.naming import OUTCOME_NAMES, benchmark_name, model_title, scenario_name
 from linguamap.explore.explorer import Explorer
-from linguamap.explore.explorer_html import page_css, readings_html
+from linguamap.explore.explorer_html import page_css, readings_html, stored_html, with_link
 from linguamap.explore.own_page import LOOPBACK, OwnPageOnly
-from linguamap.explore.reading import ENGLISH, context_limit
+from linguamap.explore.reading import ENGLISH, Reading, context_limit
 from linguamap.generation.address import is_loopback
 from linguamap.languages import language_name
 from linguamap.records import UserError
@@ -39,6 +40,11 @@ def build(explorer: Explorer) -> Any:
     gr = load_gradio()
     with gr.Blocks(title="linguamap explore", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_head(explorer), apply_default_css=False)
+        examples = explorer.examples()
+        with gr.Row(visible=bool(examples), elem_id="examples"):
+            buttons = [gr.Button(_example_name(one), size="sm", min_width=180) for one in examples]
+        shown = stored_html(explorer, examples[0]) if examples else ""
+        result = gr.HTML(shown, elem_id="result", apply_default_css=False)
         picked = _pickers(gr, explorer)
         with gr.Row():
             prompt = gr.Textbox(
@@ -62,7 +68,6 @@ def build(explorer: Explorer) -> Any:
                 placeholder="The same prompt in English; optional",
             )  # fmt: skip
         button = gr.Button("Look inside", variant="primary", elem_id="look")
-        result = gr.HTML("", elem_id="result", apply_default_css=False)
 
         def run(
             benchmark: Any, scenario: Any, item: Any, text: str, twin: str, code: str, n: float,
@@ -73,10 +78,11 @@ def build(explorer: Explorer) -> Any:
                 for readings in explorer.results(
                     question, int(n), hand, lambda share, what: progress(share, desc=what)
                 ):
-                    yield readings_html(
+                    drawn = readings_html(
                         readings, explorer.config.languages, question.prompt.language,
                         question.picked, explorer.variants.note or "",
                     )  # fmt: skip
+                    yield with_link(drawn, explorer.config.languages)
             except UserError as error:
                 raise gr.Error(html.escape(str(error)), print_exception=False) from None
 
@@ -85,7 +91,36 @@ def build(explorer: Explorer) -> Any:
             api_visibility="private", concurrency_limit=1, scroll_to_output=True,
         )  # fmt: skip
         _wire_pickers(gr, explorer, picked, [prompt, english], language)
+        for button, example in zip(buttons, examples, strict=True):
+            button.click(
+                partial(_show_example, gr, explorer, example), [],
+                [*picked, prompt, english, language, result],
+                api_visibility="private", show_progress="hidden",
+            )  # fmt: skip
     return page
+
+
+def _example_name(example: Sequence[Reading]) -> str:
+    answer = example[0].scored
+    return f"{OUTCOME_NAMES[answer.outcome]}: {language_name(answer.language)}"
+
+
+def _show_example(gr: Any, explorer: Explorer, example: Sequence[Reading]) -> tuple[Any, ...]:
+    """The run's own answers, drawn from its files, and their prompt in the form."""
+    answer, items = example[0].scored, explorer.items
+    place = (answer.benchmark, answer.scenario, answer.item_id)
+    texts = explorer.texts(place, answer.language) or (answer.prompt, "")
+    scenarios = [(scenario_name(name), name) for name in items.scenarios(answer.benchmark)]
+    choices = items.choices(answer.benchmark, answer.scenario, answer.language)
+    is_item = any(name == answer.item_id for _, name in choices)
+    return (
+        gr.update(value=answer.benchmark) if is_item else gr.update(),
+        gr.update(choices=scenarios, value=answer.scenario) if is_item else gr.update(),
+        gr.update(choices=choices, value=answer.item_id) if is_item else gr.update(),
+        *texts,
+        answer.language,
+        stored_html(explorer, example),
+    )
 
 
 def serve(page: Any, explorer: Explorer, host: str, port: int) -> None:

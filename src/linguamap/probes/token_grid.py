@@ -15,7 +15,8 @@ language identifier cannot read pieces of words.
                   "cells": [[{"t": text of the arg-max token,
                               "w": the word that it belongs to, or null (blank, mark, number),
                               "l": that word's language, or null (no word, or it cannot be placed),
-                              "p": probability of the token, 4 decimals}, a position], a layer]}]}
+                              "p": probability of the token, 4 decimals}, a position], a layer],
+                  "turn": {"position", "layer", "language"} as :class:`Turn`, or null}]}
 
 Row ``layers[i]`` of ``cells`` is layer i; position j predicts ``tokens[j]``. All texts are what a
 model or a data file says: untrusted.
@@ -88,6 +89,35 @@ class TokenGrid:
     n_left_out: int = 0
 
 
+class Turn(NamedTuple):
+    """Where a text's reading leaves the language asked for.
+
+    Attributes:
+        position: of the first token, from 1, for which the last layer would write a word in another
+            language.
+        layer: from which on every layer would write a word in that language there.
+    """
+
+    position: int
+    layer: int
+    language: str
+
+
+def turn_of(grid: TokenGrid, language: str) -> Turn | None:
+    """The token and the layer at which a text turned to another language than the one asked for.
+
+    None if the last layer's words are all in it, or could not be identified.
+    """
+    for place, last in enumerate(grid.cells[-1]):
+        if last.language in (None, language):
+            continue
+        layer = len(grid.cells) - 1
+        while layer and grid.cells[layer - 1][place].language == last.language:
+            layer -= 1
+        return Turn(place + 1, layer, str(last.language))
+    return None
+
+
 def token_grid(
     lm: LanguageModel,
     text: LensText,
@@ -151,19 +181,20 @@ def write_grids(
             "prompt": text.prompt_text,
             "answer": text.answer_text,
         }
-        rows.append({**facts, **as_json(grid)})
+        rows.append({**facts, **as_json(grid, prompt.language)})
         progress("token grids", number, len(texts), "prompts")
     value = {"layers": list(range(lm.n_layers + 1)), "prompts": rows}
     write_text(path, json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def as_json(grid: TokenGrid) -> dict[str, Any]:
-    """``tokens`` and ``cells`` as in ``grid.json``."""
+def as_json(grid: TokenGrid, language: str) -> dict[str, Any]:
+    """``tokens``, ``cells`` and ``turn`` as in ``grid.json``."""
     cells = [
         [{"t": c.text, "w": c.word, "l": c.language, "p": round(c.probability, 4)} for c in row]
         for row in grid.cells
     ]
-    return {"tokens": grid.tokens, "cells": cells}
+    turn = turn_of(grid, language)
+    return {"tokens": grid.tokens, "cells": cells, "turn": turn and turn._asdict()}
 
 
 def grid_prompts(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:

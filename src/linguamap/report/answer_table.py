@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from linguamap.charts.naming import OUTCOME_NAMES
 from linguamap.records import OUTCOMES, Answer
+from linguamap.seeding import shuffled
 
 BUDGET_BYTES = 6_000_000
 """Room for the answers; the rest of the page stays well below 2 MB."""
@@ -157,6 +159,23 @@ def _answer(answer: Answer | None, cut: int) -> list[Any] | None:
 
 def _shortened(line: str) -> str:
     return line if len(line) <= MAX_PROMPT_LINE else f"{line[:MAX_PROMPT_LINE]} […]"
+
+
+def one_of_each(found: Sequence[tuple[str, str]], seed: str) -> list[int]:
+    """Places of one answer for each outcome, drawn by lot from the seed.
+
+    Languages that no example has yet come first, so that the examples show different ones.
+
+    Args:
+        found: outcome and language of each answer; an outcome of no name is passed over.
+    """
+    chosen: list[int] = []
+    for outcome in OUTCOME_NAMES:
+        places = [place for place, (one, _) in enumerate(found) if one == outcome]
+        drawn = shuffled(places, "examples", seed, outcome)
+        seen = {found[place][1] for place in chosen}
+        chosen += sorted(drawn, key=lambda place: found[place][1] in seen)[:1]
+    return chosen
 
 
 def _size(table: dict[str, Any]) -> int:

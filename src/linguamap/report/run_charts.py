@@ -194,7 +194,8 @@ def grid_texts(run: RunContents) -> list[GridText]:
             text.rows.extend(
                 {"phase": phase, "layer": layer, "position": position, "text_there": _short(token),
                  "word": _short(cell.w or cell.t), "token": _short(cell.t), "language": cell.l,
-                 "probability": cell.p}
+                 "probability": cell.p,
+                 "turn": prompt.turn is not None and (prompt.turn.layer, prompt.turn.position) == (layer, position)}
                 for layer, row in zip(grid.layers if grid else (), prompt.cells, strict=True)
                 for position, (token, cell) in enumerate(zip(prompt.tokens, row, strict=True), 1)
             )  # fmt: skip
@@ -205,9 +206,10 @@ def _short(text: str) -> str:
     return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
 
 
-def _grid_chart(run: RunContents, text: GridText) -> Chart:
+def grid_chart(run: RunContents, text: GridText, *, hints: bool = False) -> Chart:
+    """A text in depth; ``hints`` as in :func:`linguamap.charts.layer_maps.token_grid`."""
     return token_grid(text.rows, language=text.about.language, languages=run.languages,
-                      marks=marks_of(run))  # fmt: skip
+                      marks=marks_of(run), hints=hints)  # fmt: skip
 
 
 def grids_chart(run: RunContents) -> tuple[Chart | None, int]:
@@ -227,10 +229,10 @@ def grids_chart(run: RunContents) -> tuple[Chart | None, int]:
                 _short(about.kind), _short(about.item_id))  # fmt: skip
         options.append((str(place), ", ".join(name)))
         whole = f"{about.prompt}\n→ {about.answer}"[:MAX_TEXT].split("\n")
-        for later, panel in enumerate(_grid_chart(run, text).panels):
+        for later, panel in enumerate(grid_chart(run, text).panels):
             more = [*([] if later else [("The prompt, and the text read after it", whole)]), *panel.more]  # fmt: skip
             panels.append(replace(panel, when={**panel.when, "prompt": str(place)}, more=more))
-    chart = _grid_chart(run, GridText(kept[0].about, [row for one in kept for row in one.rows]))
+    chart = grid_chart(run, GridText(kept[0].about, [row for one in kept for row in one.rows]))
     chosen = next((place for place, one in enumerate(kept) if one.about.language != "en"
                    and one.about.scenario == "code_mixed"), 0)  # fmt: skip
     controls = [Control("prompt", "Prompt", options, str(chosen)), *chart.controls]
@@ -242,7 +244,7 @@ def chosen_grid_chart(run: RunContents) -> Chart | None:
     texts = grid_texts(run)
     others = [text for text in texts if text.about.language != "en"]
     chosen = next(iter(others or texts), None)
-    return _grid_chart(run, chosen) if chosen else None
+    return grid_chart(run, chosen) if chosen else None
 
 
 FIGURES = {

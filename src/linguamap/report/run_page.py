@@ -21,7 +21,7 @@ from linguamap.charts.naming import (
 from linguamap.languages import language_name, native_name
 from linguamap.records import OUTCOMES
 from linguamap.report import tables
-from linguamap.report.answer_table import answer_table, embed_json
+from linguamap.report.answer_table import answer_table, embed_json, one_of_each
 from linguamap.report.frame import write_page
 from linguamap.report.run_charts import (
     FIGURES,
@@ -35,7 +35,6 @@ from linguamap.run.folder import Run
 from linguamap.run.manifest import write_manifest
 from linguamap.run.read_run import RunContents, read_run
 from linguamap.run.settings import dump_config
-from linguamap.seeding import shuffled
 
 SCRIPTS = ("chart.js", "base.js", "text.js", "prompt.js", "answers.js", "frame.js", "start.js")
 STYLES = ("style.css", "chart.css", "figures.css", "answers.css")
@@ -75,29 +74,14 @@ def payload(run: RunContents) -> dict[str, Any]:
         "outcomes": [{"id": name, "name": OUTCOME_NAMES[name]} for name in OUTCOMES],
         "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES],
         "answers": answers,
-        "examples": _examples(answers, str(run.config.seed)),
+        "examples": one_of_each(
+            [
+                (OUTCOMES[row[7][0]] if row[7] and row[6] < 0 else "", row[2])
+                for row in answers["rows"]
+            ],
+            str(run.config.seed),
+        ),
     }
-
-
-def _examples(answers: dict[str, Any], seed: str) -> list[int]:
-    """Row numbers of one answer for each outcome before tuning, drawn by lot from the seed.
-
-    Languages that no example has yet come first, so that the four show different ones.
-    """
-    chosen: list[int] = []
-    seen: set[int] = set()
-    for outcome in OUTCOME_NAMES:
-        rows = [
-            number
-            for number, row in enumerate(answers["rows"])
-            if row[7] and row[7][0] == OUTCOMES.index(outcome) and row[6] < 0
-        ]
-        drawn = shuffled(rows, "examples", seed, outcome)
-        drawn.sort(key=lambda number: answers["rows"][number][2] in seen)
-        if drawn:
-            chosen.append(drawn[0])
-            seen.add(answers["rows"][drawn[0]][2])
-    return chosen
 
 
 def _context(run: RunContents) -> dict[str, Any]:

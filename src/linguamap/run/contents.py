@@ -323,6 +323,16 @@ class GridCell:
 
 
 @dataclass(frozen=True)
+class GridTurn:
+    """The first token, from 1, that the last layer writes in another ``language`` than the one asked
+    for, and the layer from which on all of them would."""
+
+    position: int
+    layer: int
+    language: str
+
+
+@dataclass(frozen=True)
 class GridPrompt:
     """One prompt of ``grid.json``: a row of cells for each layer, a cell for each token."""
 
@@ -335,6 +345,7 @@ class GridPrompt:
     answer: str
     tokens: tuple[str, ...]
     cells: tuple[tuple[GridCell, ...], ...]
+    turn: GridTurn | None = None
 
     def __post_init__(self) -> None:
         if not self.tokens or {len(row) for row in self.cells} != {len(self.tokens)}:

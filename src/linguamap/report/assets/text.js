@@ -54,7 +54,7 @@ function answerBlock(row, when, find) {
   const spoken = answer[ANSWER.language];
   const details = [];
   if (answer[ANSWER.extracted] !== null) details.push(['taken as ', inline(answer[ANSWER.extracted], spoken)]);
-  details.push(spoken ? ['in ', languageName(spoken)] : ['language not told']);
+  details.push(spoken ? ['in ', languageName(spoken)] : ['language not identified']);
   if (answer[ANSWER.option]) details.push([`chose the option in ${languageName(answer[ANSWER.option])}`]);
   if (answer[ANSWER.reason]) details.push([answer[ANSWER.reason].replace(/_/g, ' ')]);
   if (answer[ANSWER.finish] === 'length') details.push(['stopped at the token limit']);

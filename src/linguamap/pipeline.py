@@ -87,6 +87,7 @@ class Pipeline(RunContext):
         self.choose()
         layers = read_as(Layers, self.run.folder / "layers.json")
         if missing := set(names) - set(layers.rules):
+            self.run.rewrite("choose")
             self._write_rules(missing, layers.rules)
             self.run.note_again("choose", ["layers.json"])
         return read_as(Layers, self.run.folder / "layers.json")

@@ -27,8 +27,8 @@ from linguamap.run.folder import Run, open_run
 from linguamap.run.settings import dump_config, load_config
 from linguamap.scoring.stats import paired_bootstrap
 from linguamap.sweep.choice import choose, group_variants
+from linguamap.sweep.results import sweep_chart
 from linguamap.sweep.run_variants import SweepRequest, describe_end, in_order, run_stages, run_sweep
-from linguamap.sweep.sweep_chart import sweep_chart
 from linguamap.sweep.table import blocks, footnote, markdown, table_cells, verdict
 from linguamap.sweep.variants import DEFAULT, expand, in_folder, in_table
 from linguamap.tuning.blocks import parse_layers

@@ -64,3 +64,62 @@ def test_parts_of_the_last_block_skip_uncounted_rows(kind: str, tmp_path: Path) 
     assert any("mlp" in name for name in skipping)
     for name in skipping:
         assert not any(part in name for part in ("k_proj", "v_proj", "query_key_value", "c_attn"))
+
+
+def _saved_bytes(split: SplitModel, layers: tuple[int, ...]) -> int:
+    """What a forward pass keeps for its backward pass, weights left out, when some blocks are trained."""
+    lm, examples = split.lm, some_examples(4)
+    choose_parameters(lm, layers)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in lm.model.parameters()}
+    batch = collate(examples, range(4), pad=0)
+    states = split.prefix(batch.ids)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = split.head_input(batch.ids, states, batch.rows, batch.columns)
+    hidden.sum().backward()  # type: ignore[no-untyped-call]
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3_text"])
+def test_middle_blocks_begin_at_the_lowest_and_train_nothing_above(
+    kind: str, tmp_path: Path
+) -> None:
+    """Of four blocks the second: the first is not run, the third and fourth only pass gradients on."""
+    lm = tiny_lm(tmp_path, kind)
+    examples = some_examples(6)
+    trainable = choose_parameters(lm, (2,))
+    split = SplitModel(lm, 2)
+    cache = ActivationCache(split, examples, budget_bytes=10**9)
+    cache.build()
+    split.prepare()
+    order = [3, 1, 5]
+    batch = collate(examples, order, pad=0)
+    inner = [module for module in lm.structure.blocks[0].modules() if not list(module.children())]
+    called: list[torch.nn.Module] = []
+    handles = [module.register_forward_hook(lambda m, a, o: called.append(m)) for module in inner]
+    states = cache.batch(order, batch.ids.shape[1])
+    hidden = split.head_input(batch.ids, states, batch.rows, batch.columns)
+    loss = head_loss(hidden, batch.targets, lm.structure, frozen_head(lm.structure, torch.float32))
+    loss.backward()
+    for handle in handles:
+        handle.remove()
+    assert not called
+    with_gradient = {name for name, p in lm.model.named_parameters() if p.grad is not None}
+    assert with_gradient == set(trainable.parameters)
+    ours = {name: p.grad.clone() for name, p in trainable.parameters.items() if p.grad is not None}
+    lm.model.zero_grad()
+    wanted, _ = plain_loss(lm.model, [examples[index] for index in order])
+    wanted.backward()
+    largest = max(gradient.abs().max() for gradient in ours.values())
+    for name, gradient in ours.items():
+        other = trainable.parameters[name].grad
+        assert other is not None
+        assert (gradient - other).abs().max() <= 1e-5 * largest, name
+    assert _saved_bytes(split, (2,)) < _saved_bytes(split, (2, 3, 4))

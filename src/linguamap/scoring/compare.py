@@ -28,6 +28,9 @@ from linguamap.scoring.stats import holm, least_p_value, paired_difference, pair
 from linguamap.scoring.summary import MEASURES, Column, own_answers
 
 Pair = tuple[Answer, Answer]
+Cluster = tuple[str, str]
+PromptMeans = dict[str, tuple[float, Cluster]]
+"""Prompt id -> mean over runs, and the item group that it is resampled with."""
 
 SIGNIFICANT = 0.05
 """A corrected p that cannot come under this, whatever happens, is not given."""
@@ -86,6 +89,39 @@ def compare_answers(
         cells=tuple(with_holm(cells)),
         non_inferiority=None if margin is None else non_inferior(overall.task_accuracy, margin),
     )
+
+
+def means_by_prompt(runs: Sequence[Sequence[Answer]], column: str) -> PromptMeans:
+    """Each prompt's mean of a yes-or-no field over the runs in which its answer could be judged."""
+    found: dict[str, list[bool]] = {}
+    clusters: dict[str, Cluster] = {}
+    for answers in runs:
+        for answer in answers:
+            value: bool | None = getattr(answer, column)
+            if value is not None:
+                found.setdefault(answer.prompt_id, []).append(value)
+                clusters[answer.prompt_id] = answer.cluster
+    return {name: (sum(values) / len(values), clusters[name]) for name, values in found.items()}
+
+
+def difference_of_means(first: PromptMeans, second: PromptMeans, seed: int) -> dict[str, Any]:
+    """Second minus first over the prompts that both have; a p value where each is of one run."""
+    common = [name for name in first if name in second]
+    one = [first[name][0] for name in common]
+    other = [second[name][0] for name in common]
+    clusters = [first[name][1] for name in common]
+    change = paired_difference(one, other, clusters, seed=seed)
+    single = all(value in (0.0, 1.0) for value in (*one, *other))
+    test = paired_test([value == 1 for value in one], [value == 1 for value in other], clusters)
+    return {
+        "difference": change.value,
+        "low": change.low,
+        "high": change.high,
+        "interval": change.interval,
+        "p_value": test.p_value if single else None,
+        "test": test.test if single else None,
+        "n": len(common),
+    }
 
 
 def non_inferior(change: Change, margin: float) -> NonInferiority:

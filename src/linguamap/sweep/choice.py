@@ -8,12 +8,9 @@ from statistics import median
 from typing import Any
 
 from linguamap.records import Answer
-from linguamap.scoring.stats import paired_difference, paired_test
+from linguamap.scoring.compare import PromptMeans, difference_of_means, means_by_prompt
 
 Row = dict[str, Any]
-Judged = tuple[float, tuple[str, str]]
-"""A prompt's mean over seeds, and the item group that it is resampled with."""
-
 MEASURES = {"task_accuracy": "task_correct", "language_consistency": "language_correct"}
 """Rates that settings are chosen by -> the yes-or-no field of an answer."""
 
@@ -41,7 +38,7 @@ class Group:
     """
 
     facts: Row
-    judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
+    judged: dict[str, PromptMeans] = field(default_factory=dict)
 
     @property
     def is_measured(self) -> bool:
@@ -66,16 +63,16 @@ def group_variants(
     for place, row in enumerate(rows):
         key = (row["label"], row["epochs"], row["learning_rate"])
         found.setdefault(key, []).append(place)
-    untuned = {measure: _means([before], column) for measure, column in MEASURES.items()}
+    untuned = {measure: means_by_prompt([before], column) for measure, column in MEASURES.items()}
     groups = []
     for places in found.values():
         done = [place for place in places if answers[place] is not None]
         given = [one for one in (answers[place] for place in done) if one is not None]
-        judged = {measure: _means(given, column) for measure, column in MEASURES.items()}
+        judged = {measure: means_by_prompt(given, column) for measure, column in MEASURES.items()}
         facts = _facts([rows[place] for place in places], [rows[place] for place in done])
         if len(given) > 1:
             for measure, name in CHANGES.items():
-                facts[name] = _difference(untuned[measure], judged[measure], seed)
+                facts[name] = difference_of_means(untuned[measure], judged[measure], seed)
         elif given:
             facts |= {name: rows[done[0]][name] for name in CHANGES.values()}
         groups.append(Group(facts, judged))
@@ -158,43 +155,10 @@ def _spread(values: Sequence[float | None]) -> Row:
     return {"mean": sum(known) / len(known), "least": min(known), "most": max(known)}
 
 
-def _means(answers: Sequence[Sequence[Answer]], column: str) -> dict[str, Judged]:
-    """Each prompt's mean over the seeds in which its answer could be judged, and its item group."""
-    found: dict[str, list[bool]] = {}
-    clusters: dict[str, tuple[str, str]] = {}
-    for given in answers:
-        for answer in given:
-            value: bool | None = getattr(answer, column)
-            if value is not None:
-                found.setdefault(answer.prompt_id, []).append(value)
-                clusters[answer.prompt_id] = answer.cluster
-    return {name: (sum(values) / len(values), clusters[name]) for name, values in found.items()}
-
-
-def _difference(first: dict[str, Judged], second: dict[str, Judged], seed: int) -> Row:
-    """Second minus first over the prompts that both have; a p value where each has one seed."""
-    common = [name for name in first if name in second]
-    one = [first[name][0] for name in common]
-    other = [second[name][0] for name in common]
-    clusters = [first[name][1] for name in common]
-    change = paired_difference(one, other, clusters, seed=seed)
-    single = all(value in (0.0, 1.0) for value in (*one, *other))
-    test = paired_test([value == 1 for value in one], [value == 1 for value in other], clusters)
-    return {
-        "difference": change.value,
-        "low": change.low,
-        "high": change.high,
-        "interval": change.interval,
-        "p_value": test.p_value if single else None,
-        "test": test.test if single else None,
-        "n": len(common),
-    }
-
-
 def _against(highest: Group, other: Group, seed: int) -> Row:
     """A setting's consistency against the highest one's."""
     measure = "language_consistency"
-    facts = _difference(highest.judged[measure], other.judged[measure], seed)
+    facts = difference_of_means(highest.judged[measure], other.judged[measure], seed)
     seeds = highest.facts["n_seeds"] > 1 or other.facts["n_seeds"] > 1
     overlap = seeds and other.facts[measure]["most"] >= highest.facts[measure]["least"]
     reaches = facts["high"] is None or facts["high"] >= 0

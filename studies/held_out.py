@@ -1,4 +1,4 @@
-"""The main job's tuned model on starter items that the run did not ask (passage questions on the same passages).
+"""The main job's tuned model on starter items that the run did not ask.
 
 linguamap merge --out runs/starter --to merged
 linguamap evaluate --out runs/all_before --set evaluate.items=24

@@ -19,6 +19,12 @@ def test_written_config_reads_back_equal(tmp_path: Path) -> None:
     assert config.languages == ["en", "hi"]
 
 
+def test_the_chat_models_job_is_a_config_of_a_run() -> None:
+    config = load_config(Path(__file__).parents[1] / "configs" / "chat.yaml")
+    assert config.model.name.endswith(".gguf")
+    assert config.evaluate.answer_tokens(is_chat=True) == 256
+
+
 def test_dump_is_complete_with_defaults() -> None:
     text = dump_config(RunConfig())
     for key in ("max_trainable_share", "identifier", "seed", "batch_size", "revision"):

@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--benchmarks", type=Path, required=True)
     parser.add_argument("--profiles", type=Path)
     parser.add_argument("--identifier", default="lingua")
+    parser.add_argument("--languages", nargs="*", default=list(LANGUAGES))
     asked = parser.parse_args()
     if asked.profiles:
         word_profiles.read_profiles = lambda: tomllib.loads(asked.profiles.read_text("utf-8"))
@@ -57,15 +58,15 @@ def main() -> None:
     translated = messages(asked.messages)
     sources = [udhr(asked.udhr), {c: t for c, t in translated.items() if c not in LANGUAGES}]
     own = benchmark_texts(asked.benchmarks)
-    for source in [*({c: t[0::2] for c, t in one.items()} for one in sources)]:
+    for source in sources:
         for code, found in source.items():
-            usable = [t for t in found if len(t) > 20 and "charset" not in t]
+            usable = [t for t in found[0::2] if len(t) > 20 and "charset" not in t]
             texts.setdefault(code, []).extend(draw.sample(usable, min(PER_SOURCE, len(usable))))
     for code, lists in own.items():
         for found in lists:
             usable = [t for t in found[0::2] if len(t) > 12]
             texts.setdefault(code, []).extend(draw.sample(usable, min(PER_SOURCE, len(usable))))
-    for code in LANGUAGES:
+    for code in asked.languages:
         identifier = make_identifier(asked.identifier, [code, "en"])  # type: ignore[arg-type]
         row = []
         for of in (code, *NEIGHBOURS.get(code, "").split()):
@@ -76,10 +77,11 @@ def main() -> None:
 
 
 def rate(texts: list[str], of: str, length: int, identifier: Identifier, code: str) -> str:
-    """Percent of a language's texts, cut to a length, that are named ``code`` among those placed."""
-    found = [text_language(cut(text, length, of), identifier, 8, code) for text in texts]
-    placed = [one for one in found if one.language or one.reason == "mixed"]
-    return f"{100 * sum(one.language == code for one in placed) / max(1, len(placed)):.1f}"
+    """Percent of a language's texts, cut to a length, that are named ``code``; those left open in brackets."""
+    named = [text_language(cut(text, length, of), identifier, 8, code) for text in texts]
+    unclear = sum(one.language is None and one.reason != "mixed" for one in named)
+    right = sum(one.language == code for one in named)
+    return f"{100 * right / len(texts):.0f}({100 * unclear / len(texts):.0f})"
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ FLOOR = 4e-4
 LEAST_CLASS = 2
 LEAST_COUNT = 3
 LEAST_WORDS = 300
-MOST_MARKS = 160
+MOST_MARKS = 300
 EXTRA_CLASS = 5
+LEAST_SHARED = 1e-4
 
 UDHR_NAMES = {
     "hat_popular": "ht", "pes_1": "fa", "por_PT": "pt", "por_BR": "pt", "ron_2006": "ro",
@@ -191,6 +192,15 @@ def profile(sources: Iterable[list[str]]) -> dict[str, int]:
     return {mark: classes[mark] for mark in kept[:MOST_MARKS]}
 
 
+def shared_words(sources: Iterable[list[str]], by_hand: set[str]) -> set[str]:
+    """Words listed by hand for a neighbour that a language's own texts hold: they tell nothing of the two."""
+    counts = Counter(mark for texts in sources for text in texts for mark in marks(text))
+    least = max(
+        LEAST_COUNT, LEAST_SHARED * sum(counts[mark] for mark in counts if mark[0] not in "-*")
+    )
+    return {word for word in by_hand if counts[word] >= least}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--udhr", type=Path, required=True)
@@ -199,7 +209,6 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="count every second text only")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    step = 2 if asked.half else 1
     sources: dict[str, list[list[str]]] = defaultdict(list)
     for code, texts in udhr(asked.udhr).items():
         sources[code].append(texts[1::2] if asked.half else texts)
@@ -207,10 +216,11 @@ def main() -> None:
     for code, lists in (benchmark_texts(asked.benchmarks) if asked.benchmarks else {}).items():
         sources[code] += [texts[1::2] for texts in lists]
     for code in sources:
-        if code in translated and not (asked.half and code not in LANGUAGES):
-            sources[code].append(translated[code][::step])
+        if code in translated:
+            sources[code].append(translated[code][1::2] if asked.half else translated[code])
     extra = tomllib.loads((Path(__file__).parent / "word_profiles_extra.toml").read_text("utf-8"))
     dropped = extra.pop("drop")
+    by_hand = {word for words in extra.values() for word in words.split()}
     lines = [
         "# Counted by studies/word_profiles.py: do not edit. A section a language; key: class, value: marks.",
     ]
@@ -219,6 +229,8 @@ def main() -> None:
         found |= {
             mark: max(EXTRA_CLASS, found.get(mark, 0)) for mark in extra.get(code, "").split()
         }
+        if code in LANGUAGES:
+            found |= dict.fromkeys(shared_words(sources.get(code, []), by_hand), EXTRA_CLASS)
         for mark in dropped.get(code, "").split():
             found.pop(mark, None)
         if not found:

@@ -58,8 +58,9 @@ SHORT_TEXT = 8
 NARROW_LEAD = 4.0
 """In a text of so few words another language that leads by no more than this leaves it open."""
 
-BY_WORDS_ALONE = {("id", "ms")}
-"""Neighbours that lingua confuses so often that only the word profiles tell them apart."""
+BY_WORDS_ALONE = {("id", "ms"): 1.0}
+"""Neighbours that lingua confuses so often that only the word profiles tell them apart, and the lead from
+which on they leave it open."""
 
 _LEAST_SHARE = 1e-4
 _ROUNDING = 1e-6
@@ -257,6 +258,12 @@ def likeliest(
         excess = {code: found.excess(code, str(asked)) for code in ranked if code != asked}
         rivals = [code for code, most in excess.items() if most > 0]
         if rivals and n_words <= SHORT_TEXT and max(excess.values()) <= NARROW_LEAD:
+            return Identification(None, "ambiguous")
+        pairs = [(code, BY_WORDS_ALONE.get((str(asked), code))) for code in excess]
+        if not rivals and any(
+            least is not None and scores.get(code, 0) - scores.get(str(asked), 0) > least
+            for code, least in pairs
+        ):
             return Identification(None, "ambiguous")
         chosen = rivals[0] if rivals else str(asked)
     elif len(ranked) > 1 and found.points(ranked[1]) >= found.points(first) - _ROUNDING:

@@ -111,7 +111,8 @@ def _rates(run: RunContents) -> RenderableType:
         return _changes(run.comparison)
     if run.before.summary is None and run.after.summary is None:
         return Text("No answers yet.", style="dim")
-    return _table("", "in the language", "n", "right task", "n", "answers", rows=_score_rows(run))
+    heads = ("in the language", "n", "right task", "n", "choice by letters", "guessing", "answers")
+    return _table("", *heads, rows=_score_rows(run))
 
 
 def _changes(found: Comparison) -> Table:
@@ -154,7 +155,10 @@ def _score_rows(run: RunContents) -> list[list[str]]:
 
 
 def _score_cells(row: ScoreRow) -> list[str]:
-    return [*_rate(row.language_consistency), *_rate(row.task_accuracy), str(row.n)]
+    """Of multiple choice also what its letters alone would earn, and guessing."""
+    alone = [row.letters.expected, row.letters.guess] if row.letters else [None, None]
+    blind = [EN_DASH if rate is None else percent(rate) for rate in alone]
+    return [*_rate(row.language_consistency), *_rate(row.task_accuracy), *blind, str(row.n)]
 
 
 def _rate(rate: Rate) -> tuple[str, str]:

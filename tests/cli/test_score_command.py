@@ -16,11 +16,12 @@ from fake_identifier import FakeIdentifier, by_script
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
-from linguamap import evaluate, report
+from linguamap import evaluate
 from linguamap.cli.main import app
 from linguamap.config import RunConfig
 from linguamap.pipeline import Pipeline
 from linguamap.records import Benchmark, Completion, Item, Prompt, UserError
+from linguamap.report import run_page
 from linguamap.run.files import read_json, read_rows, write_json, write_rows, write_text
 from linguamap.run.folder import STAGES, Run, open_run
 from linguamap.run.settings import load_config
@@ -100,7 +101,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             )
         else:
             getattr(pipeline, stage)()
-    monkeypatch.setattr(report, "write_all", _report)
+    monkeypatch.setattr(run_page, "write_all", _report)
     monkeypatch.setattr(evaluate, "answerer", _no_model)
     assert all(run.is_done(stage) for stage in STAGES)
     return run.folder
@@ -193,10 +194,10 @@ def test_killed_half_way_the_same_command_goes_on(
     """Killed when the answers before were scored by the new rules, and those after were not."""
     whole = evaluate.write_scores
 
-    def killed(context: Any, phase: str, answers: Any) -> None:
+    def killed(context: Any, phase: str, *rest: Any) -> None:
         if phase == "after":
             raise KeyboardInterrupt
-        whole(context, phase, answers)  # type: ignore[arg-type]
+        whole(context, phase, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluate, "write_scores", killed)
     invoke("score", finished, "--set", "score.min_letters=3")
@@ -225,10 +226,12 @@ def test_an_unfinished_evaluation_keeps_its_answers_and_goes_on(
 
 def test_errors_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that failed stays unscored with its error; it once became an empty, wrong answer."""
-    folder = evaluated(tmp_path / "run", monkeypatch).run.folder
+    run = evaluated(tmp_path / "run", monkeypatch).run
+    folder = run.folder
     rows = read_rows(folder / "before" / "answers.jsonl")
     rows[0] |= {"answer": "", "finish": "error", "error": "server: 500"}
     write_rows(folder / "before" / "answers.jsonl", rows)
+    run.note_again("before", ["before/answers.jsonl", "before/summary.json"])
     assert invoke("score", folder).exit_code == 0
     again = read_rows(folder / "before" / "answers.jsonl")[0]
     assert (again["outcome"], again["reason"]) == ("unscored", "error")

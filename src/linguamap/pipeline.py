@@ -290,6 +290,13 @@ class Pipeline(RunContext):
         if damaged := self.run.damaged(name):
             say(self.progress, f"{name}: {', '.join(damaged)} changed since; it is done again")
         if self.processes.writes:
-            self.run.run_stage(name, outputs, work)
+            if self.run.run_stage(name, outputs, work):
+                self._tell_finding(name)
         elif not self.run.is_done(name):
             work()
+
+    def _tell_finding(self, stage: str) -> None:
+        from linguamap.report.terminal import stage_finding
+
+        if found := stage_finding(self.run.folder, stage):
+            say(self.progress, found)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linguamap.progress import Progress, silent
+from linguamap.progress import Progress, busy, silent
 from linguamap.run.folder import Run
 from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier, IdentifierName, make_identifier
@@ -47,6 +47,7 @@ class RunContext:
     @cached_property
     def model(self) -> LanguageModel:
         """The model as it is."""
+        busy(self.progress, f"loading {Path(self.run.config.model.name).name}")
         from linguamap.models.loading import load_model
 
         lm = load_model(self.run.config.model)
@@ -58,6 +59,7 @@ class RunContext:
     def tuned_model(self) -> LanguageModel:
         """The model with the delta read back from disk; the other one is forgotten, as tuning has
         freed parts of it and two would take twice the memory."""
+        busy(self.progress, "loading the tuned model")
         from linguamap.models.loading import load_model
         from linguamap.tuning.delta import apply_delta
 

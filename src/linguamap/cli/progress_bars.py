@@ -21,7 +21,8 @@ from rich.progress import (
 )
 from rich.status import Status
 
-LINE_EVERY_SECONDS = 20.0
+LINE_EVERY_SECONDS = 5.0
+"""Where there is no terminal."""
 
 
 class Bars:
@@ -81,7 +82,7 @@ class Bars:
             self._spin(None)
             self.bars = Progress(
                 TextColumn("{task.description:<16}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),

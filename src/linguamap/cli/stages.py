@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
+from linguamap.charts.naming import percent_exact
 from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
 from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Set
 from linguamap.pipeline import Pipeline
@@ -34,7 +36,7 @@ Shown = Iterable[RenderableType]
 def run(opened: OpenedRun) -> Shown:
     """The whole job: evaluate, probe, locate, tune, again, report."""
     pipeline = _pipeline(opened)
-    _announce(pipeline)
+    _announce(pipeline, whole=True)
     pipeline.all()
     return _summary(opened)
 
@@ -177,19 +179,47 @@ def _pipeline(opened: OpenedRun) -> Pipeline:
     return Pipeline(opened.run, opened.progress, opened.processes)
 
 
-def _announce(pipeline: Pipeline) -> None:
-    """Say what is about to be asked, and where it is written, before the model is loaded."""
+def _announce(pipeline: Pipeline, *, whole: bool = False) -> None:
+    """Say what is about to be done, on what, for about how long and where to, before a model is loaded."""
     if pipeline.processes.rank:
         return
     config, prompts = pipeline.run.config, pipeline.items.test_prompts
-    finished = [stage for stage in STAGES if pipeline.run.is_done(stage)]
-    at = f"; finished already: {', '.join(finished)}" if finished else ""
-    names = ", ".join(Path(name).name for name in config.data.benchmarks)
-    say(
-        pipeline.progress,
-        f"{config.model.name}: {len(prompts)} prompts of {names} in {', '.join(config.languages)}, "
-        f"{len(config.scenarios)} scenarios; writes to {pipeline.run.folder}{at}",
-    )
+    benchmarks = ", ".join(Path(name).name for name in config.data.benchmarks)
+    lines = {
+        "model": config.model.name,
+        "asks": f"{len(prompts)} prompts: {benchmarks}; {', '.join(config.languages)}; "
+        f"{len(config.scenarios)} scenarios",
+    }
+    if whole:
+        method, share = config.tune.method, percent_exact(config.locate.max_trainable_share)
+        how = (
+            f"trains up to {share} of the weights" if method == "selective" else f"tunes: {method}"
+        )
+        lines["then"] = f"reads every layer, {how}, asks again, reports"
+        if time := _time(config.model.name, len(prompts)):
+            lines["takes"] = f"about {time} here, guessed from the model's size"
+    lines["writes"] = f"{pipeline.run.folder}; stopped, the same command goes on"
+    if finished := [stage for stage in STAGES if pipeline.run.is_done(stage)]:
+        lines["done"] = ", ".join(finished)
+    say(pipeline.progress, "\n".join(f"{name:<7} {text}" for name, text in lines.items()))
+
+
+USUAL = {"minutes": 17, "prompts": 520, "bytes": 536_000_000, "cores": 2}
+"""What the whole run of the starter model takes, as the start page says, and on what."""
+
+
+def _time(name: str, n_prompts: int) -> str | None:
+    """A guess of the whole run's time; None for a model that is not here yet, and on a GPU."""
+    files = list(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
+    size = USUAL["bytes"] if name == "starter" else sum(path.stat().st_size for path in files)
+    if not size or Path("/dev/nvidia0").exists():
+        return None
+    cores = (os.cpu_count() or 1) / USUAL["cores"]
+    work = n_prompts / USUAL["prompts"] * size / USUAL["bytes"]
+    minutes = USUAL["minutes"] * work / cores
+    if minutes < 90:
+        return f"{max(round(minutes), 1)} min"
+    return f"{round(minutes / 60)} hours"
 
 
 def _summary(opened: OpenedRun) -> Shown:

@@ -102,6 +102,7 @@ def generate(
     options = None
     if config.reads_options(lm.is_chat):
         options = OptionReader(lm, prompts, model_config, prefixes, use_cache)
+    progress(label, 0, meter.total, "reading the first prompts")
     for number, chunk in shared:
         if all(encoded.prompt.prompt_id in done for batch in chunk for encoded in batch):
             meter.skip(sum(map(len, chunk)))

@@ -11,6 +11,7 @@ from rich.text import Text
 from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
+    language_name,
     percent,
     percent_exact,
     percent_range,
@@ -18,6 +19,7 @@ from linguamap.charts.naming import (
     scenario_name,
     spans,
 )
+from linguamap.probes.curves import overtakings
 from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
 from linguamap.report.tables import evidence_rows, stage_rows
 from linguamap.report.words import Words, is_clear, missing_stages
@@ -56,6 +58,42 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     if missing := missing_stages(run):
         parts.append(Text(f"Not run yet: {', '.join(missing)}.", style="dim"))
     return parts + [Text(fault, style="yellow") for fault in run.faults]
+
+
+def stage_finding(run_dir: Path, stage: str) -> str | None:
+    """What a finished stage found, in one line of a screen; None where the next stages say it."""
+    run = read_run(run_dir)
+    said: str | None = None
+    if stage in PHASES and (
+        summary := run.phase("after" if stage == "after" else "before").summary
+    ):
+        row = summary.over_all
+        language, task = row.language_consistency, row.task_accuracy
+        said = f"in the language {_rate(language)[0]} of {language.n}"
+        said += f", right {_rate(task)[0]} of {task.n}" if task.n else ""
+    elif stage == "probe":
+        leads = overtakings(run.before.lens, run.pivot)
+        said = (
+            f"{language_name(run.pivot)} is overtaken at layer "
+            + (", ".join(f"{at or 'none'} ({code})" for code, at in leads.items()) or "none")
+            + f" of {run.n_layers}"
+        )
+    elif stage == "locate" and (layers := run.layers):
+        late, chosen = layers.phases.late_start, layers.tune_layers or layers.fallback_layers
+        said = f"late phase from layer {late}" if late is not None else "no late phase found"
+        said += f" of {layers.n_layers}; blocks to tune: {spans(chosen)}"
+    elif stage == "tune" and (tuning := run.tuning):
+        said = f"{percent_exact(tuning.trainable_share)} of the weights trained"
+        losses = [loss for loss in tuning.validation_loss if loss is not None]
+        said += f"; validation loss {losses[0]:.2f} to {min(losses):.2f}" if losses else ""
+    elif stage == "compare" and (found := run.comparison):
+        changes = (found.overall.language_consistency, found.overall.task_accuracy)
+        said = "; ".join(
+            f"{name} {points(one.difference)} points ({points(one.low)}, {points(one.high)})"
+            for name, one in zip(("language", "task"), changes, strict=True)
+            if one.difference is not None and one.low is not None and one.high is not None
+        )
+    return f"{stage}: {said}" if said else None
 
 
 def show_layers(run_dir: Path) -> list[RenderableType]:

@@ -1,80 +1,54 @@
-"""The example scripts end in a figure; what they compute agrees with SciPy."""
+"""The notebooks run from top to bottom, on a tiny model in place of the starter; they are kept without outputs."""
 
 from __future__ import annotations
 
-import runpy
-import sys
+import ast
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import write_fake_run
-from scipy.stats import binomtest
+import torch
 from tiny import save_tiny
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-
-
-def run(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
-    return runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.ipynb"))
 
 
-def is_figure(path: Path) -> bool:
-    """An SVG with lines or points in it."""
-    text = path.read_text(encoding="utf-8")
-    return text.startswith("<?xml") and ("<path" in text or "<circle" in text)
+def cells(path: Path) -> list[dict[str, Any]]:
+    return [c for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
 
 
-def test_which_layer_draws_a_curve_for_each_language(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = save_tiny(tmp_path / "m", "llama", max_position_embeddings=4096)
-    out = tmp_path / "f.svg"
-    found = run(
-        "which_layer.py", "--model", str(model), "--languages", "es", "--items", "2",
-        "--out", str(out), monkeypatch=monkeypatch,
-    )  # fmt: skip
-    assert is_figure(out)
-    texts = found["texts_to_read"](["es"], 2)
-    assert len({text.item_id for text in texts}) == 2
-    assert {text.language for text in texts} == {"es"}
-    assert all(text.answer_text.strip() and text.prompt_text for text in texts)
+def run(path: Path, model: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The names that a notebook leaves, and what its cells show."""
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in cells(path):
+        tree = ast.parse("".join(cell["source"]).replace('"starter"', repr(str(model))))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, path.name, "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    return names, shown
 
 
-def test_before_after_pools_the_counts_of_a_scenario(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "f.svg"
-    folder = write_fake_run(tmp_path / "run", items=3)
-    found = run("before_after.py", "--run", str(folder), "--out", str(out), monkeypatch=monkeypatch)
-    assert is_figure(out)
-    cells = [
-        {"language": "fr", "language_consistency": {"value": 0.75, "n": 4}},
-        {"language": "fr", "language_consistency": {"value": 0.5, "n": 2}},
-        {"language": "fr", "language_consistency": {"value": None, "n": 0}},
-        {"language": "es", "language_consistency": {"value": 1.0, "n": 9}},
-    ]
-    value, low, high, n = found["consistency"](cells, "fr")
-    expected = binomtest(4, 6).proportion_ci(method="wilson")
-    assert (value, n) == (pytest.approx(4 / 6), 6)
-    assert (low, high) == pytest.approx((expected.low, expected.high))
-    assert found["consistency"](cells, "hi") is None
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_each_result_shows_itself(path: Path, tmp_path: Path) -> None:
+    model = save_tiny(tmp_path / "m", "llama", max_position_embeddings=1024)
+    names, shown = run(path, model)
+    drawn = [one for one in shown if hasattr(one, "plot")]
+    assert drawn
+    assert all("<svg" in one._repr_html_() for one in drawn if not hasattr(one, "to_html"))
+    if "tuned" in names:  # the last step: plain Transformers answer with what was merged
+        merged = AutoModelForCausalLM.from_pretrained(names["OUT"] / "merged")
+        tokenizer = AutoTokenizer.from_pretrained(names["OUT"] / "merged")
+        asked = tokenizer("¿Dónde está Ana?\n", return_tensors="pt")
+        written = merged.generate(**asked, max_new_tokens=4, do_sample=False)
+        assert written.shape[1] > asked["input_ids"].shape[1]
+        plain = AutoModelForCausalLM.from_pretrained(model)
+        assert not torch.equal(merged(**asked).logits, plain(**asked).logits)
 
 
-@pytest.mark.parametrize(
-    ("name", "option"), [("before_after.py", "--run"), ("which_layer.py", "--model")]
-)
-def test_what_is_not_there_is_one_line(
-    name: str,
-    option: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(name, option, str(tmp_path / "none"), monkeypatch=monkeypatch)
-    assert left.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Error: ")
-    assert said.count("\n") == 1
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_output_is_kept(path: Path) -> None:
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells(path))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from linguamap import charts
     from linguamap.api.finished_run import Run
     from linguamap.api.functions import check, handover, identify, lens, load, score, similarity
+    from linguamap.api.tuned_model import tune
     from linguamap.records import UserError
 
 __version__ = "0.1.0"
@@ -25,12 +26,13 @@ _HOMES = {
     "UserError": "records", "Run": "api.finished_run", "load": "api.functions",
     "identify": "api.functions", "score": "api.functions", "check": "api.functions",
     "lens": "api.functions", "similarity": "api.functions", "handover": "api.functions",
+    "tune": "api.tuned_model",
 }  # fmt: skip
 """Public name -> the module that it is loaded from when it is first asked for."""
 
 __all__ = [
     "Run", "UserError", "charts", "check", "handover", "identify", "lens", "load", "score",
-    "similarity",
+    "similarity", "tune",
 ]  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from rich.text import Text
 from linguamap.charts.naming import (
     EN_DASH,
     benchmark_name,
-    language_name,
     percent,
     percent_exact,
     percent_range,
@@ -19,6 +18,7 @@ from linguamap.charts.naming import (
     scenario_name,
     spans,
 )
+from linguamap.languages import language_name
 from linguamap.probes.curves import overtakings
 from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
 from linguamap.report.tables import evidence_rows, stage_rows

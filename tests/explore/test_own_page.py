@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from linguamap.explore.own_page import OwnPageOnly
+from linguamap.explore.explorer_page import OwnPageOnly
 
 
 def status(headers: dict[str, str], **options: Any) -> int:

@@ -24,9 +24,9 @@ from linguamap.models.loading import load_model
 from linguamap.records import UserError
 from linguamap.report.words import template_text
 from linguamap.run.folder import Run
+from linguamap.run.record import RECORD, note_written
 from linguamap.run.settings import dump_config
-from linguamap.share.model_card import base_model, write_card
-from linguamap.share.push import push, write_upload
+from linguamap.share.push import base_model, push, write_card, write_upload
 from linguamap.tuning.delta import Delta, apply_delta, read_delta, save_delta
 from linguamap.tuning.run_tuning import tune
 
@@ -120,7 +120,9 @@ def test_a_delta_folder_holds_no_path_of_the_machine(run: Run) -> None:
 
 def test_a_merged_folder_loads_in_plain_transformers(run: Run) -> None:
     (run.folder / "push").mkdir()
+    (run.folder / RECORD).touch()
     (run.folder / "push" / "old").write_text("of an earlier call")
+    note_written(run.folder / "push" / "old")
     folder = write_upload(run, REPO, merged=True)
     assert not (folder / "old").exists()
     merged = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -12,17 +12,18 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from linguamap.charts.naming import OUTCOME_NAMES, benchmark_name, model_title, scenario_name
 from linguamap.explore.explorer import Explorer
 from linguamap.explore.explorer_html import page_css, readings_html, stored_html, with_link
-from linguamap.explore.own_page import LOOPBACK, OwnPageOnly
 from linguamap.explore.reading import ENGLISH, Reading, context_limit
 from linguamap.generation.address import is_loopback
 from linguamap.languages import language_name
 from linguamap.records import UserError
 
 LONGEST_ANSWER = 96
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def load_gradio() -> Any:
@@ -232,3 +233,35 @@ def _wire_pickers(
             fill, [*picked, language], [*picked[1:], *texts],
             api_visibility="private", show_progress="hidden",
         )  # fmt: skip
+
+
+class OwnPageOnly:
+    """ASGI middleware that refuses foreign ``Host`` and ``Origin`` headers with status 403.
+
+    A site that a user visits could otherwise reach the page through a name of its own that points at
+    this machine (DNS rebinding), or send forms to it.
+
+    Args:
+        hosts: names that the page goes by; None takes any, for a page that others on the network may use,
+            since their names for this machine are not known. A foreign origin is refused all the same.
+    """
+
+    def __init__(self, app: Any, hosts: frozenset[str] | None = LOOPBACK) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and not self._is_own(dict(scope["headers"])):
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": b"not this page's address"})
+            return
+        await self.app(scope, receive, send)
+
+    def _is_own(self, headers: dict[bytes, bytes]) -> bool:
+        host = headers.get(b"host", b"").decode("latin-1").casefold()
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        origin = headers.get(b"origin")
+        if self.hosts is not None and name not in self.hosts:
+            return False
+        return origin is None or urlsplit(origin.decode("latin-1").casefold()).netloc == host

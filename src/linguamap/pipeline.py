@@ -20,7 +20,7 @@ from linguamap.progress import say
 from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import PHASES, Phase, UserError
 from linguamap.run.contents import BlockScores, Layers, RuleName, as_json
-from linguamap.run.files import read_as, read_evaluation, read_json, write_json
+from linguamap.run.files import read_answers, read_as, read_evaluation, read_json, write_json
 from linguamap.run_context import RunContext
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
 from linguamap.tuning.choose import FREE, SIDE_BY_SIDE, Choice
@@ -213,7 +213,11 @@ class Pipeline(RunContext):
         from linguamap.probes.token_grid import write_grids
 
         prompts, config, report = self.items.train_prompts, self.run.config, self.progress
-        run_probe(lm, prompts, config, identifier, folder, report, first, self.processes)
+        phase: Phase = "before" if first is None else "after"
+        answers = read_answers(self.run.folder / phase / "answers.jsonl", growing=True)
+        answered = (answers, self.items.test_prompts)
+        several = self.processes
+        run_probe(lm, prompts, config, identifier, folder, report, first, several, answered)
         if self.processes.writes:  # a few prompts' worth
             write_grids(
                 lm,
@@ -223,6 +227,7 @@ class Pipeline(RunContext):
                 folder / "grid.json",
                 own_answers=own_answers(lm, config, report),
                 same_as=first and first / "grid.json",
+                answered=answered,
                 progress=report,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,13 @@ from linguamap.probes.token_grid import (
     as_json,
     grid_prompts,
     token_grid,
+    token_grids,
     turn_of,
     write_grids,
 )
 from linguamap.probes.token_grid import _read as read
 from linguamap.probes.token_grid import _token_words as token_words
-from linguamap.records import Part, Prompt, UserError
+from linguamap.records import Answer, Part, Prompt, UserError
 
 IDENTIFIER = FakeIdentifier(("en", "es", "ar", "hi"), by_script)
 HINDI = LensText("q1", "q1", "hi", "monolingual", "open", TEXT[0][:20], TEXT[6])
@@ -48,7 +50,7 @@ def test_tokens_and_probabilities_are_those_of_hugging_face(
     monkeypatch.setattr(headscan, "BLOCK_VOCAB", 100)  # 384 tokens: several stretches of logits
     lm = tiny_lm(kind)
     grid = token_grid(lm, HINDI, IDENTIFIER, max_positions=99)
-    found, _ = read(lm, encode_texts(lm, [HINDI])[0])
+    ((found, _),) = read(lm, encode_texts(lm, [HINDI]))
     ids = lm.tokenizer(HINDI.prompt_text + HINDI.answer_text, return_tensors="pt")["input_ids"]
     n_prompt = len(lm.tokenizer(HINDI.prompt_text)["input_ids"])
     with torch.no_grad():
@@ -65,8 +67,8 @@ def test_tokens_and_probabilities_are_those_of_hugging_face(
         if kind == "gemma2":
             cap = model.config.final_logit_softcapping
             logits = cap * torch.tanh(logits / cap)
-        chances, top = torch.softmax(logits.float(), -1).max(-1)
-        assert [c.probability for c in row] == pytest.approx(chances.tolist(), abs=1e-4)
+        probs, top = torch.softmax(logits.float(), -1).max(-1)
+        assert [c.probability for c in row] == pytest.approx(probs.tolist(), abs=1e-4)
         assert found[layer].tolist() == top.tolist()
     assert len(grid.cells) == lm.n_layers + 1
     last = torch.softmax(out.logits[0, n_prompt - 1 : -1].float(), -1).amax(-1)
@@ -82,6 +84,25 @@ def test_the_last_layer_writes_what_the_model_would_write() -> None:
     for cell, token in zip(grid.cells[-1], top.tolist(), strict=True):
         assert cell.text == lm.tokenizer.decode([token]) or "\ufffd" in lm.tokenizer.decode([token])
     assert "".join(t for t in grid.tokens if "\ufffd" not in t).strip() == HINDI.answer_text
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2", "bloom"])
+def test_texts_read_together_are_as_each_alone(kind: str) -> None:
+    lm = tiny_lm(kind)
+    texts = [
+        LensText(f"q{i}", "g", "es", "monolingual", "open", text[:10], text[10:])
+        for i, text in enumerate(TEXT[:5])
+    ]
+    together = token_grids(lm, texts, IDENTIFIER, max_positions=20)
+    for text, grid in zip(texts, together, strict=True):
+        alone = token_grid(lm, text, IDENTIFIER, max_positions=20)
+        assert grid.tokens == alone.tokens
+        assert grid.n_left_out == alone.n_left_out
+        for row, expected in zip(grid.cells, alone.cells, strict=True):
+            assert [c[:3] for c in row] == [c[:3] for c in expected]
+            assert [c.probability for c in row] == pytest.approx(
+                [c.probability for c in expected], abs=1e-5
+            )
 
 
 def ids_of(lm: LanguageModel, *pieces: str) -> list[int]:
@@ -120,7 +141,7 @@ def test_the_language_is_that_of_the_word_not_of_the_piece(
     written = ids_of(lm, *"gato cat")
     monkeypatch.setattr(
         "linguamap.probes.token_grid._read",
-        lambda lm, one: (torch.tensor([written]), torch.full((1, len(written)), 0.5)),
+        lambda lm, texts: [(torch.tensor([written]), torch.full((1, len(written)), 0.5))],
     )
     (row,) = token_grid(lm, HINDI, IDENTIFIER).cells
     # "g" alone would be English by the rule of the identifier: only words with o are Spanish.
@@ -246,3 +267,28 @@ def test_stand_ins_for_answers_are_read_again_as_they_were(tmp_path: Path) -> No
     first, second = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
     assert first == second
     assert (first["prompts"][0]["prompt"], first["prompts"][0]["answer"]) == ("Read.", TEXT[2])
+
+
+def test_answers_in_another_language_are_among_the_texts(tmp_path: Path) -> None:
+    lm, config, prompts = tiny_lm("llama"), RunConfig(), make_prompts()
+    asked = [replace(p, item_id=f"test-{p.item_id}") for p in prompts if p.language != "en"]
+    answers = [
+        Answer(
+            p.prompt_id, p.item_id, p.item_id, p.benchmark, p.kind, p.language, p.scenario, p.text,
+            "The cat said so.", None, p.item_id.endswith("0"), "unscored",
+        )
+        for p in asked
+    ]  # fmt: skip
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    own, answered = own_answers(lm, config), (answers, asked)
+    write_grids(lm, prompts, config, IDENTIFIER, before, own_answers=own, answered=answered)
+    rows = json.loads(before.read_text(encoding="utf-8"))["prompts"]
+    turned = [row for row in rows if row["item_id"].startswith("test-")]
+    assert [row["language"] for row in turned] == ["ar", "es", "hi"] * 2
+    assert {row["answer"] for row in turned} == {" The cat said so."}
+    assert not any(row["item_id"].endswith("0") for row in turned)  # those kept to the language
+    assert len(rows) == MAX_PROMPTS
+    write_grids(
+        lm, prompts, config, IDENTIFIER, after, own_answers=own, same_as=before, answered=answered
+    )
+    assert json.loads(after.read_text(encoding="utf-8"))["prompts"] == rows

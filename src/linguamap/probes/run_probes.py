@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.local import generate
 from linguamap.probes import lens
+from linguamap.probes.answer_texts import PAIRS, POSITIONS, answer_texts, outcome_pairs, usable
 from linguamap.probes.curves import lens_curves, read_table
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
@@ -28,6 +30,7 @@ from linguamap.probes.similarity import compare_states, pooled_states
 from linguamap.probes.texts import (
     count_sources,
     encode_texts,
+    first_positions,
     gold_texts,
     lens_prompts,
     lens_texts,
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
     from linguamap.probes.layer_reading import Consumer
     from linguamap.probes.texts import LensText, OwnAnswers
-    from linguamap.records import Completion, Prompt
+    from linguamap.records import Answer, Completion, Prompt
     from linguamap.scoring.language_id import Identifier
 
 
@@ -57,10 +60,11 @@ def run_probe(
     progress: Progress = silent,
     reuse: Path | None = None,
     processes: ProcessGroup | None = None,
+    answered: tuple[Sequence[Answer], Sequence[Prompt]] = ((), ()),
 ) -> dict[str, Any]:
     """Run all probes and write their tables.
 
-    Writes ``lens``, ``token_set_probability``, ``similarity`` and ``handover`` (curves), the same with ``_items``
+    Writes ``lens``, ``lens_outcomes`` (of own answers, consistent or not), ``token_set_probability``, ``similarity`` and ``handover`` (curves), the same with ``_items``
     (what the curves are made of) as Parquet, ``lens_tokens.npz`` (what was read of each layer, by
     hash of the states it was read from) and, last, ``probe.json``.
 
@@ -70,6 +74,8 @@ def run_probe(
             is bit for bit what it was, its arg-max tokens and probabilities are taken from there.
         processes: they divide the batches of texts; the first one merges them in the order of a
             single process, and alone writes.
+        answered: the model's scored answers to the run's questions, and these; they are read where an
+            item was answered in the language asked for under one scenario and not under another.
     Returns:
         What ``probe.json`` holds; of further processes, what they know of it.
     Raises:
@@ -78,11 +84,20 @@ def run_probe(
     out_dir.mkdir(parents=True, exist_ok=True)
     several = processes or ProcessGroup()
     probe = _Probe(
-        lm, prompts, config, identifier, out_dir, progress, several, _facts(lm, identifier)
+        lm,
+        prompts,
+        config,
+        identifier,
+        out_dir,
+        progress,
+        several,
+        _facts(lm, identifier),
+        *answered,
     )
     seconds = probe.facts["seconds"]
     stages: dict[str, Callable[[], None]] = {
         "lens": lambda: probe.read_layers(reuse),
+        "lens_outcomes": lambda: probe.read_answers(reuse),
         "similarity": probe.compare_translations,
         "handover": probe.hand_over,
     }
@@ -126,6 +141,8 @@ class _Probe:
     progress: Progress
     processes: ProcessGroup
     facts: dict[str, Any]
+    answers: Sequence[Answer]
+    questions: Sequence[Prompt]
 
     def read_layers(self, reuse: Path | None) -> None:
         """Language lens and token sets, from one reading of the layers."""
@@ -177,6 +194,46 @@ class _Probe:
             "batches_read": (len(known) - n_known) // len(consumers),
             "batches_known": n_known // len(consumers),
         }
+
+    def read_answers(self, reuse: Path | None) -> None:
+        """The lens on the model's own answers, split by what became of the same item before tuning."""
+        first = None if reuse is None else reuse / "lens_outcomes_items.parquet"
+        if first is None:
+            chosen = outcome_pairs(self.answers, PAIRS, self.config.seed)
+            outcome = {one.prompt_id: _outcome(one) for one in chosen}
+        else:
+            rows = read_table(first).to_pylist() if first.is_file() else []
+            outcome = {row["prompt_id"]: row["outcome"] for row in rows}
+            chosen = [one for one in usable(self.answers) if one.prompt_id in outcome]
+        texts = answer_texts(self.lm, chosen, self.questions)
+        if not texts:
+            self.facts["missing"]["lens_outcomes"] = (
+                "no item was answered in the language asked for under one scenario and in another "
+                "language under another, or there are no answers yet"
+            )
+            return
+        encoded = encode_texts(self.lm, [text for _, text in texts])
+        short = [first_positions(one, POSITIONS)[0] for one in encoded]
+        counts = lens.WordCounts(self.lm, self.identifier)
+        share, progress = self.processes.share, self.progress
+        (found,) = read_texts(self.lm, short, [counts], share=share, progress=progress)
+        merged = self._merge("lens_outcomes", found)
+        if self.processes.rank:
+            return
+        items = pa.Table.from_batches(merged, lens.ITEMS_SCHEMA)
+        names = {text_key(prompt): prompt.prompt_id for prompt, _ in texts}
+        keys = zip(*(items[name].to_pylist() for name in TEXT_KEY), strict=True)
+        ids = [names[key] for key in keys]
+        items = items.append_column("prompt_id", pa.array(ids))
+        items = items.append_column("outcome", pa.array([outcome[name] for name in ids]))
+        self._write("lens_outcomes_items", items)
+        parts = []
+        for name in sorted(set(outcome.values())):
+            part = items.filter(pc.equal(items["outcome"], name))
+            curves = lens_curves(part, **self._bootstrap)
+            parts.append(curves.append_column("outcome", pa.array([name] * len(curves))))
+        self._write("lens_outcomes", pa.concat_tables(parts))
+        self.facts["lens_outcomes"] = {"n_texts": len(texts), "positions": POSITIONS}
 
     def _token_sets(self, chosen: Sequence[Prompt]) -> list[lens.SetProbabilities]:
         """The reader of token sets' probabilities, or none and the reason."""
@@ -278,6 +335,19 @@ class _Probe:
 
     def _table(self, name: str) -> pa.Table:
         return read_table(self.folder / f"{name}.parquet")
+
+
+TEXT_KEY = ("item_id", "kind", "scenario", "target_language")
+"""Columns that name an item's text in the lens's table."""
+
+
+def text_key(prompt: Prompt) -> tuple[str, str, str, str]:
+    """A prompt's values of :data:`TEXT_KEY`."""
+    return (prompt.item_id, prompt.kind, prompt.scenario, prompt.language)
+
+
+def _outcome(answer: Answer) -> str:
+    return "consistent" if answer.language_correct else "inconsistent"
 
 
 def own_answers(

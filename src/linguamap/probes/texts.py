@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import regex
@@ -370,3 +370,11 @@ def _tokens(lm: LanguageModel, text: LensText) -> tuple[list[int], list[int]]:
     before = text.prompt_ids or lm.tokenizer(text.prompt_text)["input_ids"]
     after = lm.tokenizer(text.answer_text, add_special_tokens=False)["input_ids"]
     return [*before, *after], list(range(len(before), len(before) + len(after)))
+
+
+def first_positions(encoded: EncodedText, n: int) -> tuple[EncodedText, int]:
+    """At most the first ``n`` positions of an answer, and how many are left out."""
+    if n < 1:
+        raise UserError(f"grid: {n} positions; ask for at least 1")
+    stop = min(encoded.stop, encoded.first + n)
+    return replace(encoded, token_ids=encoded.token_ids[: stop + 1], stop=stop), encoded.stop - stop

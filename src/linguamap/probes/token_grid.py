@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,10 +36,19 @@ from icu4py.breakers import WordBreaker
 from torch import Tensor
 
 from linguamap import seeding
-from linguamap.probes.logit_scan import Reader, TopProbability, TopTokens, scan_head
-from linguamap.probes.texts import RIVAL, LensText, encode_texts, lens_texts, with_answer
+from linguamap.models.batching import batches_by_length, right_padded
+from linguamap.probes.answer_texts import answer_texts, in_turn, usable
+from linguamap.probes.logit_scan import TopProbability, TopTokens, scan_head
+from linguamap.probes.texts import (
+    RIVAL,
+    LensText,
+    encode_texts,
+    first_positions,
+    lens_texts,
+    with_answer,
+)
 from linguamap.progress import Progress, silent
-from linguamap.records import Prompt, UserError
+from linguamap.records import Answer, Prompt
 from linguamap.run.files import read_json, write_text
 
 if TYPE_CHECKING:
@@ -52,6 +61,7 @@ MAX_PROMPTS = 12
 ROUNDS = 2
 """At most this many prompts a language."""
 MAX_POSITIONS = 48
+BATCH_TOKENS = 2048
 
 _LETTER = regex.compile(r"\p{L}")
 _PART_OF_WORD = regex.compile(r"[\p{L}\p{M}\ufffd]")
@@ -125,28 +135,43 @@ def token_grid(
     *,
     max_positions: int = MAX_POSITIONS,
 ) -> TokenGrid:
-    """What every layer would write while the model reads ``text``'s answer (teacher-forced).
+    """:func:`token_grids` of one text."""
+    return token_grids(lm, [text], identifier, max_positions=max_positions)[0]
+
+
+def token_grids(
+    lm: LanguageModel,
+    texts: Sequence[LensText],
+    identifier: Identifier,
+    *,
+    max_positions: int = MAX_POSITIONS,
+) -> list[TokenGrid]:
+    """What every layer would write while the model reads each text's answer (teacher-forced).
 
     Args:
-        text: prompt and answer, e.g. the model's own.
-        max_positions: only the first so many tokens of the answer are read.
+        texts: prompts and answers, e.g. the model's own.
+        max_positions: only the first so many tokens of an answer are read.
     Raises:
-        UserError: the answer has no tokens.
+        UserError: an answer has no tokens.
     """
-    encoded, n_left_out = _cut(encode_texts(lm, [text])[0], max_positions)
-    ids, probabilities = _read(lm, encoded)
-    spans = [_token_words(lm, row) for row in ids.tolist()]
-    unique = sorted({word for row in spans for _, word in row if word is not None})
+    cut = [first_positions(one, max_positions) for one in encode_texts(lm, texts)]
+    read = _read(lm, [one for one, _ in cut])
+    spans = [[_token_words(lm, row) for row in ids.tolist()] for ids, _ in read]
+    unique = sorted({word for text in spans for row in text for _, word in row if word is not None})
     language = dict(zip(unique, identifier.identify_words(unique), strict=True))
-    cells = [
-        [
-            Cell(token, word, None if word is None else language[word], probability)
-            for (token, word), probability in zip(row, probs, strict=True)
+    grids = []
+    for (encoded, n_left_out), (_, probabilities), rows in zip(cut, read, spans, strict=True):
+        cells = [
+            [
+                Cell(token, word, None if word is None else language[word], probability)
+                for (token, word), probability in zip(row, probs, strict=True)
+            ]
+            for row, probs in zip(rows, probabilities.tolist(), strict=True)
         ]
-        for row, probs in zip(spans, probabilities.tolist(), strict=True)
-    ]
-    answer = encoded.token_ids[encoded.first + 1 : encoded.stop + 1]
-    return TokenGrid([token for token, _ in _token_words(lm, answer)], cells, n_left_out)
+        answer = encoded.token_ids[encoded.first + 1 : encoded.stop + 1]
+        tokens = [token for token, _ in _token_words(lm, answer)]
+        grids.append(TokenGrid(tokens, cells, n_left_out))
+    return grids
 
 
 def write_grids(
@@ -158,6 +183,7 @@ def write_grids(
     *,
     own_answers: OwnAnswers,
     same_as: Path | None = None,
+    answered: tuple[Sequence[Answer], Sequence[Prompt]] = ((), ()),
     progress: Progress = silent,
 ) -> None:
     """Write ``grid.json`` of a few prompts, see the top of this module.
@@ -167,11 +193,14 @@ def write_grids(
         own_answers: writes the model's own answers, where ``probe.texts`` wants them.
         same_as: an earlier ``grid.json`` whose prompts and answers are read again, so that two
             models can be laid side by side; None, or a file that is not there, chooses anew.
+        answered: scored answers of the model and their prompts. Half of the texts are answers in
+            another language than the one asked for, as far as there are any.
     """
-    texts = _texts(lm, prompts, config, own_answers, same_as)
+    texts = _texts(lm, prompts, config, own_answers, same_as, answered)
     rows = []
-    for number, (prompt, text) in enumerate(texts, 1):
-        grid = token_grid(lm, text, identifier)
+    progress("token grids", 0, len(texts), "prompts")
+    grids = token_grids(lm, [text for _, text in texts], identifier)
+    for (prompt, text), grid in zip(texts, grids, strict=True):
         facts = {
             "prompt_id": prompt.prompt_id,
             "item_id": prompt.item_id,
@@ -182,7 +211,7 @@ def write_grids(
             "answer": text.answer_text,
         }
         rows.append({**facts, **as_json(grid, prompt.language)})
-        progress("token grids", number, len(texts), "prompts")
+    progress("token grids", len(texts), len(texts), "prompts")
     value = {"layers": list(range(lm.n_layers + 1)), "prompts": rows}
     write_text(path, json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
@@ -232,18 +261,22 @@ def _texts(
     config: RunConfig,
     own_answers: OwnAnswers,
     same_as: Path | None,
+    answered: tuple[Sequence[Answer], Sequence[Prompt]],
 ) -> list[tuple[Prompt, LensText]]:
     """The chosen prompts, each with what is read under it."""
     if same_as is not None and same_as.is_file():
-        by_id = {prompt.prompt_id: prompt for prompt in prompts}
+        by_id = {prompt.prompt_id: prompt for prompt in (*answered[1], *prompts)}
         return [
             (by_id[row["prompt_id"]], _stored_text(lm, by_id[row["prompt_id"]], row))
             for row in read_json(same_as)["prompts"]
             if row["prompt_id"] in by_id
         ]
-    usable = [p for p in prompts if p.reference or config.probe.texts != "reference"]
-    found: list[tuple[Prompt, LensText]] = []
-    chosen = grid_prompts(usable, config.seed)
+    given = [p for p in prompts if p.reference or config.probe.texts != "reference"]
+    wrong = {one.prompt_id: one for one in usable(answered[0]) if not one.language_correct}
+    order = seeding.shuffled(wrong, "grid", config.seed)
+    turned = in_turn({name: wrong[name].language for name in order}, MAX_PROMPTS // 2)
+    found = answer_texts(lm, [wrong[name] for name in turned], answered[1])
+    chosen = grid_prompts(given, config.seed)[: MAX_PROMPTS - len(found)]
     for text in lens_texts(lm, chosen, config.probe.texts, own_answers):
         names = (text.item_id, text.language, text.scenario, text.kind)
         prompt = next(p for p in chosen if (p.item_id, p.language, p.scenario, p.kind) == names)
@@ -260,27 +293,35 @@ def _stored_text(lm: LanguageModel, prompt: Prompt, row: dict[str, Any]) -> Lens
     return LensText(*names, row["prompt"], row["answer"])
 
 
-def _cut(encoded: EncodedText, max_positions: int) -> tuple[EncodedText, int]:
-    """At most the first positions of an answer, and how many are left out."""
-    if max_positions < 1:
-        raise UserError(f"grid: {max_positions} positions; ask for at least 1")
-    stop = min(encoded.stop, encoded.first + max_positions)
-    short = replace(encoded, token_ids=encoded.token_ids[: stop + 1], stop=stop)
-    return short, encoded.stop - stop
+def _read(lm: LanguageModel, encoded: Sequence[EncodedText]) -> list[tuple[Tensor, Tensor]]:
+    """Of each text (layer, position) arg-max token ids and their probabilities.
 
+    All layers of a batch of texts go through the head together, in full blocks of rows.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for places in batches_by_length([len(one.token_ids) for one in encoded], BATCH_TOKENS):
+        batch = [encoded[place] for place in places]
+        states: list[Tensor] = []
 
-def _read(lm: LanguageModel, encoded: EncodedText) -> tuple[Tensor, Tensor]:
-    """(layer, position) arg-max token ids and their probabilities; one layer's states at a time."""
-    tokens, probs = TopTokens(), TopProbability()
-    readers: list[Reader] = [tokens, probs]
+        def see(
+            layer: int,
+            hidden: Tensor,
+            batch: list[EncodedText] = batch,
+            states: list[Tensor] = states,
+        ) -> None:
+            states.append(torch.cat([hidden[i, e.first : e.stop] for i, e in enumerate(batch)]))
 
-    def see(layer: int, hidden: Tensor) -> None:
-        scan_head(lm.structure, hidden[0, encoded.first : encoded.stop], readers)
-
-    with lm.watch(range(lm.n_layers + 1), see):
-        lm.run(torch.tensor([encoded.token_ids]), languages=[encoded.text.language])
-    n_positions = encoded.stop - encoded.first
-    return tokens.result().view(-1, n_positions), probs.result().view(-1, n_positions)
+        ids, mask = right_padded([one.token_ids for one in batch], lm.tokenizer.pad_token_id or 0)
+        with lm.watch(range(lm.n_layers + 1), see):
+            lm.run(ids, mask, [one.text.language for one in batch])
+        tokens, probs = TopTokens(), TopProbability()
+        scan_head(lm.structure, torch.cat([one.to(lm.device) for one in states]), [tokens, probs])
+        sizes = [one.stop - one.first for one in batch]
+        by_text = (
+            reader.result().view(lm.n_layers + 1, -1).split(sizes, 1) for reader in (tokens, probs)
+        )
+        found.update(zip(places, zip(*by_text, strict=True), strict=True))
+    return [found[place] for place in range(len(encoded))]
 
 
 def _token_words(lm: LanguageModel, ids: Sequence[int]) -> list[tuple[str, str | None]]:

@@ -318,7 +318,8 @@ def _read(lm: LanguageModel, encoded: Sequence[EncodedText]) -> list[tuple[Tenso
         scan_head(lm.structure, torch.cat([one.to(lm.device) for one in states]), [tokens, probs])
         sizes = [one.stop - one.first for one in batch]
         by_text = (
-            reader.result().view(lm.n_layers + 1, -1).split(sizes, 1) for reader in (tokens, probs)
+            torch.split(reader.result().view(lm.n_layers + 1, -1), sizes, 1)
+            for reader in (tokens, probs)
         )
         found.update(zip(places, zip(*by_text, strict=True), strict=True))
     return [found[place] for place in range(len(encoded))]

@@ -1,6 +1,7 @@
 # make run     the main job on the starter model (FRESH=1 starts over)
 # make check   lint, types and the fast tests
-# make test    everything
+# make test    everything but
+# make stress  the campaign of docs/trust.md: hundreds of kills, thousands of malformed inputs
 VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
@@ -10,7 +11,7 @@ OUT    ?= runs/starter
 # One process a core, each with one thread: two with several threads each would wait for one another.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test check clean
+.PHONY: run test check stress clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -18,11 +19,14 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) --durations 15
+	$(PYTEST) -m "not stress" --durations 15
 
 check: $(VENV)/.test
 	$(MAKE) --no-print-directory lint
-	$(PYTEST) -m "not starter and not slow"
+	$(PYTEST) -m "not starter and not slow and not stress"
+
+stress: $(VENV)/.test
+	LINGUAMAP_STRESS_EXAMPLES=1000 $(BIN)/python -m pytest tests/stress
 
 .PHONY: lint
 lint: $(VENV)/.test

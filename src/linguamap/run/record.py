@@ -47,7 +47,7 @@ def recorded(folder: Path) -> list[str]:
     """The names of a folder's own files, of those that are there and of others."""
     names: dict[str, None] = {}
     for line in (folder / RECORD).read_text("ascii", "replace").splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             name = json.loads(line)
             if isinstance(name, str) and name and not {"..", "/"} & set(Path(name).parts):
                 names[name] = None

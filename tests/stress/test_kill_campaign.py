@@ -1,0 +1,39 @@
+"""Runs that are killed again and again end in the bytes of a run that never was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kill_campaign import arguments, campaign, differences
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_drawn_steps_leaves_the_bytes_of_one_never_killed(tmp_path: Path) -> None:
+    found = campaign(tmp_path, runs=1, seed=0, minutes=5)
+    assert found["faults"] == []
+    assert found["kills"] > 2
+
+
+@pytest.mark.slow
+def test_two_processes_with_other_hash_seeds_write_the_same_bytes(tmp_path: Path) -> None:
+    """Sets and the metadata of safetensors come in an order that Python or chance decides."""
+    campaign(tmp_path, runs=0, seed=0, minutes=5)
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "linguamap", *arguments(tmp_path / "model", tmp_path / seed)],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert differences(tmp_path / seed, tmp_path / "reference") == []
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(7200)
+def test_the_campaign_finds_nothing(tmp_path: Path) -> None:
+    found = campaign(tmp_path, runs=20, seed=1, minutes=100)
+    assert found["faults"] == []
+    assert found["kills"] >= 200

@@ -58,6 +58,27 @@ def test_interrupted_conversion_leaves_nothing_half_made(
     assert [one.name for one in cache.iterdir()] in ([], [".converting.lock"])
 
 
+def test_other_weights_than_the_pinned_ones_are_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package is somebody's repackaging: what it says of its own bytes proves nothing."""
+    fake = types.ModuleType(starter.MODULE)
+    fake.MODEL_NAME = "m.gguf"  # type: ignore[attr-defined]
+
+    def assemble(path: Path) -> Path:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"GGUF of somebody else")
+        return path
+
+    fake.assemble = assemble  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, starter.MODULE, fake)
+    with pytest.raises(
+        UserError, match=r"are not those of this project \(SHA-256 [0-9a-f]{12}, not a5fd3b62230a"
+    ):
+        starter.starter_folder()
+    assert [one.name for one in cache.iterdir()] in ([], [".converting.lock"])
+
+
 @pytest.mark.starter
 def test_converted_weights_are_the_dequantised_ones(starter_dir: Path) -> None:
     """One tensor against the gguf package's own dequantisation, rounded to bfloat16."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,14 @@ def test_public_sentences_keep_their_language(code: str) -> None:
     named = [text_language(text, identifier, 8, code) for text in sentences]
     kept = sum(one.language == code for one in named) / len(named)
     assert kept >= SHORTFALLS.get(code, OWN_LANGUAGE), (code, kept)
+
+
+def test_another_file_in_the_place_of_fasttexts_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources" / "lid.176.ftz").write_bytes(b"somebody's model")
+    package = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: package)
+    with pytest.raises(UserError, match=r"is not fastText's lid\.176\.ftz \(another SHA-256\)"):
+        make_identifier("fasttext", ["en", "es"])

@@ -10,6 +10,7 @@ contents must be equal, and no temporary file may be left. A later call with the
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -17,16 +18,21 @@ import re
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # as a program
 
-from commands import start
-from killing import VARIABLE
+from killing import arm
 from tiny import save_tiny
 
+from linguamap.cli import main as command_line
+from linguamap.models import loading
+from linguamap.models.language_model import LanguageModel
 from linguamap.run.record import LOCK, RECORD
+from linguamap.run.settings import load_config
+from linguamap.scoring.language_id import make_identifier
 
 SETTINGS = [
     "model.dtype=float32", "data.benchmarks=[sums]", "scenarios=[monolingual, code_mixed]",
@@ -34,7 +40,7 @@ SETTINGS = [
     "probe.similarity_items=8", "probe.handover_items=1", "probe.bootstrap=10", "locate.bootstrap=10",
     "tune.examples=16", "tune.epochs=2", "tune.batch_size=8",
 ]  # fmt: skip
-MOST_STEPS = 120
+MOST_STEPS = 90
 """A kill comes at one of so many first steps of a process; a whole run has a few hundred."""
 LONGEST_SECONDS = 240.0
 TIMED_JSON = (
@@ -55,18 +61,51 @@ def arguments(model: Path, out: Path) -> list[str]:
     return ["run", "--model", str(model), "--languages", "en,es", "--out", str(out), *flags]
 
 
-def call(command: list[str], folder: Path, kill: tuple[Path, int] | None, stderr: Path) -> int:
+def warm(model: Path) -> None:
+    """Have in memory what every attempt would load again: forked processes begin with it."""
+    loaded = loading.load_model(load_config(None, [f"model.name={model}", SETTINGS[0]]).model)
+    make_identifier("lingua", ["en", "es"]).identify("The cat sat on the mat and ate a fish.")
+
+    def load_model(config: Any, *, verify: bool = True) -> LanguageModel:
+        return copy.deepcopy(loaded)
+
+    loading.load_model = load_model
+
+
+def call(command: list[str], kill: tuple[Path, int] | None, stderr: Path) -> int:
     """The exit status of one process; a negative one is the signal that ended it, -999 a hang."""
-    env = dict(os.environ)
-    if kill is not None:
-        env[VARIABLE] = f"{kill[0]}:{kill[1]}"
-    process = start(*command, env=env, cwd=folder, stderr=stderr)
-    process.join(LONGEST_SECONDS)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-        return -999
-    return process.exitcode
+    if not (child := os.fork()):
+        _command(command, kill, stderr)
+    until = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -999
+
+
+def _command(command: list[str], kill: tuple[Path, int] | None, stderr: Path) -> NoReturn:
+    status = 1
+    try:
+        for number, path in ((1, Path(os.devnull)), (2, stderr)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        if kill is not None:
+            arm(*kill)
+        sys.argv = ["linguamap", *command]
+        try:
+            command_line.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        else:
+            status = 0
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
 
 
 def contents(run: Path) -> dict[str, Any]:
@@ -104,7 +143,7 @@ def killed_run(model: Path, out: Path, draw: random.Random, faults: list[str]) -
     stderr = out.with_suffix(".stderr")
     while True:
         step = draw.randint(1, MOST_STEPS)
-        status = call(arguments(model, out), out.parent, (out, step), stderr)
+        status = call(arguments(model, out), (out, step), stderr)
         said = stderr.read_text("utf-8", "replace")
         if status == -signal.SIGKILL:
             kills += 1
@@ -127,8 +166,9 @@ def campaign(folder: Path, runs: int, seed: int, minutes: float) -> dict[str, An
     model, reference = folder / "model", folder / "reference"
     if not model.exists():
         save_tiny(model, "llama", max_position_embeddings=4096)
+    warm(model)
     if not (reference / "report.html").exists():
-        status = call(arguments(model, reference), folder, None, folder / "reference.stderr")
+        status = call(arguments(model, reference), None, folder / "reference.stderr")
         assert status == 0, (folder / "reference.stderr").read_text()
     until = time.monotonic() + 60 * minutes
     while result["runs"] < runs and time.monotonic() < until:

@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from killing import arm_from_environment
-
 SUPPORT = str(Path(__file__).parent)
 
 
@@ -80,7 +78,6 @@ def _command(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
-    arm_from_environment()
     sys.argv = ["linguamap", *arguments]
     from linguamap.cli.main import main
 

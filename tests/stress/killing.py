@@ -13,16 +13,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "LINGUAMAP_TEST_KILL"
-"""``FOLDER`` ``:`` number of the step, as an environment variable."""
-
-
-def arm_from_environment() -> None:
-    """Arm this process if its environment says so."""
-    if told := os.environ.get(VARIABLE):
-        folder, _, step = told.rpartition(":")
-        arm(Path(folder), int(step))
-
 
 def arm(folder: Path, step: int) -> None:
     """Die at a step (the first is 1) below a folder."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import os
 import random
 import re
@@ -40,8 +41,10 @@ SETTINGS = [
     "probe.similarity_items=8", "probe.handover_items=1", "probe.bootstrap=10", "locate.bootstrap=10",
     "tune.examples=16", "tune.epochs=2", "tune.batch_size=8",
 ]  # fmt: skip
-MOST_STEPS = 90
-"""A kill comes at one of so many first steps of a process; a whole run has a few hundred."""
+MOST_STEPS = 1_000
+"""A kill comes at one of so many first steps of a process, early ones more often than late ones; a whole
+run has a few hundred, and a stage that must be done in one go about a hundred."""
+FIRST_KILLS = 9
 LONGEST_SECONDS = 240.0
 TIMED_JSON = (
     "stages.json", "manifest.json", "tuned/tuning.json", "tuned/log.jsonl", "probe/probe.json",
@@ -49,7 +52,7 @@ TIMED_JSON = (
 )  # fmt: skip
 """Files that hold times, sizes of memory or facts of the machine beside their contents."""
 TIMED = re.compile(
-    r"seconds|peak_memory|finished|inputs|outputs|cached_bytes|cache_|tokens_per_second|machine"
+    r"second|peak_memory|finished|inputs|outputs|cached_bytes|cache_|tokens_per_second|machine"
 )
 NOT_COMPARED = ("report.html", RECORD, LOCK)
 """The page shows those times; the record lists files in the order in which they were made."""
@@ -70,6 +73,7 @@ def warm(model: Path) -> None:
         return copy.deepcopy(loaded)
 
     loading.load_model = load_model
+    sys.modules["vl_convert"] = None  # type: ignore[assignment]  # figures would take most of the time
 
 
 def call(command: list[str], kill: tuple[Path, int] | None, stderr: Path) -> int:
@@ -137,16 +141,23 @@ def differences(run: Path, reference: Path) -> list[str]:
     )
 
 
+def drawn_step(draw: random.Random, kills: int) -> int:
+    """Early steps more often than late ones; from some kills on a run may also come to its end."""
+    most = MOST_STEPS if kills >= FIRST_KILLS else MOST_STEPS // 8
+    return round(math.exp(draw.uniform(0, math.log(most))))
+
+
 def killed_run(model: Path, out: Path, draw: random.Random, faults: list[str]) -> int:
     """One run, killed until it ends by itself; the number of its kills."""
     kills = 0
     stderr = out.with_suffix(".stderr")
     while True:
-        step = draw.randint(1, MOST_STEPS)
+        step = drawn_step(draw, kills)
         status = call(arguments(model, out), (out, step), stderr)
         said = stderr.read_text("utf-8", "replace")
         if status == -signal.SIGKILL:
             kills += 1
+            print(out.name, "kill", kills, "at step", step, flush=True, file=sys.stderr)
         elif status == 0:
             return kills
         else:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from linguamap.cli.main import app
 from linguamap.records import UserError
 from linguamap.scoring.stats import wilson
+from linguamap.tuning.data.user_texts import read_training_texts
 
 SPANISH = "El gato duerme en la casa de mi hermana y come tres manzanas por la tarde."
 ENGLISH = "The cat sleeps in the house of my sister and eats three apples in the evening."
@@ -93,6 +94,18 @@ def test_the_screen_fits_and_names_the_wrong_answers(
     assert any(line.startswith("line 2 English The cat sleeps") for line in lines)
     assert any(line.startswith("line 3 English, sentence 2 The cat") for line in lines)
     assert max(map(len, done.stdout.splitlines()[:-4])) <= 80
+
+
+def test_right_answers_become_training_texts(server: FakeServer, tmp_path: Path) -> None:
+    """A teacher's, where a server answers; an answer that turns to another language is none."""
+    path, texts = prompts(tmp_path / "p.txt", *ANSWERS), tmp_path / "texts.jsonl"
+    done = call(path, "-l", "es", "-m", "tiny", "--endpoint", server.url, "--texts", texts)
+    assert "linguamap tune --languages en,es --train-data" in " ".join(done.stdout.split())
+    found = read_training_texts(texts)
+    assert [one.name for one in found] == ["line 1", "line 4"]
+    assert found[0].messages == (
+        {"role": "user", "content": "uno"}, {"role": "assistant", "content": SPANISH},
+    )  # fmt: skip
 
 
 def test_a_local_model_shows_its_layers(tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ from linguamap.cli.open_run_folder import alone, check_asked, console, quiet, sc
 from linguamap.cli.options import Json, Set, option, overrides
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig
+from linguamap.generation.encoding import render_chat
 from linguamap.languages import language_name
 from linguamap.prompts.own_prompts import read_prompts
 from linguamap.records import Answer, Prompt, Rate
 from linguamap.run.contents import as_json
+from linguamap.run.files import write_rows
 from linguamap.run.settings import load_config
 from linguamap.scoring.stats import wilson
 
@@ -49,6 +51,12 @@ def check(
             "--fail-under", min=0, max=1, help="Status 1 if the share is below, e.g. 0.95."
         ),
     ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            "--texts", help="Write answers in the language as texts for tune --train-data."
+        ),
+    ] = None,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -65,10 +73,12 @@ def check(
     with Bars(screen) as bars:
         found = check_prompts(lambda: _load(config), asked, config, bars)
     share = found.share
+    if texts is not None:
+        write_rows(texts, _training_texts(found, asked))
     if as_json:
         typer.echo(json.dumps(_object(found, asked, fail_under), allow_nan=False))
     else:
-        for part in _shown(found, asked, prompts):
+        for part in _shown(found, asked, texts):
             console.print(part, highlight=False)
     if fail_under is not None and (share.value is None or share.value < fail_under):
         got = "no answer could be judged" if share.value is None else percent(share.value)
@@ -106,7 +116,7 @@ def _object(found: LanguageCheck, prompts: list[Prompt], bound: float | None) ->
     }
 
 
-def _shown(found: LanguageCheck, prompts: list[Prompt], path: Path) -> Iterator[Any]:
+def _shown(found: LanguageCheck, prompts: list[Prompt], texts: Path | None) -> Iterator[Any]:
     row = found.rates["before"].overall[-1]
     languages = ", ".join(dict.fromkeys(language_name(prompt.language) for prompt in prompts))
     yield Text(f"{found.model}: {row.n} prompts, asked for {languages}", style="bold")
@@ -140,7 +150,25 @@ def _shown(found: LanguageCheck, prompts: list[Prompt], path: Path) -> Iterator[
         yield from _layers(found.lens, "In the layers")
     if found.lens_astray is not None and len(wrong) < row.n:
         yield from _layers(found.lens_astray, "In answers in another language")
-    yield Text(f"\nNext: linguamap run --benchmarks {path} --model {found.model}", style="dim")
+    if texts is not None:
+        codes = ",".join(dict.fromkeys(["en", *(prompt.language for prompt in prompts)]))
+        next_one = f"linguamap tune --languages {codes} --train-data {texts} --model MODEL"
+        yield Text(f"\nNext: {next_one}", style="dim")
+
+
+def _training_texts(found: LanguageCheck, prompts: list[Prompt]) -> list[dict[str, Any]]:
+    """Conversations with the answers that are in the language from beginning to end: the model's own, or
+    a teacher's where a server answered."""
+    right = {one.prompt_id: one.answer for one in found.answers["before"] if one.language_correct}
+    return [
+        {
+            "id": prompt.item_id,
+            "language": prompt.language,
+            "messages": [*render_chat(prompt), {"role": "assistant", "content": right[prompt.prompt_id]}],
+        }
+        for prompt in prompts
+        if prompt.prompt_id in right and prompt.prompt_id not in found.drifts
+    ]  # fmt: skip
 
 
 def _rate(table: Table, name: str, rate: Rate, of: str) -> None:

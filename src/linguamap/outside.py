@@ -97,10 +97,18 @@ def read_json(path: Path) -> Any:
 def json_rows(path: Path) -> list[tuple[str, Row]]:
     """The objects of a JSON-lines file, each with its place; empty lines are read over.
 
+    One list of objects, as programs export it under any name, is read, too: its items are its lines.
+
     Raises:
         UserError: a line is not JSON, or no object.
     """
     rows: list[tuple[str, Row]] = []
+    text = read_text(path).strip()
+    if text[:1] == "[" and text[-1:] == "]" and text[1:].lstrip()[:1] == "{":
+        values = [(f"{path} line {n}", row) for n, row in enumerate(parse_json(text, path), 1)]
+        if odd := next((place for place, row in values if not isinstance(row, dict)), None):
+            raise UserError(f"{odd} holds no object with keys")
+        return values
     for number, line in lines(path, gaps=True):
         place = f"{path} line {number}"
         row = parse_json(line, place)

@@ -47,7 +47,7 @@ SPEAKERS = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant",
-    "bot": "assistant", "ai": "assistant",
+    "bot": "assistant", "ai": "assistant", "function_call": "assistant",
     "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool",
 }  # fmt: skip
 """Names of roles, in small letters, and the role that chat templates know."""
@@ -93,7 +93,10 @@ def read_training_texts(path: Path) -> list[TrainingText]:
 
 
 def _text(row: Mapping[str, Any], place: str) -> TrainingText:
-    name = as_text(row.get("id")) or f"line {place.rpartition(' ')[2]}"
+    number = row.get("id")
+    if not isinstance(number, str | int | float):  # exports put tables there
+        number = None
+    name = as_text(number) or f"line {place.rpartition(' ')[2]}"
     group = as_text(row.get("group")) or name
     language = _language(row.get("language"))
     parts, messages = _content(row)
@@ -118,6 +121,10 @@ def _content(row: Mapping[str, Any]) -> tuple[tuple[Part, ...], list[Message]]:
         asked = [_part(row, "instruction"), _part(row, "input")]
         question = "\n\n".join(filter(None, asked))
         system = _part(row, "system")
+        if row.get("history"):
+            return (), _messages(
+                _with_history(row["history"], system, question, row["output"]), "history"
+            )
         return _parts({
             "P": f"{system}\n" if system else "", "Q": f"{question}\n", "A": _part(row, "output"),
         }), []  # fmt: skip
@@ -127,6 +134,19 @@ def _content(row: Mapping[str, Any]) -> tuple[tuple[Part, ...], list[Message]]:
         return _parts({"Q": _part(row, "prompt"), "A": _part(row, "completion")}), []
     keys = ", ".join(map(shown, row)) or "none"
     raise ValueError(f"has the keys {keys}; a line has {FORMS}")
+
+
+def _with_history(history: object, system: str, question: str, output: object) -> list[Message]:
+    """The earlier turns of an Alpaca line, pairs of question and answer, and its own turn."""
+    if not isinstance(history, list) or any(
+        not isinstance(pair, list) or len(pair) != 2 for pair in history
+    ):
+        raise ValueError(f"history must be a list of [question, answer], found {shown(history)}")
+    turns = [text for pair in [*history, [question, output]] for text in pair]
+    said = [
+        Message(role=("user", "assistant")[n % 2], content=text) for n, text in enumerate(turns)
+    ]
+    return [Message(role="system", content=system), *said] if system else said
 
 
 def _part(row: Mapping[str, Any], key: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import gzip
 import io
 import re
 from collections.abc import Callable
@@ -286,3 +288,32 @@ def test_a_sweep_has_settings_without_cost_at_the_left_end() -> None:
     assert (places[2] + places[3]) / 2 == pytest.approx(1.0)
     assert ticks[0][1] == "0"
     assert [text for _, text in ticks[1:]] == ["1", "3", "10"]
+
+
+def test_the_cell_at_which_a_text_turns_is_framed_and_said() -> None:
+    rows = [
+        {"layer": layer, "position": position, "text_there": "kal", "word": "add", "language": "en",
+         "probability": 0.5, "turn": (layer, position) == (2, 2)}
+        for layer in range(3) for position in (1, 2)
+    ]  # fmt: skip
+    chart = charts.token_grid(rows, language="hi", languages=["en", "hi"])
+    page = str(chart.html())
+    assert page.count('class="turn"') == 1
+    assert "turns to English at token 2, “kal”, after block 2" in page
+    plain = charts.token_grid([{**row, "turn": False} for row in rows], language="hi")
+    assert "turn" not in str(plain.html()).replace("return", "")
+
+
+def test_panels_to_be_chosen_travel_compressed_and_whole() -> None:
+    rows = [
+        {"layer": layer, "language_a": "en", "language_b": "hi", "kind": "all", "measure": "cka",
+         "value": 0.5, "phase": phase}
+        for layer in range(3) for phase in ("before", "after")
+    ]  # fmt: skip
+    page = str(charts.similarity(rows, languages=["en", "hi"]).html())
+    later = page.partition('data-later="')[2].partition('"')[0]
+    drawn = gzip.decompress(base64.b64decode(later)).decode()
+    assert page.count('class="panel"') == 1
+    assert drawn.count('class="panel"') == 3  # en after, hi before and after
+    assert drawn.count('data-phase="after"') == 2
+    assert charts.similarity(rows).svg().count("Debiased CKA") == 1

@@ -84,9 +84,9 @@ def locate(opened: OpenedRun) -> Shown:
 @app.command()
 @on_run("rule", starts=False)
 def choose(opened: OpenedRun) -> Shown:
-    """Which blocks to tune? The rules side by side, and what each would choose under the cap.
+    """Which blocks to tune? The rules side by side.
 
-    What they say is added to the run; only --rule changes its choice, as long as it is not tuned.
+    What each would choose under the cap is added to the run; only --rule changes its choice, as long as it is not tuned.
     """
     from linguamap.report.terminal import show_rules
 

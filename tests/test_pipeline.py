@@ -188,7 +188,7 @@ def test_rules_are_laid_side_by_side_and_nothing_is_undone(whole: Path, tmp_path
         assert rule in done.stdout
         assert after["rules"][rule]["seconds"] > 0
     run = open_run(out, None)
-    assert all(run.is_done(stage) for stage in STAGES)
+    assert all(run.is_done(stage) for stage in STAGES if stage != "report")
     refused = call(*command("choose", out, "--rule", "gradient"))
     assert refused.returncode == 2
     assert "choose.rule: 'lens' -> 'gradient'" in refused.stderr

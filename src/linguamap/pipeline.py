@@ -21,6 +21,7 @@ from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import PHASES, Phase, UserError
 from linguamap.run.contents import BlockScores, Layers, RuleName, as_json
 from linguamap.run.files import read_answers, read_as, read_evaluation, read_json, write_json
+from linguamap.run.folder import STAGES
 from linguamap.run_context import RunContext
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
 from linguamap.tuning.choose import FREE, SIDE_BY_SIDE, Choice
@@ -87,9 +88,10 @@ class Pipeline(RunContext):
         self.choose()
         layers = read_as(Layers, self.run.folder / "layers.json")
         if missing := set(names) - set(layers.rules):
-            self.run.rewrite("choose")
+            done = [stage for stage in STAGES[:-1] if self.run.is_done(stage)]
             self._write_rules(missing, layers.rules)
-            self.run.note_again("choose", ["layers.json"])
+            for stage in done:  # none but the report reads what was added
+                self.run.note_again(stage, self.run.stages()[stage].outputs)
         return read_as(Layers, self.run.folder / "layers.json")
 
     def tune(self) -> None:

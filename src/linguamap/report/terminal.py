@@ -117,20 +117,20 @@ def show_rules(layers: Layers) -> list[RenderableType]:
     """What each rule that was computed would tune, with its strongest block and its cost."""
     rows, notes = [], []
     for name, scores in layers.rules.items():
-        best, shown = EN_DASH, EN_DASH
+        best = EN_DASH
         if scores.values:
             at = max(range(len(scores.values)), key=scores.values.__getitem__)
-            best, shown = str(at + 1), f"{scores.values[at]:.3g}"
+            best = f"{at + 1}: {scores.values[at]:.2g}"
             if scores.low and scores.high:
-                shown += f" ({scores.low[at]:.3g} to {scores.high[at]:.3g})"
+                best += f" ({scores.low[at]:.2g}, {scores.high[at]:.2g})"
         mark = "* " if name == layers.rule else "  "
         blocks = spans(scores.blocks) if scores.blocks else EN_DASH
         share, seconds = percent_exact(scores.share), f"{scores.seconds:.1f}"
-        rows.append([mark + name, blocks, share, best, shown, seconds])
+        rows.append([mark + name, blocks, share, best, seconds])
         if scores.reason:
             notes.append(Text(f"{name}: {scores.reason}", style="dim"))
-    heads = ("rule", "blocks", "share", "strongest", "score", "seconds")
-    about = "* the run's rule. In brackets the score's uncertainty; layers.json says which."
+    heads = ("rule", "blocks", "share", "highest score", "seconds")
+    about = "* the run's rule. Highest score: of which block; in brackets the score's uncertainty; layers.json says which."
     return [_table(*heads, rows=rows), *notes, Text(about, style="dim")]
 
 

@@ -153,7 +153,7 @@ def choice(folder: Path, cap: float = 0.25, rule: str = "lens", **facts: Any) ->
     )
     rows = [
         {"language": "fr", "intervention": "to_english", "layer": layer, "shift": shift}
-        for layer, shift in enumerate([0.0, 0.1, 0.7, 0.9, 1.0])
+        for layer, shift in enumerate([0.0, 0.0, 0.1, 0.7, 0.9, 1.0], start=-1)
     ]
     pq.write_table(pa.Table.from_pylist(rows), folder / "handover.parquet")  # type: ignore[no-untyped-call]
     config = RunConfig.model_validate(

@@ -207,7 +207,7 @@ def handover_curves(probe: Path) -> dict[str, list[float | None]]:
         return {}
     curves: dict[str, dict[int, float | None]] = {}
     for row in pq.read_table(path).to_pylist():  # type: ignore[no-untyped-call]
-        if row["intervention"] == "to_english":
+        if row["intervention"] == "to_english" and row["layer"] >= 0:  # -1: nothing is done
             curves.setdefault(row["language"], {})[row["layer"]] = row["shift"]
     return {code: [curve[layer] for layer in sorted(curve)] for code, curve in curves.items()}
 

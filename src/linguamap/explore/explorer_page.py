@@ -11,16 +11,18 @@ import inspect
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from linguamap.charts.naming import OUTCOME_NAMES, benchmark_name, model_title, scenario_name
-from linguamap.explore.explorer import Explorer
 from linguamap.explore.explorer_html import page_css, readings_html, stored_html, with_link
 from linguamap.explore.reading import ENGLISH, Reading, context_limit
 from linguamap.generation.address import is_loopback
 from linguamap.languages import language_name
 from linguamap.records import UserError
+
+if TYPE_CHECKING:
+    from linguamap.explore.explorer import Explorer
 
 LONGEST_ANSWER = 96
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})

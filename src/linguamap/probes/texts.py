@@ -226,30 +226,28 @@ def prompt_pairs(
 ) -> list[PromptPair]:
     """Monolingual prompts with their English counterparts, ``handover_items`` a language.
 
-    Only those whose answers begin with a word in both languages, and with different tokens: the
-    letter of an option or a number is in no language.
+    Only those whose answers begin with a word in both languages: the letter of an option or a number
+    is in no language. What both answers begin with belongs to the prompt.
     """
     monolingual = [prompt for prompt in prompts if prompt.scenario == "monolingual"]
     benchmarks = len({prompt.benchmark for prompt in monolingual})
     n = -(-config.probe.handover_items // max(benchmarks, 1))
     chosen = [p for p in pick(monolingual, n, config.seed, "handover") if _first_words(p)]
-    encoded = encode(lm, chosen, config.model)
-    found = {(p.benchmark, p.item_id, p.language): e.token_ids for p, e in zip(chosen, encoded)}
-    first = {
-        (p.benchmark, p.item_id, p.language): _first_token(lm, p, _first_words(p)) for p in chosen
+    found = {
+        (p.benchmark, p.item_id, p.language): _tokens(lm, with_answer(lm, p, _first_words(p)))
+        for p in chosen
     }
     taken: Counter[str] = Counter()
     pairs = []
     for prompt in chosen:
-        own = (prompt.benchmark, prompt.item_id, prompt.language)
-        english = (prompt.benchmark, prompt.item_id, RIVAL)
-        if own == english or english not in found or first[own] == first[english]:
+        own = found[prompt.benchmark, prompt.item_id, prompt.language]
+        english = found.get((prompt.benchmark, prompt.item_id, RIVAL))
+        parted = None if english is None else _parting(lm, own, english)
+        if parted is None or taken[prompt.language] == config.probe.handover_items:
             continue
-        if taken[prompt.language] < config.probe.handover_items:
-            names = (prompt.item_id, prompt.group or prompt.item_id, prompt.kind, prompt.language)
-            ids = (found[own], found[english], (first[own], first[english]))
-            pairs.append(PromptPair(*names, *ids))
-            taken[prompt.language] += 1
+        names = (prompt.item_id, prompt.group or prompt.item_id, prompt.kind, prompt.language)
+        pairs.append(PromptPair(*names, *parted))
+        taken[prompt.language] += 1
     return pairs
 
 
@@ -259,9 +257,25 @@ def _first_words(prompt: Prompt) -> str:
     return answer if _BEGINS_WITH_WORD.match(answer) else ""
 
 
-def _first_token(lm: LanguageModel, prompt: Prompt, answer: str) -> int:
-    ids, inside = _tokens(lm, with_answer(lm, prompt, answer))
-    return ids[inside[0]]
+def _parting(
+    lm: LanguageModel, own: tuple[list[int], list[int]], english: tuple[list[int], list[int]]
+) -> tuple[list[int], list[int], tuple[int, int]] | None:
+    """Token ids up to where two answers part, and their next tokens; None where they never do.
+
+    A blank that is a token of its own, and what both answers begin with, is read and not compared.
+    """
+    sides = []
+    for ids, inside in (own, english):
+        place = inside[0]
+        while place < len(ids) - 1 and not lm.tokenizer.decode([ids[place]]).strip():
+            place += 1
+        sides.append((ids, place))
+    (ids, i), (others, j) = sides
+    while i < len(ids) and j < len(others) and ids[i] == others[j]:
+        i, j = i + 1, j + 1
+    if i == len(ids) or j == len(others):
+        return None
+    return ids[:i], others[:j], (ids[i], others[j])
 
 
 def gold_texts(prompts: Sequence[Prompt]) -> dict[str, list[str]]:

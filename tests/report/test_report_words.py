@@ -38,11 +38,11 @@ from linguamap.charts.naming import (
 from linguamap.charts.svg import PAGE_DARK, PAGE_LIGHT, language_inks
 from linguamap.config import ModelConfig, RunConfig
 from linguamap.probes.curves import commitment, overtakings
-from linguamap.records import Answer
+from linguamap.records import Answer, NonInferiority
 from linguamap.report.run_page import write_report
 from linguamap.report.tables import measure_rows, stage_rows
 from linguamap.report.terminal import show_layers, terminal_summary
-from linguamap.report.words import environment, missing_stages
+from linguamap.report.words import Words, environment, missing_stages
 from linguamap.run.contents import CurveChanges, Evidence, StageEntry
 from linguamap.run.read_run import PhaseContents, RunContents
 
@@ -103,6 +103,26 @@ def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
     )
     headline = said(tuned(same, same), "headline")
     assert headline.startswith("Tuning two of 18 blocks did not measurably help")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said_of_it"),
+    [("held", "Task accuracy stayed within the margin"), ("lost", "Task accuracy fell by more than the margin"),
+     ("open", "Whether task accuracy stayed within the margin")],
+)  # fmt: skip
+def test_right_in_both_comes_first_and_then_the_margin_with_the_interval(
+    verdict: Any, said_of_it: str
+) -> None:
+    task, both = change(0.40, 0.38, -0.04, 0.01, 0.4), change(0.2, 0.35, 0.1, 0.2, 1e-9)
+    overall = replace(changes(task=task), right_in_both=both)
+    margin = NonInferiority(0.05, verdict, "")
+    run = run_of(tuning=tuning(), comparison=comparison(overall, non_inferiority=margin))
+    first, second = Words(html=False, run=run)("result")
+    assert first.startswith(
+        "Right in both task and language, of all 10 prompts, went from 20% to 35%"
+    )
+    assert second.startswith(said_of_it)
+    assert "a loss of 5 points: −2 points (−4 to +1; p = 0.40; n = 10)." in second
 
 
 def test_no_late_phase_is_said_with_its_reason() -> None:

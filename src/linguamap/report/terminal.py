@@ -42,9 +42,8 @@ def terminal_summary(run_dir: Path) -> list[RenderableType]:
     words = Words(html=False, run=run)
     parts: list[RenderableType] = [Text(words.one("headline"), style="bold")]
     parts += [Text(line, style="yellow") for line in words("warnings")]
+    parts += map(Text, words("result"))
     parts.append(_rates(run))
-    if run.comparison and run.comparison.non_inferiority:
-        parts.append(Text(f"Non-inferiority: {run.comparison.non_inferiority.reason}", style="dim"))
     parts += [
         Text(line, style="dim") for name in ("items_used", "reservations") for line in words(name)
     ]

@@ -40,7 +40,7 @@ from linguamap.config import ModelConfig, RunConfig
 from linguamap.probes.curves import commitment, overtakings
 from linguamap.records import Answer, NonInferiority
 from linguamap.report.run_page import write_report
-from linguamap.report.tables import measure_rows, stage_rows
+from linguamap.report.tables import language_rows, measure_rows, stage_rows
 from linguamap.report.terminal import show_layers, terminal_summary
 from linguamap.report.words import Words, environment, missing_stages
 from linguamap.run.contents import CurveChanges, Evidence, StageEntry
@@ -322,6 +322,24 @@ def test_further_measures_carry_intervals_and_n() -> None:
     assert [text.rpartition("n = ")[2] for text in hindi[2:4]] == ["4)", "3)"]
 
 
+def test_the_closing_phrase_mixed_answers_and_picked_options_stand_beside_the_rate() -> None:
+    """Four answers in Hindi, of which the reasoning of one is; one more mixes languages."""
+    answers = [
+        code_mixed(i, True, "hi", reasoning_language_correct=i == 0, scenario="bilingual_answer",
+                   option_language="hi" if i < 3 else "en")
+        for i in range(4)
+    ] + [code_mixed(4, True, None, language_correct=False, language_reason="mixed")]  # fmt: skip
+    run = run_of(answers)
+    every, hindi = language_rows(run)
+    assert (every[0], hindi[0]) == ("All languages", "Hindi")
+    assert [text.split(" (")[0] for text in hindi[2:6]] == ["80%", "25%", "1 of 5", "75%"]
+    assert hindi[6] == "Hindi 4, unidentified 1"
+    text = said(run, "reservations")
+    assert "answers are in the language asked for in 25% (" in text
+    assert "with it in 80% (" in text
+    assert "none of which has a clear majority: 1 of 5 before tuning." in text
+
+
 def test_a_cell_that_can_prove_nothing_says_so_in_place_of_p() -> None:
     plain = change(0.0, 1.0, 0.4, 1.0, 0.0078, n=8)
     for holm_p, reason, shown in (
@@ -347,7 +365,7 @@ def test_a_budget_that_chose_the_blocks_is_named(chosen: tuple[int, ...]) -> Non
 
 
 def test_what_frozen_blocks_cannot_do_otherwise_is_no_finding() -> None:
-    run = run_of(tuning=tuning(), change=CurveChanges(1.0, 0.0, 0.0))
+    run = run_of(tuning=tuning(), change=CurveChanges(None, None, 0.0, (17, 18)))
     text = said(run, "change")
     assert "No curve moved below the tuned blocks, as it must be: those blocks are frozen." in text
 

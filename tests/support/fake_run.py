@@ -190,7 +190,7 @@ def answer(question: dict[str, Any], tuned: float, rng: random.Random) -> dict[s
             answer=f"{value}", answer_language=None, language_correct=None, reason="too_short"
         )
     row["outcome"] = outcome(row)
-    row["line_pass"] = row["language_correct"]
+    row["line_pass"] = row["reasoning_language_correct"] = row["language_correct"]
     latin = language in ("en", "fr", "es")
     row["word_pass"] = None if latin or not row["line_pass"] else rng.random() < 0.9
     if question["benchmark"] == "passage":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from linguamap.charts.naming import (
     EN_DASH,
@@ -16,8 +17,8 @@ from linguamap.charts.naming import (
     size,
     spans,
 )
-from linguamap.languages import language_name
-from linguamap.records import PHASES, BenchmarkUse, Rate
+from linguamap.languages import LANGUAGES, language_name
+from linguamap.records import PHASES, BenchmarkUse, Phase, Rate, ScoreRow
 from linguamap.run.contents import EvidenceCurve
 from linguamap.run.read_run import RunContents
 
@@ -110,21 +111,41 @@ def measure_rows(run: RunContents) -> list[list[str]]:
     Languages without any such measure are left out.
     """
     rows = []
+    for name, phase, pool in _pools(run):
+        lines, words, f1, exact = (
+            rate_text(pool.intervals.get(measure))
+            for measure in ("line_pass_rate", "word_pass_rate", "f1", "exact_match")
+        )
+        both = EN_DASH if pool.lcpr is None else percent(pool.lcpr)
+        figures = [lines, words, both, f1, exact]
+        if set(figures) != {EN_DASH}:
+            rows.append([name, phase, *figures])
+    return rows
+
+
+def language_rows(run: RunContents) -> list[list[str]]:
+    """Language, phase, and what its consistency is of: the whole answer, the reasoning before the
+    closing phrase; answers in several languages; options picked in the language; languages written."""
+    return [
+        [
+            name, phase, rate_text(pool.language_consistency),
+            rate_text(pool.reasoning_consistency), f"{count(pool.n_mixed)} of {count(pool.n)}",
+            rate_text(pool.picked_in_target),
+            ", ".join(f"{language_name(code) if code in LANGUAGES else code} {count(n)}"
+                      for code, n in pool.answer_languages.items()),
+        ]
+        for name, phase, pool in _pools(run)
+    ]  # fmt: skip
+
+
+def _pools(run: RunContents) -> Iterator[tuple[str, Phase, ScoreRow]]:
+    """All languages together, then each, before and after."""
     for code in [None, *run.languages]:
         for phase in PHASES:
             summary = run.phase(phase).summary
             pools = [summary.over_all, *summary.by_language] if summary else []
             for pool in (pool for pool in pools if pool.language == code):
-                lines, words, f1, exact = (
-                    rate_text(pool.intervals.get(name))
-                    for name in ("line_pass_rate", "word_pass_rate", "f1", "exact_match")
-                )
-                both = EN_DASH if pool.lcpr is None else percent(pool.lcpr)
-                figures = [lines, words, both, f1, exact]
-                if set(figures) != {EN_DASH}:
-                    name = language_name(code) if code else "All languages"
-                    rows.append([name, phase, *figures])
-    return rows
+                yield language_name(code) if code else "All languages", phase, pool
 
 
 def items_of_rows(use: BenchmarkUse, code: str) -> str:

@@ -21,6 +21,7 @@ from linguamap.report.run_charts import MAX_CELL, grid_texts, grids_chart
 from linguamap.report.run_page import write_report
 from linguamap.report.tables import commands
 from linguamap.report.terminal import terminal_summary
+from linguamap.run.contents import as_json
 from linguamap.run.files import read_rows
 from linguamap.run.read_run import read_run
 
@@ -182,6 +183,31 @@ def test_a_run_without_tuning_shows_one_side(run: Path, tmp_path: Path) -> None:
     labels = [a["aria-label"] for tag, a in page.elements if tag == "a" and "data-cell" in a]
     assert len(labels) == 3 * 4 * 6
     assert not any("After tuning" in str(one) for one in labels)
+
+
+def strips(page: Page) -> list[list[str]]:
+    """The marks of each scenario's strip, then those of the key."""
+    found: list[list[str]] = []
+    for tag, attributes in page.elements:
+        if attributes.get("class") == "strip":
+            found.append([])
+        elif tag == "i" and found and attributes.get("class"):
+            found[-1].append(str(attributes["class"]))
+    return found
+
+
+def test_a_prompt_in_another_language_than_the_one_asked_for_has_its_own_marks(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("languages: [fr, hi]\n")
+    control = plain_answer(scenario="other_language", prompt="...", line_pass=None)
+    write_rows(tmp_path / "before/answers.jsonl", [as_json(control)])
+    asked = load(write_report(tmp_path))
+    strip, *key = strips(asked)
+    assert strip == ["x", "x", "x", "t"]
+    assert ["x"] in key
+    assert "A the answer that is asked for" in asked.text
+    assert not any("x" in marks for marks in strips(page))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ function partsOf(row) {
   let from = 0;
   return A.layouts[stored[0]].map((name, place) => ({name, text: text.slice(from, from += stored[place + 1])}));
 }
-/* What stands around the question is English in a code-mixed prompt; offers may be in either. */
+/* What stands around the question is English in a code-mixed prompt; offers may be in either; the control is in a language that the row does not name. */
 function languageOfPart(name, text, row) {
+  if (scenarioOf(row) === 'other_language') return null;
   if (scenarioOf(row) === 'code_mixed' && ROLES[name] !== 'Q') return 'en';
   return name === 'options' && !/(?!\p{Script=Latin})\p{L}/u.test(text) && !['monolingual', 'code_mixed'].includes(scenarioOf(row)) ? null : languageOf(row);
 }

@@ -32,8 +32,8 @@ function prose(text, language, find) {
   const languageOfLine = typeof language === 'function' ? language : () => language || null;
   return text.split(/\r\n|[\n\u2028\u2029]/).map(line => h('div', {class: 'line-of-text', dir: 'auto', lang: languageOfLine(line)}, line === '' ? '\u00a0' : visible(line, find)));
 }
-/* A prompt may mix languages: English instructions, and letters that only the target's script has. */
-const promptLanguage = (line, row) => scenarioOf(row) !== 'code_mixed' || /(?!\p{Script=Latin})\p{L}/u.test(line) ? languageOf(row) : null;
+/* A prompt may mix languages: English instructions, and letters that only the target's script has. Or it is all in another one. */
+const promptLanguage = (line, row) => scenarioOf(row) === 'other_language' ? null : scenarioOf(row) !== 'code_mixed' || /(?!\p{Script=Latin})\p{L}/u.test(line) ? languageOf(row) : null;
 const inline = (text, language) => h('bdi', {lang: language || null, dir: 'auto'}, visible(text));
 
 const A = D.answers;

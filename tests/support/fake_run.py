@@ -350,7 +350,8 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         "late_start_interval": [n_layers - 4, n_layers - 2], "tune_layers": tuned,
         "trainable_share": 0.0416, "fallback_layers": [n_layers],
         "overtakes_english": {"fr": n_layers - 4, "hi": n_layers - 1, "ja": None},
-        "committed_layer": {"fr": n_layers // 2, "hi": n_layers // 2 + 1}, "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
+        "committed_layer": {"fr": n_layers // 2, "hi": n_layers // 2 + 1},
+        "rule": "lens", "rules": make_rules(n_layers), "evidence": {"rule": "A rule made up for a test.", "reason": None, "languages": {
             "hi": {"boundary": 15.5, "reason": None, "curves": {
                 "lens": {"turn": 16.2, "turn_interval": [15.9, 16.6], "counts": True, "reason": None},
                 "retrieval": {"turn": 14.0, "turn_interval": None, "counts": False,
@@ -399,6 +400,19 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
         "machine": {"system": "Linux x86_64", "processor": "a processor", "cores": 2,
                     "accelerator": None},
     })  # fmt: skip
+
+
+def make_rules(n_layers: int) -> dict[str, Any]:
+    """Three rules: one that was taken, one with negative scores, one without any."""
+    tuned, blocks = [n_layers - 1, n_layers], range(1, n_layers + 1)
+    rising = [block / n_layers for block in blocks]
+    signed = [math.sin(block) - 0.2 for block in blocks]
+    return {
+        "lens": {"values": rising, "low": [one - 0.1 for one in rising], "high": [one + 0.1 for one in rising],
+                 "interval": "95 % over items", "n": 5, "seconds": 1.2, "blocks": tuned, "share": 0.0416},
+        "gradient": {"values": signed, "seconds": 250.0, "blocks": [2, 8], "share": 0.0416},
+        "handover": {"reason": "handover was not measured"},
+    }  # fmt: skip
 
 
 def put(path: Path, value: Any) -> None:

@@ -18,10 +18,10 @@ from linguamap.charts.probe_charts import (
     token_set_probability,
 )
 from linguamap.charts.svg import Control
-from linguamap.charts.training_charts import layer_change, loss
+from linguamap.charts.training_charts import layer_change, loss, rule_scores
 
 __all__ = [
     "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "handover", "language_map", "layer_change",
-    "lens", "loss", "next_token_handover", "outcome_map", "outcomes", "similarity", "sweep",
+    "lens", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_scores", "similarity", "sweep",
     "token_grid", "token_set_probability",
 ]  # fmt: skip

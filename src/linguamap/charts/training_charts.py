@@ -1,15 +1,25 @@
-"""The charts of a training: its loss, and how far it moved the lens by layer."""
+"""The charts of a training: which blocks rules would choose, its loss, and how far it moved the lens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from linguamap.charts.chart import Chart
-from linguamap.charts.curve_panel import LayerMarks, layer_axis, tuned_marks
+from linguamap.charts.curve_panel import (
+    Curve,
+    LayerMarks,
+    Plot,
+    curve_panel,
+    layer_axis,
+    tuned_marks,
+)
 from linguamap.charts.frames import (
     Frame,
     grouped,
+    points_of,
     rows_of,
 )
-from linguamap.charts.naming import percent
+from linguamap.charts.naming import percent, spans
 from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, Panel, el, path
 
 
@@ -107,3 +117,33 @@ def layer_change(frame: Frame, *, marks: LayerMarks | None = None) -> Chart:
     return Chart(
         "layer_change", "Change of the lens by layer", [panel], rows, size="column", across=1
     )
+
+
+def rule_scores(frame: Frame, *, blocks: Mapping[str, Sequence[int]] | None = None) -> Chart:
+    """What each rule says of each block, a panel a rule, from its lowest score to its highest.
+
+    Scores of different rules have no common unit: compare the shapes.
+
+    Args:
+        frame: columns ``rule``, ``block`` (from 1) and ``score``; optional ``low`` and ``high``.
+        blocks: rule -> the blocks that it would tune; marked under its axis.
+    """
+    rows = rows_of("rule_scores", frame, "rule", "block", "score")
+    last = max((int(row["block"]) for row in rows), default=1)
+    panels = []
+    for rule, part in grouped(rows, lambda row: str(row["rule"])).items():
+        known = [row["score"] for row in part if row["score"] is not None]
+        least, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+        scaled = [
+            {name: None if row.get(name) is None else (row[name] - least) / (span or 1.0)
+             for name in ("score", "low", "high")} | {"layer": row["block"]}
+            for row in part
+        ]  # fmt: skip
+        name = rule.replace("_", " ")
+        curve = Curve(points_of(scaled, "score"), name, INK, band=True)
+        chosen = list((blocks or {}).get(rule, ()))
+        label = f"Scores of the rule {name} by block; it would tune {spans(chosen) or 'none'}."
+        plot = Plot(LayerMarks(last, tuned=chosen), percent, ratio=0.44)
+        panels.append(curve_panel(name, [curve], plot, label))
+    labels = ["Embedding", *(f"Block {block}" for block in range(1, last + 1))]
+    return Chart("rule_scores", "Scores of the blocks by rule", panels, rows, labels=labels)

@@ -19,7 +19,7 @@ from linguamap.charts.naming import scenario_name
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
 from linguamap.charts.svg import Control
-from linguamap.charts.training_charts import layer_change, loss
+from linguamap.charts.training_charts import layer_change, loss, rule_scores
 from linguamap.languages import language_name
 from linguamap.records import PHASES, ScoreRow, UserError
 from linguamap.run.contents import GridPrompt
@@ -176,6 +176,18 @@ def layer_change_chart(run: RunContents) -> Chart | None:
     return layer_change(rows, marks=marks_of(run)) if rows else None
 
 
+def rules_chart(run: RunContents) -> Chart | None:
+    """Of the rules that score the blocks; last, middle and random do not."""
+    rules = run.layers.rules if run.layers else {}
+    rows = [
+        {"rule": name, "block": block, "score": score,
+         **{side: values[block - 1] for side in ("low", "high") if (values := getattr(found, side))}}
+        for name, found in rules.items() for block, score in enumerate(found.values or (), 1)
+    ]  # fmt: skip
+    chosen = {str(name): found.blocks for name, found in rules.items()}
+    return rule_scores(rows, blocks=chosen) if rows else None
+
+
 @dataclass(frozen=True)
 class GridText:
     """A text in depth: its prompt, and the rows of its cells before and after tuning."""
@@ -252,6 +264,7 @@ FIGURES = {
     "loss": loss_chart, "lens": lens_chart, "language_map": map_chart,
     "token_set_probability": probability_chart, "token_grid": chosen_grid_chart,
     "similarity": similarity_chart, "handover": handover_chart, "layer_change": layer_change_chart,
+    "rule_scores": rules_chart,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from linguamap.charts.naming import (
 )
 from linguamap.languages import LANGUAGES, language_name
 from linguamap.records import PHASES, BenchmarkUse, Phase, Rate, ScoreRow
-from linguamap.run.contents import EvidenceCurve
+from linguamap.run.contents import EvidenceCurve, Layers
 from linguamap.run.read_run import RunContents
 
 EVIDENCE_CURVES = ("lens", "retrieval", "centred")
@@ -93,6 +93,25 @@ def _turn(curve: EvidenceCurve | None) -> str:
     if curve.turn_interval is not None:
         text += f" ({curve.turn_interval[0]:.1f}{EN_DASH}{curve.turn_interval[1]:.1f})"
     return text if curve.counts else f"[{text}]"
+
+
+def rule_rows(layers: Layers) -> list[list[str]]:
+    """Each rule that was computed: its blocks, their share of the weights, highest score, time, reason.
+
+    The highest score comes with its block in front and its uncertainty in brackets.
+    """
+    rows = []
+    for name, scores in layers.rules.items():
+        best = EN_DASH
+        if scores.values:
+            at = max(range(len(scores.values)), key=scores.values.__getitem__)
+            best = f"{at + 1}: {scores.values[at]:.2g}"
+            if scores.low and scores.high:
+                best += f" ({scores.low[at]:.2g}, {scores.high[at]:.2g})"
+        blocks = spans(scores.blocks) if scores.blocks else EN_DASH
+        share, time = percent_exact(scores.share), duration(scores.seconds)
+        rows.append([name, blocks, share, best, time, scores.reason or ""])
+    return rows
 
 
 def rate_text(rate: Rate | None) -> str:

@@ -21,7 +21,7 @@ from linguamap.charts.naming import (
 from linguamap.languages import language_name
 from linguamap.probes.curves import overtakings
 from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
-from linguamap.report.tables import evidence_rows, stage_rows
+from linguamap.report.tables import evidence_rows, rule_rows, stage_rows
 from linguamap.report.words import Words, is_clear, missing_stages
 from linguamap.run.contents import Layers
 from linguamap.run.read_run import RunContents, read_run
@@ -114,21 +114,10 @@ def show_layers(run_dir: Path) -> list[RenderableType]:
 
 def show_rules(layers: Layers) -> list[RenderableType]:
     """What each rule that was computed would tune, with its strongest block and its cost."""
-    rows, notes = [], []
-    for name, scores in layers.rules.items():
-        best = EN_DASH
-        if scores.values:
-            at = max(range(len(scores.values)), key=scores.values.__getitem__)
-            best = f"{at + 1}: {scores.values[at]:.2g}"
-            if scores.low and scores.high:
-                best += f" ({scores.low[at]:.2g}, {scores.high[at]:.2g})"
-        mark = "* " if name == layers.rule else "  "
-        blocks = spans(scores.blocks) if scores.blocks else EN_DASH
-        share, seconds = percent_exact(scores.share), f"{scores.seconds:.1f}"
-        rows.append([mark + name, blocks, share, best, seconds])
-        if scores.reason:
-            notes.append(Text(f"{name}: {scores.reason}", style="dim"))
-    heads = ("rule", "blocks", "share", "highest score", "seconds")
+    found = rule_rows(layers)
+    rows = [[("* " if row[0] == layers.rule else "  ") + row[0], *row[1:-1]] for row in found]
+    notes = [Text(f"{row[0]}: {row[-1]}", style="dim") for row in found if row[-1]]
+    heads = ("rule", "blocks", "share", "highest score", "time")
     about = "* the run's rule. Highest score: of which block; in brackets the score's uncertainty; layers.json says which."
     return [_table(*heads, rows=rows), *notes, Text(about, style="dim")]
 

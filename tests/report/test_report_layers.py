@@ -1,0 +1,32 @@
+"""What the page draws of rules and of answers' outcomes over the layers, against figures by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from run_contents import layers, run_of
+
+from linguamap.report.run_charts import FIGURES
+from linguamap.report.tables import rule_rows
+from linguamap.run.contents import BlockScores
+
+
+def test_rules_are_laid_side_by_side_from_their_lowest_score_to_their_highest() -> None:
+    rules: Any = {
+        "lens": BlockScores((2.0, 3.0, 6.0), (1.0, 2.0, 5.0), (3.0, 4.0, 7.0), "95 %", 5, 90.0, (3,), 0.04),
+        "gradient_sign": BlockScores((-0.5, 0.5, 0.0), seconds=2.0, blocks=(1, 2), share=0.1),
+        "handover": BlockScores(reason="handover was not measured"),
+    }  # fmt: skip
+    found = layers(n_layers=3, rules=rules)
+    assert rule_rows(found) == [
+        ["lens", "3", "4.0%", "3: 6 (5, 7)", "1\u202fmin 30\u202fs", ""],
+        ["gradient_sign", "1\u20132", "10.0%", "2: 0.5", "2.0\u202fs", ""],
+        ["handover", "\u2013", "0%", "\u2013", "0.0\u202fs", "handover was not measured"],
+    ]
+    chart = FIGURES["rule_scores"](run_of(layers=found))
+    assert chart is not None
+    assert [panel.title for panel in chart.panels] == ["lens", "gradient sign"]
+    picture = chart.html([])
+    # (3 - 2) / 4 of the way up with its band cut at the ends; and the sign's 0 lies half-way.
+    assert 'data-r="|0% (-25% to 25%)|25% (0% to 50%)|100% (75% to 125%)"' in picture
+    assert 'data-r="|0%|100%|50%"' in picture

@@ -32,7 +32,7 @@ FILES = (
     "probe/lens.parquet", "probe/similarity.parquet", "probe/handover.parquet",
     "probe/probe.json", "probe_after/lens.parquet", "probe_after/similarity.parquet",
     "probe_after/handover.parquet", "tuned/tuning.json", "probe/token_set_probability.parquet",
-    "probe_after/token_set_probability.parquet", "probe/grid.json", "probe_after/grid.json",
+    "probe_after/token_set_probability.parquet", "probe/lens_outcomes.parquet", "probe/grid.json", "probe_after/grid.json",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from run_contents import layers, run_of
+from run_contents import layers, phase_of, run_of
 
 from linguamap.report.run_charts import FIGURES
 from linguamap.report.tables import rule_rows
@@ -30,3 +30,21 @@ def test_rules_are_laid_side_by_side_from_their_lowest_score_to_their_highest() 
     # (3 - 2) / 4 of the way up with its band cut at the ends; and the sign's 0 lies half-way.
     assert 'data-r="|0% (-25% to 25%)|25% (0% to 50%)|100% (75% to 125%)"' in picture
     assert 'data-r="|0%|100%|50%"' in picture
+
+
+def test_own_answers_are_drawn_by_what_became_of_them_with_their_number() -> None:
+    rows = [
+        {"layer": layer, "target_language": "hi", "word_language": word, "share": share,
+         "low": share - 0.1, "high": share + 0.1, "n_items": 3, "outcome": outcome}
+        for outcome, shares in (("consistent", (0.2, 0.9)), ("inconsistent", (0.2, 0.3)))
+        for layer, own in enumerate(shares) for word, share in (("hi", own), ("en", 1 - own))
+    ]  # fmt: skip
+    chart = FIGURES["lens_outcomes"](run_of(phase_of([], lens_outcomes=rows)))
+    assert chart is not None
+    (panel,) = chart.panels
+    assert (panel.title, panel.note) == ("Hindi", "n = 3 and 3")
+    assert len(chart.rows) == 4  # English words are not drawn
+    page = chart.html(["en", "hi"])
+    assert 'data-r="20% (10% to 30%)|90% (80% to 100%)"' in page
+    assert 'data-r="20% (10% to 30%)|30% (20% to 40%)"' in page
+    assert FIGURES["lens_outcomes"](run_of()) is None

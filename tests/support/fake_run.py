@@ -247,6 +247,19 @@ def write_probes(
         "lens": lens,
         "similarity": similarity,
         "handover": handover,
+        "lens_outcomes": [
+            {
+                **row,
+                "share": row["share"] * part,
+                "low": row["low"] * part,
+                "high": row["high"] * part,
+                "n_items": 4,
+                "outcome": outcome,
+            }
+            for outcome, part in (("consistent", 1.0), ("inconsistent", 0.4))
+            for row in lens
+            if row["target_language"] != "en"
+        ],
         "token_set_probability": mass,
     }
     for name, rows in tables.items():

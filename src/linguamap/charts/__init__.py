@@ -13,6 +13,7 @@ from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (
     handover,
     lens,
+    lens_outcomes,
     next_token_handover,
     similarity,
     token_set_probability,
@@ -22,6 +23,6 @@ from linguamap.charts.training_charts import layer_change, loss, rule_scores
 
 __all__ = [
     "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "handover", "language_map", "layer_change",
-    "lens", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_scores", "similarity", "sweep",
+    "lens", "lens_outcomes", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_scores", "similarity", "sweep",
     "token_grid", "token_set_probability",
 ]  # fmt: skip

@@ -82,6 +82,41 @@ def lens(
                   across=n_runs if n_runs in (2, 4) else 3)  # fmt: skip
 
 
+def lens_outcomes(
+    frame: Frame, *, languages: Sequence[str] = (), marks: LayerMarks | None = None
+) -> Chart:
+    """Share of words in the language asked for along own answers that are in it, and that are not.
+
+    Args:
+        frame: columns ``layer``, ``target_language``, ``word_language``, ``share``, ``outcome``
+            (``consistent``, ``inconsistent``); optional ``low``, ``high``, ``n_items`` and ``phase``.
+    """
+    rows = rows_of("lens_outcomes", frame, "layer", "target_language", "word_language", "share",
+                   "outcome")  # fmt: skip
+    asked = [row for row in rows if row["word_language"] == row["target_language"]]
+    codes = ordered((str(row["target_language"]) for row in asked), languages)
+    panels: list[Panel] = []
+    for phase, part in grouped(asked, phase_of).items():
+        for code in codes:
+            own = grouped(
+                (row for row in part if row["target_language"] == code), lambda row: row["outcome"]
+            )
+            curves = [
+                Curve(points_of(own[name]), name, language_colour(code), code, dash, band=True,
+                      long=f"{language_name(code)} asked, {name}")
+                for name, dash in (("consistent", ""), ("inconsistent", "4 3.5")) if name in own
+            ]  # fmt: skip
+            n = " and ".join(count(_most(own[curve.name], "n_items") or 0) for curve in curves)
+            label = f"Own answers when {language_name(code)} is asked for, by layer, n = {n}."
+            plot = Plot(marks or LayerMarks(), percent, named=not panels)
+            panels.append(curve_panel(language_name(code), curves, plot, label, code=code,
+                                      note=f"n = {n}", when={"phase": phase}))  # fmt: skip
+    keys = [Key("in the language asked for", INK, "line"), Key("in another", INK, "dash")]
+    return _chart("lens_outcomes", "Own answers in the language asked for and in another", panels, asked,
+                  languages or codes, keys, marks,
+                  controls=[phase_control("before")] if _both(asked) else [])  # fmt: skip
+
+
 def _titled(code: str, run: object) -> str:
     return language_name(code) if run is None else f"{run}: {language_name(code)}"
 

@@ -17,7 +17,13 @@ from linguamap.charts.dots import change
 from linguamap.charts.layer_maps import language_map, token_grid
 from linguamap.charts.naming import scenario_name
 from linguamap.charts.outcome_map import outcome_map, outcomes
-from linguamap.charts.probe_charts import handover, lens, similarity, token_set_probability
+from linguamap.charts.probe_charts import (
+    handover,
+    lens,
+    lens_outcomes,
+    similarity,
+    token_set_probability,
+)
 from linguamap.charts.svg import Control
 from linguamap.charts.training_charts import layer_change, loss, rule_scores
 from linguamap.languages import language_name
@@ -77,6 +83,11 @@ def lens_chart(run: RunContents) -> Chart | None:
         noise=probe.noise.shares.get(pivot) if probe else None,
         overtakes=run.layers.overtakes_english if run.layers else None,
     )  # fmt: skip
+
+
+def lens_outcomes_chart(run: RunContents) -> Chart | None:
+    rows = curves_of(run, "lens_outcomes")
+    return lens_outcomes(rows, languages=run.languages, marks=marks_of(run)) if rows else None
 
 
 def map_chart(run: RunContents, *, compact: bool = False, after: bool = True) -> Chart | None:
@@ -264,7 +275,7 @@ FIGURES = {
     "loss": loss_chart, "lens": lens_chart, "language_map": map_chart,
     "token_set_probability": probability_chart, "token_grid": chosen_grid_chart,
     "similarity": similarity_chart, "handover": handover_chart, "layer_change": layer_change_chart,
-    "rule_scores": rules_chart,
+    "rule_scores": rules_chart, "lens_outcomes": lens_outcomes_chart,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model
 from linguamap.records import Part, Prompt
 from linguamap.tuning.data.batches import TrainingExample, epoch_order
-from linguamap.tuning.master_weights import learning_rates
+from linguamap.tuning.training.master_weights import learning_rates
 
 ARCHITECTURES = ("llama", "qwen3", "gemma3_text", "bloom", "gpt2", "gpt_neox")
 

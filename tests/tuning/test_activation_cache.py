@@ -11,11 +11,11 @@ from tuning_cases import ARCHITECTURES, some_examples, tiny_lm
 from linguamap.config import TuneConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.run.files import load_tensors
-from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.data.batches import collate
 from linguamap.tuning.layers import choose_all
 from linguamap.tuning.run_tuning import tune
-from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.training.activation_cache import ActivationCache
+from linguamap.tuning.training.split_model import SplitModel
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from linguamap.records import UserError
 from linguamap.run.files import read_json, read_rows
 from linguamap.run.processes import ProcessGroup
 from linguamap.tuning.data.batches import TrainingData
-from linguamap.tuning.distributed import split_work
+from linguamap.tuning.training.distributed import split_work
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/tune_program.py"

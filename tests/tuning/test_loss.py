@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from linguamap.models.structure import Structure
-from linguamap.tuning import loss as loss_module
-from linguamap.tuning.loss import FrozenHead, frozen_head, head_loss, tiled_cross_entropy
+from linguamap.tuning.training import loss as loss_module
+from linguamap.tuning.training.loss import FrozenHead, frozen_head, head_loss, tiled_cross_entropy
 
 N, WIDTH, VOCAB = 13, 8, 101
 

@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tuning_cases import some_examples, tiny_lm
 
 from linguamap.config import TuneConfig
-from linguamap.tuning.master_weights import learning_rates
 from linguamap.tuning.run_tuning import tune
+from linguamap.tuning.training.master_weights import learning_rates
 
 
 def test_autocast_on_a_float32_model_stays_near(tmp_path: Path) -> None:

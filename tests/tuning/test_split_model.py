@@ -8,11 +8,11 @@ import pytest
 import torch
 from tuning_cases import ARCHITECTURES, plain_loss, some_examples, tiny_lm
 
-from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.data.batches import collate
 from linguamap.tuning.layers import choose_parameters
-from linguamap.tuning.loss import frozen_head, head_loss
-from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.training.activation_cache import ActivationCache
+from linguamap.tuning.training.loss import frozen_head, head_loss
+from linguamap.tuning.training.split_model import SplitModel
 
 STATES = ("mamba", "recurrent_gemma", "jamba", "rwkv")
 MORE = ("mistral", "gemma2", "opt", "phi", "gptj", "falcon", "cohere", "granite", "qwen3_moe")

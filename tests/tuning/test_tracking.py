@@ -12,7 +12,7 @@ from linguamap.config import TuneConfig
 from linguamap.records import UserError
 from linguamap.run.files import read_rows
 from linguamap.tuning.run_tuning import tune
-from linguamap.tuning.training_state import check_tracker, open_tracker
+from linguamap.tuning.training.training_state import check_tracker, open_tracker
 
 
 def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_tracker_is_said_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linguamap.tuning.training_state.find_spec", lambda name: None)
+    monkeypatch.setattr("linguamap.tuning.training.training_state.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'linguamap\[tensorboard\]', or set"):
         check_tracker("tensorboard")
     with pytest.raises(UserError, match="pip install wandb"):
@@ -71,7 +71,7 @@ def test_a_tracker_that_cannot_start_is_one_line(
         def __init__(self, *_: object, **__: object) -> None:
             raise RuntimeError("api_key not configured (no-tty).\ncall wandb.login()")
 
-    monkeypatch.setattr("linguamap.tuning.training_state.check_tracker", lambda name: None)
+    monkeypatch.setattr("linguamap.tuning.training.training_state.check_tracker", lambda name: None)
     monkeypatch.setattr("accelerate.tracking.WandBTracker", NoLogin)
     with pytest.raises(
         UserError, match=r"cannot start \(api_key not .*\); run wandb login, or set"

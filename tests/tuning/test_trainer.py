@@ -24,10 +24,10 @@ from linguamap.tuning.data.batches import (
     TrainingData,
 )
 from linguamap.tuning.layers import choose_parameters
-from linguamap.tuning.master_weights import MasterWeights, Precision
 from linguamap.tuning.run_tuning import tune
-from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.trainer import Trainer
+from linguamap.tuning.training.master_weights import MasterWeights, Precision
+from linguamap.tuning.training.split_model import SplitModel
+from linguamap.tuning.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -17,7 +17,7 @@ from tuning_cases import some_examples, tiny_lm
 from linguamap.config import TuneConfig
 from linguamap.records import UserError
 from linguamap.tuning.run_tuning import tune
-from linguamap.tuning.trainer import Trainer
+from linguamap.tuning.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,6 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from linguamap.sweep.choice import MEASURES
-
 Row = dict[str, Any]
 
 ALL_AGREE = "†"
@@ -74,7 +72,7 @@ def agrees(rate: Row) -> bool:
 
 def footnote(rows: Sequence[Row]) -> str:
     """What :data:`ALL_AGREE` means in these rows; empty if it is in none."""
-    rates = [row[measure] for row in rows for measure in MEASURES]
+    rates = [row[name] for row in rows for name in ("language_consistency", "task_accuracy")]
     items = sorted({rate["n_items"] for rate in rates if agrees(rate)})
     if not items:
         return ""

@@ -21,9 +21,9 @@ from linguamap.run.contents import BlockScores, RuleName
 from linguamap.tuning.choose import GRADIENTS, mean_and_interval
 from linguamap.tuning.data.batches import TrainingData, TrainingExample, answer_beginnings, collate
 from linguamap.tuning.layers import choose_parameters
-from linguamap.tuning.loss import frozen_head, head_loss
-from linguamap.tuning.master_weights import choose_precision
-from linguamap.tuning.split_model import SplitModel
+from linguamap.tuning.training.loss import frozen_head, head_loss
+from linguamap.tuning.training.master_weights import choose_precision
+from linguamap.tuning.training.split_model import SplitModel
 
 if TYPE_CHECKING:
     from linguamap.config import TuneConfig

@@ -17,7 +17,6 @@ from linguamap.run.memory import peak_memory_bytes
 from linguamap.run.processes import ProcessGroup
 from linguamap.run.record import remove_files
 from linguamap.scoring.language_id import Identifier, make_identifier
-from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, make_checker
 from linguamap.tuning.data.batches import TrainingData, TrainingExample
 from linguamap.tuning.data.training_examples import (
@@ -26,13 +25,14 @@ from linguamap.tuning.data.training_examples import (
     training_data,
 )
 from linguamap.tuning.delta import Delta, save_delta
-from linguamap.tuning.distributed import shard, split_work, wants_sharding
 from linguamap.tuning.layers import Trainable, add_lora, choose_all, choose_parameters
-from linguamap.tuning.master_weights import MasterWeights, choose_precision
 from linguamap.tuning.methods import Method, method_of
-from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.trainer import Trainer, training_key
-from linguamap.tuning.training_state import check_tracker
+from linguamap.tuning.training.activation_cache import ActivationCache
+from linguamap.tuning.training.distributed import shard, split_work, wants_sharding
+from linguamap.tuning.training.master_weights import MasterWeights, choose_precision
+from linguamap.tuning.training.split_model import SplitModel
+from linguamap.tuning.training.trainer import Trainer, training_key
+from linguamap.tuning.training.training_state import check_tracker
 from linguamap.tuning.untrained import steer
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from linguamap.records import UserError
 from linguamap.run.files import append_rows, read_rows, save_tensors, write_rows
-from linguamap.tuning.master_weights import MasterWeights, slice_like, whole
+from linguamap.tuning.training.master_weights import MasterWeights, slice_like, whole
 
 if TYPE_CHECKING:
     from linguamap.config import TuneConfig

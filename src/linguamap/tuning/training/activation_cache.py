@@ -31,7 +31,7 @@ from linguamap.run.record import note_written
 from linguamap.tuning.data.batches import TrainingExample, collate
 
 if TYPE_CHECKING:
-    from linguamap.tuning.split_model import SplitModel
+    from linguamap.tuning.training.split_model import SplitModel
 
 BUILD_TOKENS = 4096
 

@@ -25,11 +25,11 @@ from linguamap.records import UserError
 from linguamap.run.processes import ProcessGroup
 from linguamap.tuning.data.batches import TrainingData, forward_passes
 from linguamap.tuning.layers import Trainable
-from linguamap.tuning.master_weights import Precision, is_slice
+from linguamap.tuning.training.master_weights import Precision, is_slice
 
 if TYPE_CHECKING:
-    from linguamap.tuning.activation_cache import ActivationCache
-    from linguamap.tuning.split_model import SplitModel
+    from linguamap.tuning.training.activation_cache import ActivationCache
+    from linguamap.tuning.training.split_model import SplitModel
 
 BUCKET_NUMBERS = 2**24
 """Gradients sent together: fewer messages, and a buffer of 64 MiB."""

@@ -19,7 +19,6 @@ from linguamap.progress import Progress, silent
 from linguamap.records import UserError
 from linguamap.run.files import load_tensors, save_tensors
 from linguamap.run.processes import ProcessGroup
-from linguamap.tuning.activation_cache import ActivationCache
 from linguamap.tuning.check import Checker, best_tokens
 from linguamap.tuning.data.batches import (
     Batch,
@@ -28,11 +27,12 @@ from linguamap.tuning.data.batches import (
     collate,
     epoch_order,
 )
-from linguamap.tuning.distributed import Pass, WorkSplit, all_reduce_gradients, split_work
-from linguamap.tuning.loss import frozen_head, head_loss
-from linguamap.tuning.master_weights import MasterWeights, Precision, learning_rates, whole
-from linguamap.tuning.split_model import SplitModel
-from linguamap.tuning.training_state import (
+from linguamap.tuning.training.activation_cache import ActivationCache
+from linguamap.tuning.training.distributed import Pass, WorkSplit, all_reduce_gradients, split_work
+from linguamap.tuning.training.loss import frozen_head, head_loss
+from linguamap.tuning.training.master_weights import MasterWeights, Precision, learning_rates, whole
+from linguamap.tuning.training.split_model import SplitModel
+from linguamap.tuning.training.training_state import (
     TrainingLog,
     TrainingState,
     catch_sigterm,

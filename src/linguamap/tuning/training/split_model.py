@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from linguamap.models.structure import hidden_in, hidden_out, replace_hidden
-from linguamap.tuning.row_skipper import RowSkipper, replaced_forward
+from linguamap.tuning.training.row_skipper import RowSkipper, replaced_forward
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel

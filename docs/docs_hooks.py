@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 from linguamap import config
-from linguamap.cli.main import COMMANDS, app, load_command
+from linguamap.cli.app import COMMANDS, app, load_command
 from linguamap.config import RunConfig
 
 FORMULA = re.compile(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from linguamap.cli.main import COMMANDS, load_command
+from linguamap.cli.app import COMMANDS, load_command
 from linguamap.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]

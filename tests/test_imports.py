@@ -19,7 +19,7 @@ GRAPH = ImportGraph(Path(linguamap.__file__).parent)
 
 LIGHT = (
     "linguamap",
-    "linguamap.cli.main",
+    "linguamap.cli.app",
     "linguamap.config",
     "linguamap.pipeline",
     "linguamap.scoring.score",

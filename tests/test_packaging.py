@@ -44,7 +44,7 @@ def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "site")
     code = (
-        "import linguamap as lm; from linguamap.cli.main import main; import sys\n"
+        "import linguamap as lm; from linguamap.cli import main; import sys\n"
         "print(lm.__file__, lm.identify('El gato duerme en la casa.').languages)\n"
         "sys.argv = ['linguamap', '--help']; main()"
     )

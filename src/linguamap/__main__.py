@@ -1,5 +1,5 @@
 """``python -m linguamap`` is the command ``linguamap``; ``accelerate launch -m linguamap`` needs it."""
 
-from linguamap.cli.main import main
+from linguamap.cli import main
 
 main()

@@ -11,7 +11,7 @@ from fake_server import Answer, FakeServer, Request, chat, fake_server
 from tiny import save_tiny
 from typer.testing import CliRunner, Result
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import UserError
 from linguamap.scoring.stats import wilson
 from linguamap.tuning.data.user_texts import read_training_texts

@@ -14,8 +14,8 @@ from commands import call
 from tiny import save_tiny
 from typer.testing import CliRunner
 
-from linguamap.cli import main as cli
-from linguamap.cli.main import COMMANDS, load_command
+from linguamap.cli import app as cli
+from linguamap.cli.app import COMMANDS, load_command
 from linguamap.cli.options import SETTINGS, overrides, setting
 from linguamap.pipeline import Pipeline
 from linguamap.records import UserError
@@ -157,7 +157,7 @@ def test_version_and_help() -> None:
 
 def test_the_list_of_commands_imports_none_of_them() -> None:
     code = (
-        "import sys; from linguamap.cli.main import main; sys.argv = ['linguamap', '--help']\n"
+        "import sys; from linguamap.cli import main; sys.argv = ['linguamap', '--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print('loaded', [m for m in ('pydantic', 'yaml', 'numpy', 'torch', 'linguamap.config') "
         "if m in sys.modules])"

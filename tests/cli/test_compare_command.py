@@ -11,7 +11,7 @@ from answers import plain_answer
 from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import UserError
 from linguamap.run.contents import as_json
 from linguamap.run.files import write_answers, write_json

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from linguamap.cli import main as command_line
+from linguamap.cli import app as command_line
 from linguamap.run.files import append_rows, read_rows, write_json
 from linguamap.run.folder import open_run
 from linguamap.run.settings import load_config

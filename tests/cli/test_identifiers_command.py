@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from linguamap.benchmarks import starter_benchmarks
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import UserError
 from linguamap.scoring.labelled_texts import labelled_from_folder, labelled_from_starter
 

@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from linguamap import evaluate
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.config import RunConfig
 from linguamap.pipeline import Pipeline
 from linguamap.records import Benchmark, Completion, Item, Prompt, UserError

@@ -20,7 +20,7 @@ from tiny import TEXT, tiny_lm
 from typer.testing import CliRunner
 
 from linguamap.cli import explore_command as cli_explore
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.explore.explorer import Explorer, Items
 from linguamap.explore.explorer_html import (
     page_css,

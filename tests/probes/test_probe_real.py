@@ -10,7 +10,7 @@ import pytest
 from tiny import save_tiny
 from typer.testing import CliRunner
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.probes.similarity import MEASURES
 
 pytestmark = pytest.mark.slow

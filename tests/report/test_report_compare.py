@@ -18,7 +18,7 @@ from test_report_print import PAGE_PIXELS, paper
 from typer.testing import CliRunner
 
 from linguamap.charts.naming import change_figures, percent
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import UserError
 from linguamap.report.compare_page import differences, write_compare
 from linguamap.report.run_charts import RunView

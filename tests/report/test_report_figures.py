@@ -12,7 +12,7 @@ import pytest
 from fake_run import put, write_fake_run
 from typer.testing import CliRunner
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import OUTCOMES, UserError
 from linguamap.report.run_charts import FIGURES, write_figures
 from linguamap.run.read_run import read_run

@@ -18,7 +18,7 @@ from tuning_cases import some_examples, tiny_lm
 from typer.testing import CliRunner
 
 from linguamap.charts.naming import percent
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.config import ModelConfig, RunConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.records import UserError

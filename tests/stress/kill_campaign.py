@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # as a
 from killing import arm
 from tiny import save_tiny
 
-from linguamap.cli import main as command_line
+from linguamap.cli import app as command_line
 from linguamap.models import loading
 from linguamap.models.language_model import LanguageModel
 from linguamap.run.record import LOCK, RECORD

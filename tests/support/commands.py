@@ -79,6 +79,6 @@ def _command(
     os.environ.update(env)
     os.chdir(folder)
     sys.argv = ["linguamap", *arguments]
-    from linguamap.cli.main import main
+    from linguamap.cli import main
 
     main()

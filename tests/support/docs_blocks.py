@@ -29,7 +29,7 @@ from typing import Any
 import typer
 from markdown_it import MarkdownIt
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))

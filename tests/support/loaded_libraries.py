@@ -5,7 +5,7 @@ import pkgutil
 
 import linguamap
 
-for name in ("cli.main", "pipeline"):
+for name in ("cli.app", "pipeline"):
     importlib.import_module(f"linguamap.{name}")
 for module in pkgutil.walk_packages(linguamap.__path__, "linguamap."):
     if not module.name.endswith("__main__"):

@@ -17,7 +17,7 @@ from fake_run import write_fake_run
 from tiny import save_tiny
 from typer.testing import CliRunner
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.cli.sweep_command import do_stages
 from linguamap.config import TuneConfig
 from linguamap.progress import silent

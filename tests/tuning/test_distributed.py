@@ -16,7 +16,7 @@ from tune_program import train
 from tuning_cases import some_examples, tiny_lm
 from typer.testing import CliRunner
 
-from linguamap.cli.main import app
+from linguamap.cli.app import app
 from linguamap.records import UserError
 from linguamap.run.files import read_json, read_rows
 from linguamap.run.processes import ProcessGroup

@@ -47,7 +47,7 @@ run has a few hundred, and a stage that must be done in one go about a hundred."
 FIRST_KILLS = 9
 LONGEST_SECONDS = 240.0
 TIMED_JSON = (
-    "stages.json", "manifest.json", "tuned/tuning.json", "tuned/log.jsonl", "probe/probe.json",
+    "stages.json", "manifest.json", "layers.json", "tuned/tuning.json", "tuned/log.jsonl", "probe/probe.json",
     "probe_after/probe.json",
 )  # fmt: skip
 """Files that hold times, sizes of memory or facts of the machine beside their contents."""

@@ -275,7 +275,7 @@ def test_answers_in_another_language_are_among_the_texts(tmp_path: Path) -> None
     answers = [
         Answer(
             p.prompt_id, p.item_id, p.item_id, p.benchmark, p.kind, p.language, p.scenario, p.text,
-            "The cat said so.", None, p.item_id.endswith("0"), "unscored",
+            "The cat said so.", None, p.item_id.endswith("0"), "unscored", answer_language="en",
         )
         for p in asked
     ]  # fmt: skip
@@ -286,6 +286,9 @@ def test_answers_in_another_language_are_among_the_texts(tmp_path: Path) -> None
     turned = [row for row in rows if row["item_id"].startswith("test-")]
     assert [row["language"] for row in turned] == ["ar", "es", "hi"] * 2
     assert {row["answer"] for row in turned} == {" The cat said so."}
+    assert {(row["source"], row["answer_language"]) for row in turned} == {("answer", "en")}
+    given = [row for row in rows if row not in turned]
+    assert {(row["source"], row["answer_language"]) for row in given} == {("reference", None)}
     assert not any(row["item_id"].endswith("0") for row in turned)  # those kept to the language
     assert len(rows) == MAX_PROMPTS
     write_grids(

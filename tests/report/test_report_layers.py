@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from run_contents import layers, phase_of, run_of
+from run_contents import layers, phase_of, run_of, said
 
-from linguamap.report.run_charts import FIGURES
+from linguamap.report.run_charts import FIGURES, grids_chart
 from linguamap.report.tables import rule_rows
-from linguamap.run.contents import BlockScores
+from linguamap.run.contents import BlockScores, Grid, GridCell, GridPrompt
 
 
 def test_rules_are_laid_side_by_side_from_their_lowest_score_to_their_highest() -> None:
@@ -48,3 +49,28 @@ def test_own_answers_are_drawn_by_what_became_of_them_with_their_number() -> Non
     assert 'data-r="20% (10% to 30%)|90% (80% to 100%)"' in page
     assert 'data-r="20% (10% to 30%)|30% (20% to 40%)"' in page
     assert FIGURES["lens_outcomes"](run_of()) is None
+
+
+def test_a_text_in_depth_says_whether_it_is_the_models_own_answer_and_in_which_language() -> None:
+    given = GridPrompt("a", "a", "sums", "code_mixed", "hi", "Q:", "x", ("x",), ((GridCell("x", "x", "hi", 1),),))  # fmt: skip
+    own = replace(given, prompt_id="b", item_id="b", source="answer", answer_language="en")
+    mixed = replace(own, prompt_id="c", item_id="c", answer_language=None)
+    run = run_of(phase_of([], grid=Grid((0,), (given, own, mixed))))
+    chart, _ = grids_chart(run)
+    assert chart is not None
+    assert [name for _, name in chart.controls[0].options] == [
+        "Hindi, code-mixed, sums, a",
+        "Hindi, code-mixed, sums, b, own answer in English",
+        "Hindi, code-mixed, sums, c, own answer",
+    ]
+    heads = [panel.more[0][0] for panel in chart.panels]
+    assert heads[0] == "The prompt, and the given text that is read after it"
+    assert heads[1] == "The prompt, and the model\u2019s own answer that is read after it"
+    assert said(run, "texts_in_depth").startswith(
+        "one of 1 given right answers or questions, or one of 2 of the model\u2019s own answers"
+    )
+    alone = run_of(phase_of([], grid=Grid((0,), (given,))))
+    assert (
+        said(alone, "texts_in_depth")
+        == "a given right answer or question, not the model\u2019s own"
+    )

@@ -318,7 +318,8 @@ def make_grid(
         prompts.append({"prompt_id": f"sums/code_mixed/{language}/000", "item_id": "sums-000",
                         "kind": "sums", "scenario": "code_mixed", "language": language,
                         "prompt": "".join(text for _, text in parts), "answer": f" {answer_text}",
-                        "tokens": tokens, "cells": cells})  # fmt: skip
+                        "tokens": tokens, "cells": cells, "source": "answer" if place % 2 else "reference",
+                        "answer_language": "en" if place % 2 else None})  # fmt: skip
     return {"layers": list(range(n_layers + 1)), "prompts": prompts}
 
 

@@ -11,6 +11,8 @@ language identifier cannot read pieces of words.
      "prompts": [{"prompt_id", "item_id", "kind", "scenario", "language",
                   "prompt": text before the answer,
                   "answer": the whole text that is read after it,
+                  "source": "answer" of the model's own, or "reference", given,
+                  "answer_language": of a scored answer of its own, or null,
                   "tokens": [text of the answer's own token, a position],
                   "cells": [[{"t": text of the arg-max token,
                               "w": the word that it belongs to, or null (blank, mark, number),
@@ -28,7 +30,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import regex
 import torch
@@ -199,8 +201,8 @@ def write_grids(
     texts = _texts(lm, prompts, config, own_answers, same_as, answered)
     rows = []
     progress("token grids", 0, len(texts), "prompts")
-    grids = token_grids(lm, [text for _, text in texts], identifier)
-    for (prompt, text), grid in zip(texts, grids, strict=True):
+    grids = token_grids(lm, [text for _, text, _ in texts], identifier)
+    for (prompt, text, origin), grid in zip(texts, grids, strict=True):
         facts = {
             "prompt_id": prompt.prompt_id,
             "item_id": prompt.item_id,
@@ -209,6 +211,7 @@ def write_grids(
             "language": prompt.language,
             "prompt": text.prompt_text,
             "answer": text.answer_text,
+            **origin._asdict(),
         }
         rows.append({**facts, **as_json(grid, prompt.language)})
     progress("token grids", len(texts), len(texts), "prompts")
@@ -255,6 +258,13 @@ def _first(
     return free[ranked[0]] if ranked else None
 
 
+class _Origin(NamedTuple):
+    """Whether a text is the model's own, and in which language its scoring found it."""
+
+    source: Literal["reference", "answer"]
+    answer_language: str | None = None
+
+
 def _texts(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
@@ -262,12 +272,16 @@ def _texts(
     own_answers: OwnAnswers,
     same_as: Path | None,
     answered: tuple[Sequence[Answer], Sequence[Prompt]],
-) -> list[tuple[Prompt, LensText]]:
+) -> list[tuple[Prompt, LensText, _Origin]]:
     """The chosen prompts, each with what is read under it."""
     if same_as is not None and same_as.is_file():
         by_id = {prompt.prompt_id: prompt for prompt in (*answered[1], *prompts)}
         return [
-            (by_id[row["prompt_id"]], _stored_text(lm, by_id[row["prompt_id"]], row))
+            (
+                by_id[row["prompt_id"]],
+                _stored_text(lm, by_id[row["prompt_id"]], row),
+                _Origin(row.get("source", "reference"), row.get("answer_language")),
+            )
             for row in read_json(same_as)["prompts"]
             if row["prompt_id"] in by_id
         ]
@@ -275,12 +289,17 @@ def _texts(
     wrong = {one.prompt_id: one for one in usable(answered[0]) if not one.language_correct}
     order = seeding.shuffled(wrong, "grid", config.seed)
     turned = in_turn({name: wrong[name].language for name in order}, MAX_PROMPTS // 2)
-    found = answer_texts(lm, [wrong[name] for name in turned], answered[1])
+    own = answer_texts(lm, [wrong[name] for name in turned], answered[1])
+    found = [
+        (prompt, text, _Origin("answer", wrong[prompt.prompt_id].answer_language))
+        for prompt, text in own
+    ]
+    origin = _Origin("answer" if config.probe.texts == "generated" else "reference")
     chosen = grid_prompts(given, config.seed)[: MAX_PROMPTS - len(found)]
     for text in lens_texts(lm, chosen, config.probe.texts, own_answers):
         names = (text.item_id, text.language, text.scenario, text.kind)
         prompt = next(p for p in chosen if (p.item_id, p.language, p.scenario, p.kind) == names)
-        found.append((prompt, text))
+        found.append((prompt, text, origin))
     return found
 
 

@@ -250,16 +250,25 @@ def grids_chart(run: RunContents) -> tuple[Chart | None, int]:
         about = text.about
         name = (language_name(about.language), scenario_name(about.scenario).lower(),
                 _short(about.kind), _short(about.item_id))  # fmt: skip
-        options.append((str(place), ", ".join(name)))
+        options.append((str(place), ", ".join([*name, *_own_answer(about)])))
         whole = f"{about.prompt}\n→ {about.answer}"[:MAX_TEXT].split("\n")
         for later, panel in enumerate(grid_chart(run, text).panels):
-            more = [*([] if later else [("The prompt, and the text read after it", whole)]), *panel.more]  # fmt: skip
+            read = "the model’s own answer" if about.source == "answer" else "the given text"
+            more = [*([] if later else [(f"The prompt, and {read} that is read after it", whole)]), *panel.more]  # fmt: skip
             panels.append(replace(panel, when={**panel.when, "prompt": str(place)}, more=more))
     chart = grid_chart(run, GridText(kept[0].about, [row for one in kept for row in one.rows]))
     chosen = next((place for place, one in enumerate(kept) if one.about.language != "en"
                    and one.about.scenario == "code_mixed"), 0)  # fmt: skip
     controls = [Control("prompt", "Prompt", options, str(chosen)), *chart.controls]
     return chart.with_(panels=panels, controls=controls), len(texts) - len(kept)
+
+
+def _own_answer(about: GridPrompt) -> list[str]:
+    """What a text's name says of an answer of the model's own."""
+    if about.source == "reference":
+        return []
+    language = about.answer_language
+    return [f"own answer in {language_name(language)}" if language else "own answer"]
 
 
 def chosen_grid_chart(run: RunContents) -> Chart | None:

@@ -334,7 +334,12 @@ class GridTurn:
 
 @dataclass(frozen=True)
 class GridPrompt:
-    """One prompt of ``grid.json``: a row of cells for each layer, a cell for each token."""
+    """One prompt of ``grid.json``: a row of cells for each layer, a cell for each token.
+
+    Attributes:
+        source: whether ``answer`` is the model's own, or given.
+        answer_language: of a scored answer of its own; None for others, and where it is mixed.
+    """
 
     prompt_id: str
     item_id: str
@@ -346,6 +351,8 @@ class GridPrompt:
     tokens: tuple[str, ...]
     cells: tuple[tuple[GridCell, ...], ...]
     turn: GridTurn | None = None
+    source: Literal["reference", "answer"] = "reference"
+    answer_language: str | None = None
 
     def __post_init__(self) -> None:
         if not self.tokens or {len(row) for row in self.cells} != {len(self.tokens)}:

@@ -107,8 +107,7 @@ def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "said_of_it"),
-    [("held", "Task accuracy stayed within the margin"), ("lost", "Task accuracy fell by more than the margin"),
-     ("open", "Whether task accuracy stayed within the margin")],
+    [("held", ", within the"), ("lost", ", beyond the"), ("open", ": it is open whether that is within the")],
 )  # fmt: skip
 def test_right_in_both_comes_first_and_then_the_margin_with_the_interval(
     verdict: Any, said_of_it: str
@@ -121,8 +120,8 @@ def test_right_in_both_comes_first_and_then_the_margin_with_the_interval(
     assert first.startswith(
         "Right in both task and language, of all 10 prompts, went from 20% to 35%"
     )
-    assert second.startswith(said_of_it)
-    assert "a loss of 5 points: −2 points (−4 to +1; p = 0.40; n = 10)." in second
+    moved = "Task accuracy moved by −2 points (−4 to +1; p = 0.40; n = 10)"
+    assert second == f"{moved}{said_of_it} margin of −5 points stated in advance."
 
 
 def test_no_late_phase_is_said_with_its_reason() -> None:
@@ -336,7 +335,7 @@ def test_the_closing_phrase_mixed_answers_and_picked_options_stand_beside_the_ra
     assert hindi[6] == "Hindi 4, unidentified 1"
     text = said(run, "reservations")
     assert "answers are in the language asked for in 25% (" in text
-    assert "with it in 80% (" in text
+    assert "before tuning, whole ones in 80% (" in text
     assert "none of which has a clear majority: 1 of 5 before tuning." in text
 
 

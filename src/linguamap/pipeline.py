@@ -186,7 +186,7 @@ class Pipeline(RunContext):
         """What is asked; few-shot prompting puts worked examples before it after tuning."""
         prompts, config = self.items.test_prompts, self.run.config
         if phase == "after" and self.method is FEW_SHOT:
-            from linguamap.prompts.few_shot import with_shots
+            from linguamap.prompts.sampling import with_shots
 
             examples = self.tuning_data.prompts
             prompts = with_shots(prompts, examples, config.tune.shots, config.seed)

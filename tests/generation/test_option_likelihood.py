@@ -13,8 +13,7 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.config import EvaluateConfig, ModelConfig, ScoreConfig
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.kv_cache import SharedPrefixStates
-from linguamap.generation.local import generate
-from linguamap.generation.option_likelihood import OptionReader, without_options
+from linguamap.generation.local import OptionReader, generate, without_options
 from linguamap.languages import get_language
 from linguamap.models.language_model import LanguageModel
 from linguamap.models.loading import load_model

@@ -12,7 +12,7 @@ from linguamap.benchmarks import load_benchmark
 from linguamap.config import RunConfig, TuneConfig
 from linguamap.generation.encoding import encode, render_chat
 from linguamap.models.chat_template import without_system
-from linguamap.prompts.few_shot import with_shots
+from linguamap.prompts.sampling import with_shots
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Part, Prompt, UserError
 from linguamap.run.settings import load_config

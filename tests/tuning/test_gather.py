@@ -12,7 +12,7 @@ import pytest
 from tuning_cases import tiny_lm
 
 from linguamap.benchmarks import load_benchmark
-from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic, worked_steps
+from linguamap.benchmarks.sums import load_gsm_symbolic, worked_steps
 from linguamap.config import RunConfig
 from linguamap.models.language_model import LanguageModel
 from linguamap.prompts.sampling import split_items
@@ -94,7 +94,7 @@ def test_languages_without_usable_files_are_named(tmp_path: Path) -> None:
     assert found.missing_languages["es"] == "no file"
     assert "traditional Chinese" in found.missing_languages["zh"]
     assert list(found.items) == ["en"]
-    with pytest.raises(UserError, match="has none of zh; it has de, en, hi"):
+    with pytest.raises(UserError, match="none of zh is there; it has de, en, hi"):
         load_gsm_symbolic(tmp_path, ["zh"])
     with pytest.raises(UserError, match="has no GSM-Symbolic files"):
         load_gsm_symbolic(tmp_path / "gsm_symbolic" / "eng", ["en"])

@@ -25,8 +25,7 @@ from importlib import resources
 from pathlib import Path
 
 from linguamap import seeding
-from linguamap.benchmarks.align import Sources, align, describe_use
-from linguamap.benchmarks.language_confusion import TASKS, local_language_confusion
+from linguamap.benchmarks.align import Sources, align, describe_use, wanted_languages
 from linguamap.benchmarks.mmlu import CATEGORIES, SUBJECTS, load_mmlu, select_subjects
 from linguamap.benchmarks.mmlu_files import (
     FAMILIES,
@@ -36,8 +35,10 @@ from linguamap.benchmarks.mmlu_files import (
 )
 from linguamap.benchmarks.own import own_items
 from linguamap.benchmarks.passages import hub_xquad, local_xquad, starter_passage
+from linguamap.benchmarks.rows import Origin, Reading, open_item
 from linguamap.benchmarks.sums import hub_mgsm, local_mgsm, starter_sums
 from linguamap.languages import LANGUAGES, get_language
+from linguamap.outside import csv_table, shown
 from linguamap.records import Benchmark, Item, Kind, Split, UserError
 
 __all__ = [
@@ -56,6 +57,8 @@ STARTER: dict[str, Kind] = {"sums": "sums", "choice": "choice", "passage": "pass
 
 REAL: dict[str, Kind] = {"mgsm": "sums", "mmlu": "choice", "xquad": "passage", "lcb": "open"}
 """Benchmarks that are read from a folder or from the hub."""
+
+LCB_TASKS = ("monolingual", "crosslingual")
 
 
 def load_benchmark(
@@ -146,7 +149,7 @@ def _real(
                 f"{name} is not read from the hub; give a folder of the project "
                 "for-ai/language-confusion with --data"
             )
-        sources = local_language_confusion(name, folder, languages)
+        sources = _language_confusion(name, folder, languages)
     elif folder is None:
         if base == "mgsm":
             sources = hub_mgsm(split, languages, revision)
@@ -158,6 +161,42 @@ def _real(
         sources = local_xquad(folder, languages)
     benchmark = align(name, REAL[base], split, languages, sources)
     return dataclasses.replace(benchmark, bare=base == "lcb")
+
+
+def _language_confusion(name: str, folder: Path, languages: Sequence[str]) -> Sources:
+    """The prompts of one task of the Language Confusion Benchmark (``lcb:monolingual``) or of both."""
+    for root in (folder / "language_confusion" / "test_sets", folder / "test_sets", folder):
+        files = [path for task in LCB_TASKS for path in sorted(root.glob(f"{task}/*/*.csv"))]
+        if files:
+            break
+    else:
+        raise UserError(f"{folder} has no Language Confusion files (test_sets/*/*/*.csv)")
+    task = name.partition(":")[2]
+    files = [path for path in files if task in ("", path.parts[-3])]
+    chosen, missing = wanted_languages(name, languages, {path.stem for path in files})
+    readings = {code: Reading(Origin(name, code, "test")) for code in chosen if code in languages}
+    for path in files:
+        if path.stem in readings:
+            _read_requests(path, readings[path.stem])
+    return Sources(readings, str(root), missing, aligned=task == "crosslingual")
+
+
+def _read_requests(path: Path, reading: Reading) -> None:
+    """Add one prompt file.
+
+    Crosslingual row *i* is the same request in each language's file; monolingual files have
+    requests of their own, so their ids carry the language.
+
+    Raises:
+        UserError: there is no ``prompt`` column, or ``language`` is not the file's.
+    """
+    code, subject = reading.origin.language, f"{path.parts[-3]}/{path.parts[-2]}"
+    stem = subject if path.parts[-3] == "crosslingual" else f"{subject}/{code}"
+    for number, (place, row) in enumerate(csv_table(path, ("prompt", "language"))):
+        if row["language"] != code:
+            raise UserError(f"{place}: the language is '{shown(row['language'])}', not '{code}'")
+        item = open_item(reading.origin, f"{stem}/{number:03d}", row["prompt"], subject)
+        reading.add(item, place)
 
 
 def _half(
@@ -206,7 +245,7 @@ def check_name(name: str) -> None:
     if base == "mmlu":
         variants = FAMILIES
     elif base == "lcb":
-        variants = TASKS
+        variants = LCB_TASKS
     if name.endswith(".jsonl"):
         if not Path(name).is_file():
             raise UserError(f"benchmarks: the file {name} does not exist")

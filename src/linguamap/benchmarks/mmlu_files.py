@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from linguamap.benchmarks.align import Sources, wanted_languages
-from linguamap.benchmarks.faults import find_faults, read_suspect_rows
+from linguamap.benchmarks.align import Sources, find_faults, read_suspect_rows, wanted_languages
 from linguamap.benchmarks.hub import REPOSITORIES, Revisions, configurations, hub_rows
 from linguamap.benchmarks.rows import (
     Origin,

@@ -7,7 +7,6 @@ import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from linguamap.charts.chart import Chart
 from linguamap.charts.dots import sweep
@@ -23,12 +22,10 @@ from linguamap.run.files import (
 )
 from linguamap.run.folder import Run
 from linguamap.scoring.summary import own_answers
-from linguamap.sweep.choice import MEASURES, RULE, choose, group_variants
+from linguamap.sweep.choice import MEASURES, RULE, Row, choose, group_variants
 from linguamap.sweep.folders import failure, is_finished
 from linguamap.sweep.table import ALL_AGREE, agrees, footnote, markdown
 from linguamap.sweep.variants import LANGUAGE, Variant
-
-Row = dict[str, Any]
 
 
 def collect(base: Run, runs: Mapping[Variant, Run]) -> Row:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from linguamap.sweep.choice import Row
 
 ALL_AGREE = "†"
 """After an interval that rests on the number of items alone."""

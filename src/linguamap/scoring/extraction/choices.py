@@ -4,7 +4,7 @@ Letters are those shown (A, B ...), their full-width, circled and lower-case for
 with which a language numbers options (أ ب ج د, क ख ग घ, ...; ``option_letters`` in the table); a
 Cyrillic or Greek letter that looks like a shown one (В) counts as that one. A letter that is also a
 word ("A cat", Korean 가) counts only where punctuation, a cue or a copula shows that it is a letter.
-Positions ("the second option") are in :mod:`~linguamap.scoring.extraction.positions`.
+Positions ("the second option") are in :mod:`~linguamap.scoring.extraction.spans`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ from linguamap.records import Extraction, Option, Prompt
 from linguamap.scoring.extraction.answer_markers import Cue, find_cues, last_strong
 from linguamap.scoring.extraction.answer_words import any_of, any_word_in, fold
 from linguamap.scoring.extraction.claims import Claim, Verdict, decide, find_claims, mark, says_more
-from linguamap.scoring.extraction.positions import by_position, ending, fillers, noun
-from linguamap.scoring.extraction.spans import contained_options, normalise, searchable
+from linguamap.scoring.extraction.spans import (
+    by_position,
+    contained_options,
+    ending,
+    fillers,
+    normalise,
+    noun,
+    searchable,
+)
 
 _CIRCLED = ("①②③④⑤⑥", "ⒶⒷⒸⒹⒺⒻ", "ⓐⓑⓒⓓⓔⓕ")
 _LOOKALIKES = {"А": "A", "В": "B", "С": "C", "Е": "E", "Α": "A", "Β": "B", "Ε": "E"}

@@ -1,4 +1,4 @@
-"""Spans of a passage: which words are the answer, and how near they are to the gold words.
+"""What an answer names: the words of a passage, how near they are to the gold words; options by place.
 
 Normalisation is SQuAD's for English (lower case, ASCII punctuation and articles out) and MLQA's for
 the other languages (Unicode punctuation out, articles from the table, Arabic ``ال`` at the start of a
@@ -14,13 +14,20 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import regex
 
 from linguamap.languages import LANGUAGES, normalise_digits
 from linguamap.records import Extraction, Option, Prompt
-from linguamap.scoring.extraction.answer_words import INVISIBLE, is_empty
+from linguamap.scoring.extraction.answer_words import (
+    INVISIBLE,
+    NOTHING,
+    expression,
+    fold,
+    is_empty,
+    written_apart,
+)
 
 if TYPE_CHECKING:
     from linguamap.scoring.extraction.answer_markers import Cue
@@ -192,3 +199,88 @@ def _trim(span: str, prompt: Prompt, language: str) -> str:
         if span.endswith(ending) and len(span) > len(ending):
             return span.removesuffix(ending).strip(_FINAL)
     return span
+
+
+# Options named by their place --------------------------------------------------------------------
+
+# "the second option", "la dernière", "3번". An ordinal counts beside a noun for "option", right after a
+# cue, or where nothing else is said. The words are those of the table of languages: the target
+# language's and English ones first, those of all other languages only if neither is there.
+
+_MARKS = r"[\s:\-–—\"'“”„«»「『‘’(\[{<.]*"
+_CLOSING = r"(?=\s*(?:[).,;:!?\]}\"'»”」』。।،؛؟]|$))"
+
+
+Where = Literal["whole", "start", "anywhere"]
+
+
+def by_position(text: str, prompt: Prompt, where: Where) -> list[str]:
+    """Letters of the options that a text names by their place.
+
+    Args:
+        where: ``whole``: it says nothing else; ``start``: at its start, as after a cue; ``anywhere``:
+            beside a noun.
+    """
+    folded = fold(text).strip()
+    own = tuple(dict.fromkeys((prompt.language, "en")))
+    others = tuple(code for code in LANGUAGES if code not in own)
+    for codes in (own, others):
+        places = {place for code in codes for place in _ordinals_named(folded, code, where)}
+        letters = [prompt.options[place].letter for place in places if place < len(prompt.options)]
+        if letters:
+            return letters
+    return []
+
+
+def _ordinals_named(folded: str, code: str, where: Where) -> list[int]:
+    places = []
+    for place, (beside, start, whole) in zip((0, 1, 2, 3, -1), _patterns(code)):
+        found = {"whole": whole.fullmatch, "start": start.match, "anywhere": beside.search}[where]
+        if found(folded):
+            places.append(place)
+    return places
+
+
+def noun(code: str) -> str:
+    """A pattern of the language's nouns for an option, never the empty text."""
+    return _alternatives(LANGUAGES[code].option_nouns, code)
+
+
+def ending(code: str) -> str:
+    """A pattern of what may follow an answer in its sentence (``answer_endings``)."""
+    listed = "|".join(map(regex.escape, LANGUAGES[code].answer_endings))
+    if not listed:
+        return NOTHING
+    return rf"(?:{listed})" + (r"(?![\p{L}\p{M}])" if written_apart(code) else "")
+
+
+def fillers(code: str) -> str:
+    """Articles and nouns between a cue and what it announces: "la lettre", "the option"."""
+    language = LANGUAGES[code]
+    words = _alternatives(language.articles + language.option_nouns, code)
+    return rf"(?i:(?:{words})[\s:\-–—]*){{0,3}}"
+
+
+def _alternatives(words: tuple[str, ...], code: str) -> str:
+    """Any of some words, the longest first."""
+    listed = sorted(words, key=len, reverse=True)
+    return "|".join(expression(word, code) for word in listed) or NOTHING
+
+
+@lru_cache(maxsize=64)
+def _patterns(code: str) -> tuple[tuple[regex.Pattern[str], ...], ...]:
+    """For each ordinal, for folded text: beside a noun, at the start, and with nothing else."""
+    language = LANGUAGES[code]
+    nouns, articles = (
+        _alternatives(tuple(map(fold, words)), code)
+        for words in (language.option_nouns, language.articles)
+    )
+    found = []
+    for forms in language.ordinals:
+        ordinal = _alternatives(tuple(map(fold, forms)), code)
+        beside = rf"(?:(?:{ordinal})\s*(?:{nouns})|(?:{nouns})\s*(?:{ordinal}))"
+        before = rf"{_MARKS}(?:(?:{articles})\s*)?"
+        start = rf"{before}(?:{beside}|(?:{ordinal})(?:{ending(code)}|{_CLOSING}))"
+        whole = rf"{before}(?:{beside}|{ordinal})(?:{ending(code)})?[\s.!?。।]*"
+        found.append(tuple(map(regex.compile, (beside, start, whole))))
+    return tuple(found)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from icu4py.breakers import SentenceBreaker
 
-from linguamap.benchmarks.gsm_symbolic import NAME as GSM_SYMBOLIC
-from linguamap.benchmarks.gsm_symbolic import load_gsm_symbolic
+from linguamap.benchmarks.sums import GSM_SYMBOLIC, load_gsm_symbolic
 from linguamap.languages import get_language
 from linguamap.progress import Progress, say, silent
 from linguamap.prompts.sampling import spread_examples

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from linguamap.languages import get_language, language_code
 from linguamap.models.chat_template import TemplateRefusal, render_conversation, without_system
 from linguamap.outside import as_text, json_rows, shown
+from linguamap.prompts.own_prompts import SPEAKERS
 from linguamap.records import Part, Prompt, Role, UserError
 from linguamap.tuning.data.batches import TrainingExample
 from linguamap.tuning.data.trained_tokens import chat_end, spans_mask
@@ -43,14 +44,11 @@ FORMS = (
     "output (Alpaca), or prompt and completion"
 )
 
-SPEAKERS = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant",
-    "bot": "assistant", "ai": "assistant", "function_call": "assistant",
+ROLES_OF = SPEAKERS | {
+    "function_call": "assistant",
     "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool",
 }  # fmt: skip
-"""Names of roles, in small letters, and the role that chat templates know."""
+"""Names of roles, in small letters, and the role that chat templates know; tools beside those who speak."""
 
 Message = dict[str, Any]
 
@@ -184,10 +182,10 @@ def _message(value: object, number: int) -> Message:
     if not isinstance(value, dict):
         raise ValueError(f"message {number} is no table of role and content: {shown(value)}")
     role = value.get("role", value.get("from"))
-    known = SPEAKERS.get(role.strip().lower()) if isinstance(role, str) else None
+    known = ROLES_OF.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
         raise ValueError(
-            f"message {number} has the role {shown(role)}; known are {', '.join(SPEAKERS)}"
+            f"message {number} has the role {shown(role)}; known are {', '.join(ROLES_OF)}"
         )
     content = value.get("content", value.get("value"))
     if content is None and not value.get("tool_calls"):

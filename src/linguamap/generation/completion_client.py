@@ -11,9 +11,8 @@ from pydantic import BaseModel
 
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generation.encoding import render_chat
-from linguamap.generation.replies import Reply, read_chat, read_completion
+from linguamap.generation.replies import Broken, Refused, Reply, read_chat, read_completion
 from linguamap.generation.server import Server
-from linguamap.generation.server_errors import Broken, Refused
 from linguamap.generation.thinking import LINE_END, answer_ends, cut_at_stop, split_thinking
 from linguamap.models.chat_template import without_system
 from linguamap.records import Completion, Part, Prompt, UserError

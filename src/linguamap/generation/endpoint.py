@@ -25,8 +25,8 @@ from pydantic import ValidationError
 
 from linguamap.config import EvaluateConfig, ModelConfig
 from linguamap.generation.completion_client import CONTROL, CompletionClient, ServerNotes
+from linguamap.generation.replies import Broken, Refused
 from linguamap.generation.server import Server
-from linguamap.generation.server_errors import Broken, Refused
 from linguamap.progress import Progress, say, silent
 from linguamap.records import Completion, Prompt, UserError
 from linguamap.run.files import read_json, write_json

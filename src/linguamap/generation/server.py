@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from linguamap.generation.address import KEY_VARIABLE, api_key, check_url, is_loopback
-from linguamap.generation.server_errors import (
+from linguamap.generation.replies import (
     Broken,
     ErrorInside,
     Refused,

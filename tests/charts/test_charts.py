@@ -128,6 +128,11 @@ ALL: dict[str, Callable[[str], Chart]] = {
     "loss": lambda text: charts.loss(
         {"epoch": [1, 2], "curve": [text, text], "loss": [2.0, 1.5]}, kept_epoch=2),
     "layer_change": lambda text: charts.layer_change({"layer": [0, 1], "change": [0.0, 0.2]}),
+    "rule_scores": lambda text: charts.rule_scores(
+        {"rule": [text, text], "block": [1, 2], "score": [0.1, 0.4]}, blocks={text: [2]}),
+    "lens_outcomes": lambda text: charts.lens_outcomes(
+        [{**row, "outcome": name} for name in ("consistent", "inconsistent") for row in lens_rows(text)],
+        marks=MARKS),
     "token_grid": lambda text: charts.token_grid(grid_rows(text), language="es", hints=True),
     "sweep": lambda text: charts.sweep(settings(text), untuned={"language_consistency": 0.5}),
 }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from commands import call, start
 from tiny import save_tiny
 
+import linguamap as lm
 from linguamap.run.files import read_rows
 from linguamap.run.folder import STAGES, open_run
 
@@ -192,6 +193,12 @@ def test_rules_are_laid_side_by_side_and_nothing_is_undone(whole: Path, tmp_path
     refused = call(*command("choose", out, "--rule", "gradient"))
     assert refused.returncode == 2
     assert "choose.rule: 'lens' -> 'gradient'" in refused.stderr
+    found = lm.choose(out)
+    frame = found.frame()
+    chosen = set(frame[(frame["rule"] == "gradient") & frame["chosen"]]["block"])
+    assert chosen == set(after["rules"]["gradient"]["blocks"])
+    assert "gradient_sign" in repr(found)
+    assert found.plot().svg().startswith("<?xml")
 
 
 def test_another_rule_chooses_what_is_tuned(models: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linguamap import charts
-    from linguamap.api.finished_run import Run
+    from linguamap.api.finished_run import Run, choose
     from linguamap.api.functions import check, handover, identify, lens, load, score, similarity
     from linguamap.api.tuned_model import tune
     from linguamap.records import UserError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "UserError": "records", "Run": "api.finished_run", "load": "api.functions",
+    "UserError": "records", "Run": "api.finished_run", "choose": "api.finished_run", "load": "api.functions",
     "identify": "api.functions", "score": "api.functions", "check": "api.functions",
     "lens": "api.functions", "similarity": "api.functions", "handover": "api.functions",
     "tune": "api.tuned_model",
@@ -31,7 +31,7 @@ _HOMES = {
 """Public name -> the module that it is loaded from when it is first asked for."""
 
 __all__ = [
-    "Run", "UserError", "charts", "check", "handover", "identify", "lens", "load", "score",
+    "Run", "UserError", "charts", "check", "choose", "handover", "identify", "lens", "load", "score",
     "similarity", "tune",
 ]  # fmt: skip
 

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from linguamap.api.typed_results import Curves, Handover, Lens, Scores, Similarity
+from linguamap.api.typed_results import BlockRules, Curves, Handover, Lens, Scores, Similarity
 from linguamap.pipeline import Pipeline
 from linguamap.probes.curves import read_table
 from linguamap.records import PHASES, Answer, Phase, UserError
-from linguamap.run.contents import Layers
+from linguamap.run.contents import Layers, RuleName
 from linguamap.run.files import read_answers, read_as
 from linguamap.run.folder import open_run
+
+
+def choose(run: str | Path, *rules: RuleName) -> BlockRules:
+    """Which blocks to tune? The rules side by side, for the run in a folder; see :meth:`Run.choose`.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    return Run(run).choose(*rules)
 
 
 class Run:
@@ -80,6 +89,19 @@ class Run:
             self.folder / "probe" / f"{name}.parquet" for name in ("lens", "similarity", "handover")
         )
         return {path.stem: getattr(self, path.stem) for path in there if path.exists()}
+
+    def choose(self, *rules: RuleName) -> BlockRules:
+        """Which blocks each rule would tune, those that were computed before included.
+
+        Args:
+            rules: names; all that ``linguamap choose`` compares where there are none. Those by gradients
+                load the model and read some training examples.
+        """
+        pipeline = Pipeline(self._run)
+        pipeline.probe()
+        pipeline.locate()
+        found = pipeline.compare_rules(rules) if rules else pipeline.compare_rules()
+        return BlockRules(found.rule, found.rules)
 
     def report(self) -> Path:
         """Draw ``report.html`` and the figures again; returns the page's path."""

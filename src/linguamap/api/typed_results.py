@@ -11,7 +11,7 @@ import pyarrow as pa
 from linguamap import charts
 from linguamap.probes.curves import overtakings
 from linguamap.records import Answer, Identification, Phase, Rate, Summary
-from linguamap.run.contents import as_json
+from linguamap.run.contents import BlockScores, RuleName, as_json
 from linguamap.scoring.stats import wilson
 from linguamap.scoring.summary import summarise
 
@@ -111,6 +111,38 @@ class Handover(Curves):
 
     def plot(self) -> charts.Chart:
         return charts.handover(self.rows, languages=self.languages, marks=self.marks)
+
+
+@dataclass(frozen=True, repr=False)
+class BlockRules(Result):
+    """What each rule says of each block; scores of different rules have no common unit.
+
+    Attributes:
+        rule: the one by which the run's blocks are chosen.
+        rules: name -> scores, the blocks that it would tune under the cap, their share, its cost.
+    """
+
+    rule: str
+    rules: Mapping[RuleName, BlockScores]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {"rule": name, "block": block, "score": score, "chosen": block in found.blocks,
+             "low": found.low and found.low[block - 1], "high": found.high and found.high[block - 1]}
+            for name, found in self.rules.items() for block, score in enumerate(found.values or (), 1)
+        ]  # fmt: skip
+
+    def plot(self) -> charts.Chart:
+        blocks = {str(name): found.blocks for name, found in self.rules.items()}
+        return charts.rule_scores(self.rows, blocks=blocks)
+
+    def __repr__(self) -> str:
+        said = "; ".join(
+            f"{name}: {', '.join(map(str, found.blocks)) or found.reason}"
+            for name, found in self.rules.items()
+        )
+        return f"<BlockRules, chosen by {self.rule}: {said}; .plot(), .frame()>"
 
 
 @dataclass(frozen=True)

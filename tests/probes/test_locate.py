@@ -343,5 +343,5 @@ def test_broken_files_of_a_run_are_one_line(tmp_path: Path) -> None:
         read_table(table)
     layers = tmp_path / "layers.json"
     layers.write_text('{"tune_layers": [3]}')
-    with pytest.raises(UserError, match=rf"delete it and run: linguamap locate --out {tmp_path}"):
+    with pytest.raises(UserError, match=rf"delete it and run: linguamap choose --out {tmp_path}"):
         read_as(Layers, layers)

@@ -153,7 +153,7 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
             progress=lambda label, done, total, note="": said.append((done, total)),
         )  # fmt: skip
         assert part == whole[rank::3]  # sampled answers, too: a unit's seed goes by its number
-    assert said == [(2, 3), (3, 3), (2, 2), (2, 2)]
+    assert said == [(0, 3), (2, 3), (3, 3), (0, 2), (2, 2), (0, 2), (2, 2)]
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

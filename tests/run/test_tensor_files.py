@@ -25,7 +25,7 @@ from linguamap.config import ModelConfig, TuneConfig
 from linguamap.models.loading import load_model
 from linguamap.probes.curves import change_outside
 from linguamap.run.files import write_json
-from linguamap.tuning.delta import merge
+from linguamap.tuning.serve import merge
 from linguamap.tuning.run_tuning import tune
 
 folder = Path(sys.argv[1])

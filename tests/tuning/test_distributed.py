@@ -177,6 +177,8 @@ def test_the_command_probes_first_where_that_is_missing(tmp_path: Path) -> None:
     done = start("data_parallel.yaml", "-m", "linguamap", *asked, "--out", str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     first, second = (read_json(tmp_path / name / "layers.json") for name in ("alone", "two"))
+    for rules in (first.pop("rules"), second.pop("rules")):  # they hold the seconds that each took
+        assert {"lens", "handover", "last"} <= rules.keys()
     assert second == first
     tunings = [read_json(tmp_path / n / "tuned" / "tuning.json") for n in ("alone", "two")]
     assert [tuning["processes"] for tuning in tunings] == [1, 2]

@@ -20,6 +20,8 @@ from linguamap.records import UserError
 RECORD = ".linguamap-files"
 """In a run folder: one JSON string a line, the name of a file from there, in the order of their making."""
 LOCK = ".linguamap-lock"
+GRACE_SECONDS = 3.0
+"""How long a killed process may take until it is gone and its lock with it."""
 TEMPORARY = re.compile(r"\.(.+)\.[0-9]+\.tmp")
 """A file on its way to its name, see :func:`linguamap.run.files.replacing`."""
 
@@ -112,7 +114,7 @@ def lock(folder: Path) -> None:
         UserError: another process has it.
     """
     try:
-        held = FileLock(folder / LOCK, timeout=0, is_singleton=True)
+        held = FileLock(folder / LOCK, timeout=GRACE_SECONDS, is_singleton=True)
         held.acquire()
     except Timeout:
         raise UserError(

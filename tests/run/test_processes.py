@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import commands
+import psutil
 import pytest
 from tiny import save_tiny, tiny_lm
 
@@ -125,8 +125,13 @@ def test_killed_and_resumed_with_another_number_of_processes(
     )  # fmt: skip
     while process.poll() is None and not (out / "before" / "answers.rank1.jsonl").exists():
         time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):  # it was done before it could be killed
-        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it was done before it could be killed
+        launcher = psutil.Process(process.pid)
+        for one in (
+            launcher,
+            *launcher.children(recursive=True),
+        ):  # workers have their own sessions
+            one.kill()
     process.wait()
     done = commands.call(*evaluate(out, model)[1:])
     assert done.returncode == 0, done.stderr

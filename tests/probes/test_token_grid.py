@@ -222,7 +222,7 @@ def test_the_file_has_the_schema_and_the_same_texts_are_read_again(tmp_path: Pat
     for row in first["prompts"]:
         assert set(row) == {
             "prompt_id", "item_id", "kind", "scenario", "language", "prompt", "answer", "tokens",
-            "cells", "turn",
+            "cells", "turn", "source", "answer_language",
         }  # fmt: skip
         assert [len(cells) for cells in row["cells"]] == [len(row["tokens"])] * 5
         assert {key for cells in row["cells"] for cell in cells for key in cell} == set("twlp")

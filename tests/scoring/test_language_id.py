@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import types
 from pathlib import Path
@@ -184,12 +183,11 @@ the Yoruba texts are English."""
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_public_sentences_keep_their_language(code: str) -> None:
+def test_public_sentences_keep_their_language(code: str, benchmarks_dir: Path) -> None:
     """Every second sentence of lingua's test data; the word profiles were counted on the others."""
-    folder = os.environ.get("LINGUAMAP_BENCHMARKS")
-    path = Path(folder or ".") / "lingua_testdata" / "sentences" / f"{code}.txt"
-    if not folder or not path.is_file():
-        pytest.skip("needs lingua_testdata (LINGUAMAP_BENCHMARKS)")
+    path = benchmarks_dir / "lingua_testdata" / "sentences" / f"{code}.txt"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
     sentences = [
         line for line in path.read_text(encoding="utf-8").split("\n")[0::2] if len(line) > 25
     ][:100]

@@ -8,7 +8,6 @@ says another number and the gold one only comes last in it ("10 (20 - 5)" for th
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,17 @@ import pytest
 from linguamap.records import Part, Prompt
 from linguamap.scoring.score import extract
 
-ANSWERS = Path(os.environ.get("LINGUAMAP_BENCHMARKS", "/none")) / "mgsm_answers" / "answers.jsonl"
 BY_LUCK = frozenset(
     {6, 65, 205, 207, 234, 256, 278, 317, 322, 370, 428, 438, 442, 506, 512, 527, 606, 610, 624, 651, 698, 706, 738, 751, 829, 836, 837, 871, 884, 885}
 )  # fmt: skip
 """Rows (counted from 0) whose answer was found by going through them to say another number."""
 
 
-@pytest.mark.skipif(not ANSWERS.is_file(), reason="needs mgsm_answers (LINGUAMAP_BENCHMARKS)")
-def test_real_answers_are_read() -> None:
-    rows = [json.loads(line) for line in ANSWERS.read_text(encoding="utf-8").splitlines()]
+def test_real_answers_are_read(benchmarks_dir: Path) -> None:
+    answers = benchmarks_dir / "mgsm_answers" / "answers.jsonl"
+    if not answers.is_file():
+        pytest.skip(f"{answers} is missing")
+    rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     missed = {"read": [], "lost": []}
     for place, row in enumerate(rows):
         prompt = Prompt(

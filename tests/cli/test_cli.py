@@ -74,6 +74,28 @@ def test_fresh_with_a_mistake_deletes_nothing(tmp_path: Path) -> None:
     assert kept.read_text() == "{}"
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "weights are cut or broken"),
+        (["--set", "data.folder=no/such/folder", "--benchmarks", "mgsm"], "no/such/folder"),
+    ],
+)
+def test_fresh_reads_weights_and_data_before_it_removes(
+    tmp_path: Path, more: list[str], words: str
+) -> None:
+    model = save_tiny(tmp_path / "m", "llama")
+    kept = open_run(tmp_path / "r", load_config(None, [f"model.name={str(model)!r}"]))
+    kept.path("before", "answers.jsonl").write_text("{}")
+    if not more:
+        weights = model / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:5000])
+    done = call("run", "--out", tmp_path / "r", "--fresh", *more)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert (tmp_path / "r" / "before" / "answers.jsonl").read_text() == "{}"
+
+
 def test_a_path_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file" / "x", tmp_path / ("long" * 100)):

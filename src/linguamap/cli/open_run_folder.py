@@ -126,14 +126,14 @@ def check_asked(asked: RunConfig) -> None:
 
 
 def check_all(asked: RunConfig) -> None:
-    """Refuse what only the data and the model's files show, before an earlier run is removed for it."""
-    from linguamap.models.loading import count_blocks
+    """Refuse what only the data and the loaded model show, before an earlier run is removed for it."""
+    from linguamap.models.loading import load_model
     from linguamap.prompts.run_prompts import RunItems
     from linguamap.tuning.blocks import parse_layers
 
     RunItems(asked).test_prompts  # noqa: B018  they are read here
     if asked.evaluate.endpoint is None:
-        n_blocks = count_blocks(asked.model)
+        n_blocks = load_model(asked.model).n_layers
         if asked.tune.layers:
             parse_layers(asked.tune.layers, n_blocks)
 

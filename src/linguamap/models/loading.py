@@ -123,24 +123,6 @@ def load_weights(config: ModelConfig) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def count_blocks(config: ModelConfig) -> int:
-    """Blocks of a model by its config alone.
-
-    Raises:
-        UserError: there is no such model, or its config is broken.
-    """
-    from transformers import AutoConfig
-
-    source, options = weights_source(config)
-    try:
-        found = AutoConfig.from_pretrained(
-            source, **options, trust_remote_code=config.trust_remote_code
-        )
-    except Exception as error:  # Transformers and a model's own code raise of every kind
-        raise loading_fault(config.name, error) from error
-    return int(found.get_text_config().num_hidden_layers)
-
-
 def _weight_options(config: ModelConfig) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if not config.name.endswith(".gguf"):

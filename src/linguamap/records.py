@@ -425,6 +425,8 @@ class ScoreRow:
             answers in two languages are offered, those in the target language.
         wrong_in_english: of the answers known to be in a wrong language, those in English.
         letters: of multiple choice; None where no answer gives a letter.
+        bounds: ``task_accuracy``, ``language_consistency`` and ``right_in_both`` of all answers, if those
+            that could not be judged were all wrong, and if they were all right; empty without answers.
         intervals: the rates that stand as plain numbers beside it, each with interval and n.
     """
 
@@ -461,6 +463,7 @@ class ScoreRow:
     thinking_consistency: Rate | None
     language_preference: LanguagePreference | None
     letters: LetterUse | None
+    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call
+from fake_run import write_fake_run
 from tiny import save_tiny
 from typer.testing import CliRunner
 
@@ -94,6 +95,17 @@ def test_fresh_reads_weights_and_data_before_it_removes(
     assert done.returncode == 2
     assert words in done.stderr
     assert (tmp_path / "r" / "before" / "answers.jsonl").read_text() == "{}"
+
+
+def test_report_names_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    out = write_fake_run(tmp_path / "r", items=3)
+    answers = out / "before" / "answers.jsonl"
+    answers.write_text(answers.read_text().replace("code_mixed", "no_such"))
+    done = call("report", "--out", out)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "before/answers.jsonl, line " in said
+    assert "is broken (scenario: " in said
 
 
 def test_a_path_that_cannot_be_is_one_line(tmp_path: Path) -> None:

@@ -124,6 +124,21 @@ def test_right_in_both_comes_first_and_then_the_margin_with_the_interval(
     assert second == f"{moved}{said_of_it} margin of −5 points stated in advance."
 
 
+def test_a_gain_that_may_be_answers_that_can_now_be_judged_is_called_so() -> None:
+    """Before tuning six of ten right answers have no language that can be told; after it all have one."""
+    before = [code_mixed(i, True, "hi" if i < 4 else None) for i in range(10)]
+    after = [code_mixed(i, i < 9, "hi") for i in range(10)]
+    both = change(0.4, 0.9, 0.3, 0.7, 1e-3)
+    run = run_of(before, after, comparison=comparison(replace(changes(), right_in_both=both)))
+    assert Words(html=False, run=run)("result")[1] == (
+        "Answers that could not be judged count as not right there; were they all right, it would go from "
+        "100% to 90%. How much of a gain is answers that can be judged only now is left open."
+    )
+    same = change(0.9, 0.9, -0.1, 0.1, 1.0)
+    whole = run_of(after, after, comparison=comparison(replace(changes(), right_in_both=same)))
+    assert "could not be judged" not in said(whole, "result")
+
+
 def test_no_late_phase_is_said_with_its_reason() -> None:
     run = run_of(layers=layers(None, tune_layers=(), evidence=Evidence("flat curves")))
     assert said(run, "where") == "No blocks are proposed: flat curves."

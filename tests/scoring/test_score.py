@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from answers import plain_answer
+from run_contents import code_mixed
 
 from linguamap.config import ScoreConfig
 from linguamap.languages import LANGUAGES
@@ -135,6 +136,24 @@ def test_halves_of_a_character_are_counted() -> None:
     cell = summarise(rows, "m").cells[0]
     assert rows[0].outcome == "both"
     assert (cell.n_replaced, cell.n_empty, cell.n_with_reasoning) == (1, 1, 0)
+
+
+def test_bounds_take_what_was_not_judged_as_wrong_and_as_right() -> None:
+    rows = [
+        code_mixed(1, True, "hi"),  # right in both
+        code_mixed(2, True, None),  # may be right in both
+        code_mixed(3, None, "hi"),  # may be right in both
+        code_mixed(4, False, None),  # cannot be
+        code_mixed(5, True, "en"),  # is not
+    ]
+    row = summarise(rows, "m").overall[-1]
+    assert row.bounds == {
+        "task_accuracy": (3 / 5, 4 / 5),
+        "language_consistency": (2 / 5, 4 / 5),
+        "right_in_both": (1 / 5, 3 / 5),
+    }
+    assert row.right_in_both.value == 1 / 5
+    assert summarise([], "m").overall[-1].bounds == {}
 
 
 def test_open_prompts_score_the_language_only() -> None:

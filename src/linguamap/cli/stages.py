@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from linguamap.charts.naming import percent_exact
 from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
@@ -130,9 +131,13 @@ def after(opened: OpenedRun) -> Shown:
 @on_run(starts=False)
 def report(opened: OpenedRun) -> Shown:
     """Draw report.html and the figures again; needs no model."""
+    from linguamap.run.read_run import read_run
+
+    folder = opened.run.folder
     opened.run.forget("report")
     _pipeline(opened).report()
-    return [f"Report: {opened.run.folder / 'report.html'}"]
+    faults = [Text(fault, style="yellow") for fault in read_run(folder).faults]
+    return [*faults, f"Report: {folder / 'report.html'}"]
 
 
 @app.command()

@@ -238,10 +238,10 @@ def _wire_pickers(
 
 
 class OwnPageOnly:
-    """ASGI middleware that refuses foreign ``Host`` and ``Origin`` headers with status 403.
+    """ASGI middleware that refuses foreign ``Host`` and ``Origin`` headers, and uploads, with status 403.
 
     A site that a user visits could otherwise reach the page through a name of its own that points at
-    this machine (DNS rebinding), or send forms to it.
+    this machine (DNS rebinding), or send forms to it. The page takes no files, but Gradio would keep any.
 
     Args:
         hosts: names that the page goes by; None takes any, for a page that others on the network may use,
@@ -253,7 +253,9 @@ class OwnPageOnly:
         self.hosts = hosts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and not self._is_own(dict(scope["headers"])):
+        if scope["type"] == "http" and not (
+            self._is_own(dict(scope["headers"])) and "upload" not in scope["path"].split("/")
+        ):
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 403, "headers": headers})
             await send({"type": "http.response.body", "body": b"not this page's address"})

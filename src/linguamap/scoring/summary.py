@@ -170,7 +170,26 @@ def score_row(
         thinking_consistency=thinking if thinking.n else None,
         language_preference=_preference(answers, rate),
         letters=letter_use(answers),
+        bounds=_bounds(answers),
     )
+
+
+def _bounds(answers: Sequence[Answer]) -> dict[str, tuple[float, float]]:
+    """Shares of all answers with those that were not judged as wrong, and as right."""
+    if not answers:
+        return {}
+    judged = {
+        "task_accuracy": [(one.task_correct,) for one in answers],
+        "language_consistency": [(one.language_correct,) for one in answers],
+        "right_in_both": [(one.task_correct, one.language_correct) for one in answers],
+    }
+    return {
+        name: (
+            sum(all(part is True for part in parts) for parts in rows) / len(rows),
+            sum(all(part is not False for part in parts) for parts in rows) / len(rows),
+        )
+        for name, rows in judged.items()
+    }
 
 
 def _consistent_with_option(answer: Answer) -> bool | None:

@@ -158,6 +158,7 @@ def test_bounds_take_what_was_not_judged_as_wrong_and_as_right() -> None:
 
 def test_open_prompts_score_the_language_only() -> None:
     row = row_of(FRENCH, make_prompt("open", gold=()))
+    assert set(summarise([row], "m").overall[-1].bounds) == {"language_consistency"}
     assert (row.task_correct, row.language_correct) == (None, True)
     assert (row.outcome, row.reason) == ("unscored", "no_task")
 

@@ -175,13 +175,15 @@ def score_row(
 
 
 def _bounds(answers: Sequence[Answer]) -> dict[str, tuple[float, float]]:
-    """Shares of all answers with those that were not judged as wrong, and as right."""
-    if not answers:
-        return {}
-    judged = {
-        "task_accuracy": [(one.task_correct,) for one in answers],
+    """Shares with those answers that were not judged as wrong, and as right.
+
+    Prompts that have no task (kind ``open``) have no bounds of task accuracy and of right in both.
+    """
+    with_task = [one for one in answers if one.kind != "open"]
+    judged: dict[str, list[tuple[bool | None, ...]]] = {
+        "task_accuracy": [(one.task_correct,) for one in with_task],
         "language_consistency": [(one.language_correct,) for one in answers],
-        "right_in_both": [(one.task_correct, one.language_correct) for one in answers],
+        "right_in_both": [(one.task_correct, one.language_correct) for one in with_task],
     }
     return {
         name: (
@@ -189,6 +191,7 @@ def _bounds(answers: Sequence[Answer]) -> dict[str, tuple[float, float]]:
             sum(all(part is not False for part in parts) for parts in rows) / len(rows),
         )
         for name, rows in judged.items()
+        if rows
     }
 
 

@@ -33,6 +33,8 @@ from linguamap.run.record import RECORD, recorded
 from linguamap.run.settings import load_config
 from linguamap.tuning.delta import read_delta
 
+pytestmark = pytest.mark.slow
+
 MANY = int(os.environ.get("LINGUAMAP_STRESS_EXAMPLES", "8"))
 LONGEST_SECONDS = 20.0
 

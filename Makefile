@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --disable-pip-version-check -qq --constraint constraints.txt
 OUT    ?= runs/starter
+BENCH_VENV ?= .venv-bench
 
 # One process a core, each with one thread: two with several threads each would wait for one another.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -47,6 +48,13 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable '.[starter,figures,identifiers,lcb,endpoint,lora,explore,tensorboard,docs,dev]'
 	@touch $@ $(VENV)/.run
+
+# The tools that bench/all.sh measures against, which want other packages than the tests.
+$(BENCH_VENV)/.bench: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --disable-pip-version-check -qq --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BENCH_VENV)/bin/pip install --disable-pip-version-check -qq --constraint constraints.txt --editable '.[starter,figures,bench]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs

@@ -6,37 +6,62 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 
 
-def run_child(script: str, tool: str, dtype: str, asked: Path, *more: str) -> Row:
-    """Run a script again for one tool, with its own arguments, and return what that run measured.
+def contend(
+    script: str,
+    tool: str,
+    asked: Row,
+    *,
+    python: str = sys.executable,
+    seconds: float | None = None,
+) -> Row:
+    """Run a script again for one tool.
 
     Args:
-        script: the script's ``__file__``; it is called with ``--child TOOL --dtypes DTYPE``, ``more``, and
-            ``--files ASKED RESULT``.
-        asked: JSON that the child reads; its result comes back beside it.
+        script: its ``__file__``, whose main program calls :func:`is_contender` first.
+        asked: all that the contender is told.
+        python: the interpreter, where the tool wants other packages than linguamap.
+        seconds: after which it is ended.
+    Returns:
+        What it measured; ``{"failed": reason}`` where it ended early.
     """
-    result = asked.with_name("result.json")
-    command = [sys.executable, script, *sys.argv[1:], "--child", tool, "--dtypes", dtype, *more]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [*command, "--files", str(asked), str(result)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{tool} failed:\n{done.stderr[-4000:]}")
-    measured: Row = json.loads(result.read_text(encoding="utf-8"))
+    print(f"  {tool} ...", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "asked.json", Path(folder) / "result.json"
+        files[0].write_text(json.dumps(asked), encoding="utf-8")
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        try:
+            done = subprocess.run(
+                [python, script, "--child", tool, *map(str, files)],
+                env=environment, capture_output=True, text=True, check=False, timeout=seconds,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"failed": f"ended after {seconds:.0f} s"}
+        if done.returncode or not files[1].exists():
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return {"failed": f"exit {done.returncode}: {reason[:300]}"}
+        measured: Row = json.loads(files[1].read_text(encoding="utf-8"))
     return measured
 
 
-def write_result(result: Path, run: Row) -> None:
-    """What the child measured, with what it ran on."""
-    import torch
+def is_contender(tools: Mapping[str, Callable[[Row], Row]]) -> bool:
+    """Whether this process was started by :func:`contend`; then it has done its work."""
+    if sys.argv[1:2] != ["--child"]:
+        return False
+    tool, asked, result = sys.argv[2:]
+    measured = tools[tool](json.loads(Path(asked).read_text(encoding="utf-8")))
+    Path(result).write_text(json.dumps(measured), encoding="utf-8")
+    return True
 
-    run["threads"] = torch.get_num_threads()
-    run["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    result.write_text(json.dumps(run), encoding="utf-8")
+
+def write_entries(path: str | None, entries: list[Row]) -> None:
+    """Hand a bench's entries to who asked for them, or print them."""
+    text = json.dumps(entries, indent=1)
+    print(text) if path is None else Path(path).write_text(text, encoding="utf-8")

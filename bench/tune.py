@@ -1,254 +1,99 @@
-"""Tuning speed and memory: linguamap against TRL's SFTTrainer, full fine-tuning and a hand-made loop.
+"""Tuning speed and memory, next to a hand-made loop and TRL's ``SFTTrainer``.
 
-    python bench/tune.py --json                      # both models, four contenders each
-    python bench/tune.py --models starter --epochs 3
+    python bench/tune.py --blocks last:2
+    python bench/tune.py --model smollm2 --blocks 9,10 --examples 16 --peers plain,trl
 
-Every contender runs in a process of its own, one after the other, on the same token ids, batch size,
-dtype, trained blocks and loss mask. TRL runs at its best settings found for this task: batches of
-like lengths, no gradient checkpointing, fused AdamW, no saving or logging, its fused head that never
-holds the full logits (the only loss that TRL 1.16 has). ``full`` is TRL with nothing frozen. ``plain`` is
-the loop that one would write by hand: the same blocks frozen by ``requires_grad``, and only the counted
-positions through the head; it shows what keeping the boundary states alone is worth. Needs: pip install 'trl==1.16.*'.
+All train the same blocks on the same token ids, mask, batch size and dtype; each runs in a process of its
+own. Random ids: prompts of about 120 tokens that are not trained on, answers of about 35 that are.
 
-What the ratios mean: ``*_ratio`` over time is the rival's seconds over linguamap's, so more is better;
-``memory_ratio`` is linguamap's peak memory over the rival's, so less is better.
+    plain  the loop that one would write by hand at its best: other blocks frozen, batches of like
+           lengths, only the trained positions through the head, fused AdamW
+    trl    ``SFTTrainer`` with the same blocks frozen, batches of like lengths, no gradient checkpointing, fused
+           AdamW, its chunked loss, nothing logged or saved. On a CPU that loss puts every position through
+           the head, so ``plain`` is the fairer peer there
+
+The floor of a warm epoch is the products of the blocks from the lowest trained one on (forward; the
+gradient of their inputs but for the lowest; of the trained ones' weights) and twice the head at the
+trained positions, at the rate of a large product.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("linguamap", "trl", "full", "plain")
-N_BLOCKS_TUNED = 2
-LLAMA_30: dict[str, Any] = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "tie_word_embeddings": True,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
-PREDICTED = {
-    # name: blocks, parameters a block, width, vocabulary, tuned blocks
-    "Qwen3-32B": (64, 487_600_000, 5120, 151_936, 2),
-    "BLOOM-7.1B": (30, 201_400_000, 4096, 250_880, 1),
-}
+from children import Row, contend, is_contender, write_entries
+from model_folders import model_folder, product_rate, size_of
+from results import entry
+
+PEERS = {"plain": "loop by hand", "trl": "TRL"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default="starter,llama30", help="starter, llama30 or folders")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS))
-    parser.add_argument("--examples", type=int, default=96)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="starter", help="starter, smollm2 or a folder")
+    parser.add_argument("--blocks", default="last:2", help="as --layers: last:2, or 9,10")
+    parser.add_argument("--peers", default="plain")
+    parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--json", action="store_true", help="the last line is the table as JSON")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--out", help="file for the entries")
     options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(work(options)))
-        return
-    rows = []
+    asked: Row = vars(options)
     with tempfile.TemporaryDirectory() as scratch:
-        for model in options.models.split(","):
-            folder = model_folder(model, Path(scratch))
-            results = {
-                name: start_worker(name, folder, options) for name in options.contenders.split(",")
-            }
-            rows.append(compare(model, folder, results, options))
-            print(text_row(rows[-1]), flush=True)
-    if options.json:
-        print(json.dumps({"rows": rows, "predicted_warm_ratio": predictions()}))
+        folder = model_folder(options.model, Path(scratch))
+        asked["folder"] = str(folder)
+        ours = contend(__file__, "linguamap", asked)
+        if "failed" in ours:
+            raise SystemExit(ours["failed"])
+        floor = _floor(folder, ours["layers"], asked)
+        peers = {peer: contend(__file__, peer, asked) for peer in options.peers.split(",")}
+    write_entries(options.out, [_entry(asked, ours, floor, *one) for one in peers.items()])
 
 
-def start_worker(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--worker", name, "--models", str(folder)]
-    for key in ("examples", "epochs", "batch", "dtype", "threads"):
-        command += [f"--{key}", str(getattr(options, key))]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{name} on {folder} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+def _entry(asked: Row, ours: Row, floor: float, peer: str, theirs: Row) -> Row:
+    blocks = ", ".join(map(str, ours["layers"]))
+    model = asked["model"] if asked["model"] in ("starter", "smollm2") else "tiny"
+    compared = {}
+    if "failed" not in theirs:
+        compared = {
+            "peer_total_seconds": theirs["total"], "total_ratio": theirs["total"] / ours["total"],
+            "memory_ratio": ours["peak_bytes"] / theirs["peak_bytes"],
+            "peer_peak_bytes": theirs["peak_bytes"], "peer_loss": theirs["loss"][-1],
+        }  # fmt: skip
+    return entry(
+        f"{model}, blocks {blocks}", ours["warm"], "s a warm epoch",
+        peer=PEERS[peer] + theirs.get("version", ""), peer_value=theirs.get("warm"),
+        failed=theirs.get("failed"), threads=asked["threads"], examples=asked["examples"],
+        epochs=asked["epochs"], dtype=asked["dtype"], floor_seconds=floor,
+        floor_share=floor / ours["warm"], build_seconds=ours["build"], total_seconds=ours["total"],
+        peak_bytes=ours["peak_bytes"], loss=ours["loss"][-1], **compared,
+    )  # fmt: skip
 
 
-def work(options: argparse.Namespace) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(options.threads)
-    run = {
-        "linguamap": run_linguamap,
-        "trl": run_trl,
-        "full": run_full,
-        "plain": run_plain,
-    }[options.worker]
-    result = run(Path(options.models), options)
-    result["warm_epoch"] = statistics.median(result["epochs"][1:] or result["epochs"])
-    result["peak_memory_bytes"] = peak_memory()
-    return result
-
-
-def run_linguamap(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    from linguamap.config import ModelConfig, TuneConfig
-    from linguamap.models.loading import load_model
-    from linguamap.tuning.blocks import parse_layers
-    from linguamap.tuning.data.batches import TrainingExample
-    from linguamap.tuning.run_tuning import tune
-
-    lm = load_model(ModelConfig(name=str(folder), dtype=options.dtype))
-    data = make_data(options.examples, lm.vocab_size)
-    examples = [
-        TrainingExample(str(i), tuple(ids), tuple(mask), str(i))
-        for i, (ids, mask) in enumerate(data)
-    ]
-    config = TuneConfig(
-        epochs=options.epochs,
-        batch_size=options.batch,
-        learning_rate=1e-5,
-        schedule="constant",
-        validation_share=0.0,
-        dtype=options.dtype,
-    )
-    layers = parse_layers(f"last:{N_BLOCKS_TUNED}", lm.n_layers)
-    with tempfile.TemporaryDirectory() as out:
-        started = time.monotonic()
-        tuning = tune(lm, examples, config, layers, Path(out), seed=0)
-        total = time.monotonic() - started
-    return {
-        "epochs": tuning["seconds_per_epoch"],
-        "total": total,
-        "build": tuning["build_seconds"],
-        "loss": tuning["train_loss"],
-        "cache_bytes": tuning["cache_bytes"],
-    }
-
-
-def run_trl(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    return sft(folder, options, only_last_blocks=True)
-
-
-def run_full(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    return sft(folder, options, only_last_blocks=False)
-
-
-def run_plain(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Transformers and a loop: batches of like lengths, padded on the right, fused AdamW."""
-    import torch
-    from torch.nn.functional import cross_entropy
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype))
-    model.requires_grad_(False).train()
-    for block in model.model.layers[-N_BLOCKS_TUNED:]:
-        block.requires_grad_(True)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
-    data = sorted(make_data(options.examples, model.config.vocab_size), key=lambda one: len(one[0]))
-    batches = [data[i : i + options.batch] for i in range(0, len(data), options.batch)]
-    times, losses = [], []
-    started = time.monotonic()
-    for epoch in range(options.epochs):
-        begun, total, n_counted = time.monotonic(), 0.0, 0
-        for batch in random.Random(epoch).sample(batches, len(batches)):
-            longest = max(len(ids) for ids, _ in batch)
-            ids = torch.tensor([one + [0] * (longest - len(one)) for one, _ in batch])
-            counted = torch.tensor([one + [False] * (longest - len(one)) for _, one in batch])
-            mask = torch.tensor([[i < len(one) for i in range(longest)] for one, _ in batch])
-            hidden = model.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-            logits = model.lm_head(hidden[:, :-1][counted[:, 1:]]).float()
-            loss = cross_entropy(logits, ids[:, 1:][counted[:, 1:]])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            total, n_counted = total + loss.item() * len(logits), n_counted + len(logits)
-        times.append(time.monotonic() - begun)
-        losses.append(total / n_counted)
-    return {"epochs": times, "total": time.monotonic() - started, "build": 0.0, "loss": losses}
-
-
-def sft(folder: Path, options: argparse.Namespace, *, only_last_blocks: bool) -> dict[str, Any]:
-    """TRL's SFTTrainer on ready token ids, with all but the last blocks frozen or with none."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype))
-    if only_last_blocks:
-        model.requires_grad_(False)
-        for block in model.model.layers[-N_BLOCKS_TUNED:]:
-            block.requires_grad_(True)
-    data = make_data(options.examples, model.config.vocab_size)
-    labels = [[t if m else -100 for t, m in zip(ids, mask, strict=True)] for ids, mask in data]
-    dataset = Dataset.from_dict({"input_ids": [ids for ids, _ in data], "labels": labels})
-    times: list[float] = []
-    losses: list[float] = []
-
-    class Clock(TrainerCallback):
-        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.started = time.monotonic()
-
-        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
-            times.append(time.monotonic() - self.started)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kw: Any) -> None:
-            if logs and "loss" in logs:
-                losses.append(logs["loss"])
-
-    with tempfile.TemporaryDirectory() as out:
-        config = SFTConfig(
-            output_dir=out,
-            per_device_train_batch_size=options.batch,
-            num_train_epochs=options.epochs,
-            learning_rate=1e-5,
-            lr_scheduler_type="constant",
-            optim="adamw_torch_fused",
-            max_length=None,
-            bf16=False,
-            gradient_checkpointing=False,
-            train_sampling_strategy="group_by_length",
-            dataset_kwargs={"skip_prepare_dataset": True},
-            save_strategy="no",
-            logging_strategy="epoch",
-            report_to="none",
-            disable_tqdm=True,
-            seed=0,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        started = time.monotonic()
-        trainer = SFTTrainer(
-            model,
-            args=config,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            callbacks=[Clock()],
-        )
-        trainer.train()
-        total = time.monotonic() - started
-    return {"epochs": times, "total": total, "build": 0.0, "loss": losses}
+def _floor(folder: Path, layers: list[int], asked: Row) -> float:
+    """Seconds of a warm epoch's products at the machine's rate."""
+    size = size_of(folder)
+    data = make_data(asked["examples"], 1000)
+    tokens, trained = sum(len(ids) for ids, _ in data), sum(sum(mask) for _, mask in data)
+    n_above = size.n_blocks - min(layers) + 1
+    products = n_above + (n_above - 1) + len(layers)
+    work = 2 * products * size.block * tokens + 4 * size.head * trained
+    return work / product_rate(asked["dtype"])
 
 
 def make_data(n: int, vocab: int) -> list[tuple[list[int], list[bool]]]:
-    """Random ids: prompts of about 120 tokens that are not trained on, answers of about 35 that are."""
+    """Token ids and which of them are trained on."""
     draw = random.Random(0)
     data = []
     for _ in range(n):
@@ -258,125 +103,146 @@ def make_data(n: int, vocab: int) -> list[tuple[list[int], list[bool]]]:
     return data
 
 
-def model_folder(name: str, scratch: Path) -> Path:
-    """A folder with weights and tokenizer: the starter, a random 30-block Llama, or as given."""
-    if name not in ("starter", "llama30"):
-        return Path(name)
-    from linguamap.models.starter import starter_folder
-
-    starter = starter_folder()
-    if name == "starter":
-        return starter
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    folder = scratch / name
-    LlamaForCausalLM(LlamaConfig(**LLAMA_30)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(starter).save_pretrained(folder)
-    return folder
+# In the contender's own process -------------------------------------------------------------
 
 
-def compare(
-    model: str, folder: Path, results: dict[str, dict[str, Any]], options: argparse.Namespace
-) -> dict[str, Any]:
-    ours = results["linguamap"]
-    row: dict[str, Any] = {
-        "model": model,
-        "dtype": options.dtype,
-        "examples": options.examples,
-        "batch": options.batch,
-        "epochs": options.epochs,
-        "threads": options.threads,
-        **floor(folder, ours["warm_epoch"], options),
-    }
-    for rival, prefix in (("trl", ""), ("full", "full_"), ("plain", "plain_")):
-        if rival in results:
-            theirs = results[rival]
-            row[f"{prefix}warm_ratio"] = round(theirs["warm_epoch"] / ours["warm_epoch"], 2)
-            row[f"{prefix}five_epoch_ratio"] = round(theirs["total"] / ours["total"], 2)
-            memory = ours["peak_memory_bytes"] / theirs["peak_memory_bytes"]
-            row[f"{prefix}memory_ratio"] = round(memory, 3)
-    return {**row, **results}
-
-
-def floor(folder: Path, warm: float, options: argparse.Namespace) -> dict[str, float]:
-    """How near a warm epoch is to suffix and head products alone, at this machine's own rate.
-
-    The suffix is counted with all its rows: forward, and twice that backward. The last block's rows
-    that are left out are a gain over this floor.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.set_num_threads(options.threads)
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        make: Any = AutoModelForCausalLM.from_config
-        model = make(config)
-    block = sum(p.numel() for p in model.model.layers[-1].parameters())
-    data = make_data(options.examples, config.vocab_size)
-    tokens, counted = sum(len(ids) for ids, _ in data), sum(sum(mask) for _, mask in data)
-    suffix = 6 * N_BLOCKS_TUNED * block * tokens
-    head = 4 * config.vocab_size * config.hidden_size * counted
-    rate = product_rate(getattr(torch, options.dtype))
-    return {
-        "counted_suffix_gflop": round(suffix / 1e9, 1),
-        "counted_head_gflop": round(head / 1e9, 1),
-        "product_gflops": round(rate / 1e9, 1),
-        "floor_seconds": round((suffix + head) / rate, 2),
-        "floor_share": round((suffix + head) / rate / warm, 3),
-    }
-
-
-def product_rate(dtype: Any) -> float:
-    """Operations a second of a plain matrix product of the sizes that occur, the best of several."""
+def _linguamap(asked: Row) -> Row:
     import torch
 
-    a, b = torch.randn(2048, 640).to(dtype), torch.randn(640, 4096).to(dtype)
-    out = torch.empty(2048, 4096, dtype=dtype)
-    best = float("inf")
-    for _ in range(20):
-        started = time.monotonic()
-        torch.mm(a, b, out=out)
-        best = min(best, time.monotonic() - started)
-    return 2 * 2048 * 640 * 4096 / best
+    from linguamap.config import ModelConfig, TuneConfig
+    from linguamap.models.loading import load_model
+    from linguamap.tuning.blocks import parse_layers
+    from linguamap.tuning.data.batches import TrainingExample
+    from linguamap.tuning.run_tuning import tune
+
+    torch.set_num_threads(asked["threads"])
+    lm = load_model(ModelConfig(name=asked["folder"], dtype=asked["dtype"], chat="no"))
+    examples = [
+        TrainingExample(str(i), tuple(ids), tuple(mask), str(i))
+        for i, (ids, mask) in enumerate(make_data(asked["examples"], lm.vocab_size))
+    ]
+    config = TuneConfig(
+        epochs=asked["epochs"], batch_size=asked["batch"], learning_rate=1e-5,
+        schedule="constant", validation_share=0.0, dtype=asked["dtype"],
+    )  # fmt: skip
+    layers = parse_layers(asked["blocks"], lm.n_layers)
+    with tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        tuning = tune(lm, examples, config, layers, Path(out), seed=0)
+        total = time.perf_counter() - started
+    return _run(tuning["seconds_per_epoch"], total, tuning["train_loss"]) | {
+        "build": tuning["build_seconds"], "layers": list(layers),
+    }  # fmt: skip
 
 
-def predictions(prompt: int = 120, answer: int = 35) -> dict[str, float]:
-    """What counted operations say of a warm epoch against the same blocks frozen in TRL on a GPU,
-    where TRL too takes only the counted positions through the head (three products to our two)."""
-    ratios = {}
-    for name, (blocks, size, width, vocab, tuned) in PREDICTED.items():
-        suffix = 6 * tuned * size * (prompt + answer)
-        product = 2 * vocab * width * answer
-        plain = 2 * (blocks - tuned) * size * (prompt + answer) + suffix + 3 * product
-        ratios[name] = round(plain / (suffix + 2 * product), 2)
-    return ratios
+def _run(epochs: list[float], total: float, loss: list[float]) -> Row:
+    from linguamap.run.memory import peak_memory_bytes
+
+    warm = statistics.median(epochs[1:] or epochs)
+    return {"warm": warm, "total": total, "loss": loss, "peak_bytes": peak_memory_bytes()}
 
 
-def peak_memory() -> int:
+def _frozen(asked: Row) -> tuple[Any, list[Any]]:
+    """The model with all frozen but the trained blocks, and their weights."""
     import torch
+    from transformers import AutoModelForCausalLM
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    from linguamap.run.folder import peak_memory_bytes
+    from linguamap.tuning.blocks import parse_layers
 
-    return peak_memory_bytes()
-
-
-def text_row(row: dict[str, Any]) -> str:
-    def figures(names: Sequence[str]) -> str:
-        return ", ".join(
-            f"{name}: {row[name]['warm_epoch']:.1f} s a warm epoch, {row[name]['total']:.1f} s in all, "
-            f"{row[name]['peak_memory_bytes'] / 1e9:.2f} GB"
-            for name in names
-            if name in row
-        )
-
-    ratios = {key: value for key, value in row.items() if key.endswith(("_ratio", "_share"))}
-    return f"{row['model']} ({row['dtype']}): {figures(CONTENDERS)}; {ratios}"
+    torch.set_num_threads(asked["threads"])
+    dtype = getattr(torch, asked["dtype"])
+    model: Any = AutoModelForCausalLM.from_pretrained(asked["folder"], dtype=dtype)
+    model.requires_grad_(False).train()
+    for layer in parse_layers(asked["blocks"], len(model.model.layers)):
+        model.model.layers[layer - 1].requires_grad_(True)
+    return model, [p for p in model.parameters() if p.requires_grad]
 
 
-if __name__ == "__main__":
+def _plain(asked: Row) -> Row:
+    model, trained = _frozen(asked)
+    data = make_data(asked["examples"], model.config.vocab_size)
+    return _run(*train_by_hand(model, trained, data, asked["epochs"], asked["batch"]))
+
+
+def train_by_hand(
+    model: Any, trained: list[Any], data: list[tuple[list[int], list[bool]]], epochs: int, size: int
+) -> tuple[list[float], float, list[float]]:
+    """Seconds of each epoch, of all, and each epoch's loss."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    device = model.device
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+    data = sorted(data, key=lambda one: len(one[0]))
+    batches = [data[i : i + size] for i in range(0, len(data), size)]
+    times, losses = [], []
+    started = time.perf_counter()
+    for epoch in range(epochs):
+        begun, total, n_targets = time.perf_counter(), 0.0, 0
+        for batch in random.Random(epoch).sample(batches, len(batches)):
+            longest = max(len(ids) for ids, _ in batch)
+            ids = torch.tensor([one + [0] * (longest - len(one)) for one, _ in batch]).to(device)
+            is_target = torch.tensor([one + [False] * (longest - len(one)) for _, one in batch])
+            mask = torch.tensor([[i < len(one) for i in range(longest)] for one, _ in batch])
+            read = model.model(input_ids=ids, attention_mask=mask.long().to(device))
+            places = is_target[:, 1:].to(device)
+            logits = model.lm_head(read.last_hidden_state[:, :-1][places]).float()
+            loss = cross_entropy(logits, ids[:, 1:][places])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            total, n_targets = total + loss.item() * len(logits), n_targets + len(logits)
+        times.append(time.perf_counter() - begun)
+        losses.append(total / n_targets)
+    return times, time.perf_counter() - started, losses
+
+
+def _trl(asked: Row) -> Row:
+    from importlib.metadata import version
+
+    from datasets import Dataset
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    model, _ = _frozen(asked)
+    data = make_data(asked["examples"], model.config.vocab_size)
+    labels = [[t if m else -100 for t, m in zip(ids, mask, strict=True)] for ids, mask in data]
+    dataset = Dataset.from_dict({"input_ids": [ids for ids, _ in data], "labels": labels})
+    times: list[float] = []
+    losses: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+            times.append(time.perf_counter() - self.started)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kw: Any) -> None:
+            if logs and "loss" in logs:
+                losses.append(logs["loss"])
+
+    with tempfile.TemporaryDirectory() as out:
+        config = SFTConfig(
+            output_dir=out, per_device_train_batch_size=asked["batch"],
+            num_train_epochs=asked["epochs"], learning_rate=1e-5, lr_scheduler_type="constant",
+            optim="adamw_torch_fused", max_length=None, bf16=False, gradient_checkpointing=False,
+            train_sampling_strategy="group_by_length",
+            dataset_kwargs={"skip_prepare_dataset": True}, save_strategy="no",
+            logging_strategy="epoch", report_to="none", disable_tqdm=True, seed=0,
+        )  # fmt: skip
+        started = time.perf_counter()
+        trainer = SFTTrainer(
+            model, args=config, train_dataset=dataset, callbacks=[Clock()],
+            processing_class=AutoTokenizer.from_pretrained(asked["folder"]),
+        )  # fmt: skip
+        trainer.train()
+        total = time.perf_counter() - started
+    return _run(times, total, losses) | {"version": f" {version('trl')}"}
+
+
+TOOLS = {"linguamap": _linguamap, "plain": _plain, "trl": _trl}
+
+if __name__ == "__main__" and not is_contender(TOOLS):
     main()

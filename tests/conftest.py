@@ -14,7 +14,7 @@ __all__ = ["browser"]
 if "PYTEST_XDIST_WORKER" in os.environ:  # one core each, for the programs that tests start, too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-else:
+elif "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(max(1, min(2, os.cpu_count() or 1)))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -198,16 +198,18 @@ class LocateConfig(Section):
 
 
 class ChooseConfig(Section):
-    """Which blocks are tuned, see :mod:`linguamap.tuning.choose`."""
+    """Which blocks are tuned, see :mod:`linguamap.tuning.choosing.choose`."""
 
     rule: Literal[
-        "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "last", "middle",
-        "random",
+        "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "trial", "lora",
+        "last", "middle", "random",
     ] = "lens"  # fmt: skip
     """``lens`` takes the last blocks from the located boundary on; the others are for comparison until a
     study has shown one to be better."""
+    aim: Literal["quality", "cost"] = "quality"
+    """quality takes the most predicted gain under the cap, cost the most gain a predicted second."""
     examples: int = Field(32, ge=2, le=MOST)
-    """Training examples that gradients are made of, a tenth of all at most."""
+    """Training examples that gradients are made of, a tenth of all at most; and that trials are judged by."""
 
 
 PLACED = re.compile(r"(first|middle|last|random):[0-9]+")

@@ -8,7 +8,7 @@ is there, made from the same settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +19,12 @@ from linguamap.evaluate import Questions, evaluate, rescore
 from linguamap.progress import say
 from linguamap.prompts.run_prompts import RunItems, describe
 from linguamap.records import PHASES, Phase, UserError
-from linguamap.run.contents import BlockScores, Layers, RuleName, as_json
+from linguamap.run.contents import Layers, RuleName, as_json
 from linguamap.run.files import read_answers, read_as, read_evaluation, read_json, write_json
 from linguamap.run.folder import STAGES
 from linguamap.run_context import RunContext
 from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
-from linguamap.tuning.choose import FREE, SIDE_BY_SIDE, Choice
+from linguamap.tuning.choosing.choose import FREE, SIDE_BY_SIDE, Choice, Measured
 from linguamap.tuning.methods import FEW_SHOT, check_shareable
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Pipeline(RunContext):
         """Choose the blocks to tune by the run's rule."""
 
         def work() -> None:
-            self._write_rules({*FREE, self.run.config.choose.rule}, {})
+            self._write_rules({*FREE, self.run.config.choose.rule})
 
         self._stage("choose", ["layers.json"], work)
 
@@ -89,7 +89,7 @@ class Pipeline(RunContext):
         layers = read_as(Layers, self.run.folder / "layers.json")
         if missing := set(names) - set(layers.rules):
             done = [stage for stage in STAGES[:-1] if self.run.is_done(stage)]
-            self._write_rules(missing, layers.rules)
+            self._write_rules(missing, layers)
             for stage in done:  # none but the report reads what was added
                 self.run.note_again(stage, self.run.stages()[stage].outputs)
         return read_as(Layers, self.run.folder / "layers.json")
@@ -233,27 +233,25 @@ class Pipeline(RunContext):
                 progress=report,
             )
 
-    def _write_rules(
-        self, names: Iterable[RuleName], known: Mapping[RuleName, BlockScores]
-    ) -> None:
+    def _write_rules(self, names: Iterable[RuleName], known: Layers | None = None) -> None:
         """Compute rules and write ``layers.json`` with them and those that are known."""
 
-        def measured(rules: Sequence[RuleName]) -> Mapping[RuleName, BlockScores]:
-            from linguamap.tuning.block_gradients import measure
+        def measured(rules: Sequence[RuleName]) -> Measured:
+            from linguamap.tuning.choosing.block_rules import measure
             from linguamap.tuning.data.training_examples import training_data
 
-            tune, examples = self.run.config.tune, self.tuning_data.examples
-            data = training_data(
-                self.model, examples, tune, self.run.config.model, self.tuning_seed
-            )
-            most = self.run.config.choose.examples
-            return measure(self.model, data, most, tune, rules, self.progress)
+            tune, examples = config.tune, self.tuning_data.examples
+            data = training_data(self.model, examples, tune, config.model, self.tuning_seed)
+            most, notes = config.choose.examples, folder / "rule_scores.json"
+            return measure(
+                self.model, data, most, tune, rules, self.progress,
+                seed=self.tuning_seed, notes=notes,
+            )  # fmt: skip
 
         folder, config = self.run.folder, self.run.config
         located = read_json(folder / "located.json")
         choice = Choice(located, folder / "probe", config, self.tuning_seed)
-        rules = {**known, **choice.scores(names, measured)}
-        write_json(folder / "layers.json", choice.layers(rules))
+        write_json(folder / "layers.json", choice.layers(names, measured, known))
 
     def _tune(self) -> None:
         """Blocks from ``layers.json`` or the config, examples, and what the method makes of them."""

@@ -130,6 +130,8 @@ ALL: dict[str, Callable[[str], Chart]] = {
     "layer_change": lambda text: charts.layer_change({"layer": [0, 1], "change": [0.0, 0.2]}),
     "rule_scores": lambda text: charts.rule_scores(
         {"rule": [text, text], "block": [1, 2], "score": [0.1, 0.4]}, blocks={text: [2]}),
+    "rule_front": lambda text: charts.rule_front(
+        {"rule": [text], "blocks": ["1"], "gain": [0.4], "seconds": [9.0], "chosen": [True]}),
     "lens_outcomes": lambda text: charts.lens_outcomes(
         [{**row, "outcome": name} for name in ("consistent", "inconsistent") for row in lens_rows(text)],
         marks=MARKS),

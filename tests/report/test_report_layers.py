@@ -8,8 +8,8 @@ from typing import Any
 from run_contents import layers, phase_of, run_of, said
 
 from linguamap.report.run_charts import FIGURES, grids_chart
-from linguamap.report.tables import rule_rows
-from linguamap.run.contents import BlockScores, Grid, GridCell, GridPrompt
+from linguamap.report.tables import front_rows, rule_rows
+from linguamap.run.contents import BlockScores, CandidateSet, Grid, GridCell, GridPrompt
 
 
 def test_rules_are_laid_side_by_side_from_their_lowest_score_to_their_highest() -> None:
@@ -31,6 +31,23 @@ def test_rules_are_laid_side_by_side_from_their_lowest_score_to_their_highest() 
     # (3 - 2) / 4 of the way up with its band cut at the ends; and the sign's 0 lies half-way.
     assert 'data-r="|0% (-25% to 25%)|25% (0% to 50%)|100% (75% to 125%)"' in picture
     assert 'data-r="|0%|100%|50%"' in picture
+
+
+def test_a_rules_front_is_shown_with_the_set_that_is_taken() -> None:
+    sets = (CandidateSet((6,), 0.25, 0.02, 90.0, 2_500_000_000), CandidateSet((2, 3), 0.5, 0.04, 150.0, 3_000_000_000))  # fmt: skip
+    found = layers(n_layers=6, rules={"trial": BlockScores(blocks=(2, 3), front=sets)})
+    assert front_rows(found) == [
+        ["trial", "  6", "2.0%", "25%", "1\u202fmin 30\u202fs", "2.5 GB"],
+        ["", "* 2\u20133", "4.0%", "50%", "2\u202fmin 30\u202fs", "3 GB"],
+    ]
+    chart = FIGURES["rule_front"](run_of(layers=found))
+    assert chart is not None
+    (panel,) = chart.panels
+    assert panel.about["aria-label"] == (
+        "Front of the rule trial: blocks 6: 25% in 1\u202fmin 30\u202fs; blocks 2\u20133: 50% in 2\u202fmin 30\u202fs."
+    )
+    assert chart.html([]).count('class="kept"') == 1
+    assert FIGURES["rule_front"](run_of()) is None
 
 
 def test_own_answers_are_drawn_by_what_became_of_them_with_their_number() -> None:

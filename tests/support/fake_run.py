@@ -417,14 +417,20 @@ def write_rest(folder: Path, n_layers: int, seed: int) -> None:
 
 
 def make_rules(n_layers: int) -> dict[str, Any]:
-    """Three rules: one that was taken, one with negative scores, one without any."""
+    """Three rules: one that was taken, one with negative scores and a front, one without any."""
     tuned, blocks = [n_layers - 1, n_layers], range(1, n_layers + 1)
     rising = [block / n_layers for block in blocks]
     signed = [math.sin(block) - 0.2 for block in blocks]
+    front = [
+        {"blocks": blocks, "gain": gain, "share": 0.02 * len(blocks), "seconds_per_epoch": seconds,
+         "memory_bytes": 3_000_000_000}
+        for blocks, gain, seconds in (([8], 0.2, 90.0), ([2, 8], 0.4, 150.0))
+    ]  # fmt: skip
     return {
         "lens": {"values": rising, "low": [one - 0.1 for one in rising], "high": [one + 0.1 for one in rising],
                  "interval": "95 % over items", "n": 5, "seconds": 1.2, "blocks": tuned, "share": 0.0416},
-        "gradient": {"values": signed, "seconds": 250.0, "blocks": [2, 8], "share": 0.0416},
+        "gradient": {"values": signed, "seconds": 250.0, "blocks": [2, 8], "share": 0.0416,
+                     "front": front},
         "handover": {"reason": "handover was not measured"},
     }  # fmt: skip
 

@@ -19,10 +19,10 @@ from linguamap.charts.probe_charts import (
     token_set_probability,
 )
 from linguamap.charts.svg import Control
-from linguamap.charts.training_charts import layer_change, loss, rule_scores
+from linguamap.charts.training_charts import layer_change, loss, rule_front, rule_scores
 
 __all__ = [
     "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "handover", "language_map", "layer_change",
-    "lens", "lens_outcomes", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_scores", "similarity", "sweep",
-    "token_grid", "token_set_probability",
+    "lens", "lens_outcomes", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_front", "rule_scores",
+    "similarity", "sweep", "token_grid", "token_set_probability",
 ]  # fmt: skip

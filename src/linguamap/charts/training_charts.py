@@ -15,11 +15,12 @@ from linguamap.charts.curve_panel import (
 )
 from linguamap.charts.frames import (
     Frame,
+    Row,
     grouped,
     points_of,
     rows_of,
 )
-from linguamap.charts.naming import percent, spans
+from linguamap.charts.naming import duration, percent, spans
 from linguamap.charts.svg import CURRENT, FAINT, INK, RULE, SOFT, Node, Panel, el, path
 
 
@@ -147,3 +148,49 @@ def rule_scores(frame: Frame, *, blocks: Mapping[str, Sequence[int]] | None = No
         panels.append(curve_panel(name, [curve], plot, label))
     labels = ["Embedding", *(f"Block {block}" for block in range(1, last + 1))]
     return Chart("rule_scores", "Scores of the blocks by rule", panels, rows, labels=labels)
+
+
+def rule_front(frame: Frame) -> Chart:
+    """What each rule's sets of blocks promise, over the predicted time of an epoch; a panel a rule.
+
+    Args:
+        frame: columns ``rule``, ``blocks`` (their numbers as text), ``gain`` in [0, 1], ``seconds``
+            of an epoch, ``memory_bytes``, and ``chosen``, ringed.
+    """
+    rows = rows_of("rule_front", frame, "rule", "blocks", "gain", "seconds", "chosen")
+    longest = max((row["seconds"] for row in rows), default=1.0) or 1.0
+    panels = []
+    for rule, part in grouped(rows, lambda row: str(row["rule"])).items():
+
+        def draw(width: float, part: list[Row] = part) -> tuple[list[Node], float]:
+            points = [
+                (44 + row["seconds"] / longest * (width - 92), 118 - row["gain"] * 106)
+                for row in part
+            ]
+            frame_lines = [
+                el("g", el("line", x1=38, x2=width - 8, y1=y, y2=y, stroke=RULE),
+                   el("text", text, x=32, y=y + 4), class_="axis", text_anchor="end", fill=FAINT,
+                   font_size=10.5)
+                for y, text in ((118, "0%"), (12, "100%"))
+            ]  # fmt: skip
+            ends = [
+                el("text", text, x=x, y=134, text_anchor=anchor, fill=FAINT, font_size=10.5)
+                for x, text, anchor in ((44, "0", "middle"), (width - 8, f"{duration(longest)} an epoch", "end"))
+            ]  # fmt: skip
+            line = el("path", d=path(points), fill="none", stroke=CURRENT, stroke_width=1.4)
+            dots = [
+                el("g", el("circle", cx=x, cy=y, r=2.6, fill=CURRENT, class_="point"),
+                   el("circle", cx=x, cy=y, r=6, fill="none", stroke=CURRENT, class_="kept") if row["chosen"] else None,
+                   el("text", row["blocks"], x=x + 8, y=y + 12, fill=SOFT, font_size=10.5))
+                for (x, y), row in zip(points, part, strict=True)
+            ]  # fmt: skip
+            return [el("g", *frame_lines, *ends, line, *dots, color=INK)], 140.0
+
+        name = rule.replace("_", " ")
+        said = "; ".join(
+            f"blocks {row['blocks']}: {percent(row['gain'])} in {duration(row['seconds'])}"
+            for row in part
+        )
+        attributes = {"aria-label": f"Front of the rule {name}: {said}.", "class": "loss"}
+        panels.append(Panel(name, draw, attributes, 300))
+    return Chart("rule_front", "Predicted gain over the time of an epoch, by rule", panels, rows)

@@ -36,21 +36,27 @@ class OpenedRun:
     run: Run
     progress: Progress
     processes: ProcessGroup
+    more: str | None = None
+    """What the command's own option says, where it has one."""
 
 
 Stage = Callable[[OpenedRun], Iterable[RenderableType]]
 
 
-def on_run(*names: str, divided: bool = False, starts: bool = True) -> Callable[[Stage], Any]:
+def on_run(
+    *names: str, divided: bool = False, starts: bool = True, more: Any = None
+) -> Callable[[Stage], Any]:
     """Make a command of what is done in a run folder; what it returns is printed by the first process.
 
     Args:
         names: options, keys of :data:`linguamap.cli.options.SETTINGS`.
         divided: whether several processes share the work.
         starts: whether the command may begin a run; else it only goes on with one.
+        more: the type of an option of the command's own that is no setting.
     """
     common: dict[str, tuple[Any, Any]] = {"out": (Out, DEFAULT_OUT)}
     common |= {name: (option(name), None) for name in names}
+    common |= {"more": (more, None)} if more else {}
     common |= {"config": (ConfigFile, None)} if starts else {}
     common |= {"settings": (Set, None)}
     common |= {"fresh": (Fresh, False)} if starts else {}
@@ -59,7 +65,7 @@ def on_run(*names: str, divided: bool = False, starts: bool = True) -> Callable[
         @functools.wraps(stage)
         def command(**typed: Any) -> None:
             processes = launched() if divided else alone()
-            out = typed.pop("out")
+            out, own = typed.pop("out"), typed.pop("more", None)
             if not starts:
                 open_run(out, None)
             bars = Bars(screen)
@@ -70,7 +76,7 @@ def on_run(*names: str, divided: bool = False, starts: bool = True) -> Callable[
             with bars:
                 run = _opened(out, **typed)
                 processes.wait()
-                shown = stage(OpenedRun(run, trimming(bars), processes))
+                shown = stage(OpenedRun(run, trimming(bars), processes, own))
             for part in shown:
                 console.print(part, highlight=False)
 

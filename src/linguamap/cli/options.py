@@ -30,6 +30,14 @@ Fresh = Annotated[
         help="Remove the folder's run and start over, by its settings unless others are given.",
     ),
 ]
+Rules = Annotated[
+    str | None,
+    typer.Option(
+        "--rules",
+        metavar="A,B,...",
+        help="Rules to compare besides those that cost next to nothing and the gradients; or all.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 SETTINGS = {
@@ -45,6 +53,7 @@ SETTINGS = {
     "seed": "seed",
     "endpoint": "evaluate.endpoint",
     "rule": "choose.rule",
+    "aim": "choose.aim",
     "method": "tune.method",
     "layers": "tune.layers",
     "train_data": "tune.data",
@@ -54,6 +63,8 @@ SETTINGS = {
 }
 """Option -> the setting that it stands for."""
 SHORT = {"model": "-m", "benchmarks": "--benchmark"}
+LONG = {"aim": "--for"}
+"""Options that are not called as they are here."""
 
 MODEL = ("model", "revision", "preset")
 ITEMS = ("languages", "benchmarks", "data", "seed")
@@ -63,7 +74,10 @@ TUNING = ("method", "layers", "train_data", "teacher", "teacher_model", "cache_g
 
 def option(name: str) -> Any:
     """The annotated type of one option, as Typer reads it."""
-    flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
+    flags = [
+        LONG.get(name, f"--{name.replace('_', '-')}"),
+        *([SHORT[name]] if name in SHORT else []),
+    ]
     field = setting(SETTINGS[name])
     about = re.split(r"(?<=\.)\s", " ".join((field.description or "").split()))[0]
     about = about.replace("``", "")

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from linguamap.charts.naming import percent_exact
 from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
-from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Set
+from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Rules, Set
 from linguamap.pipeline import Pipeline
 from linguamap.progress import say
 from linguamap.records import UserError
 from linguamap.run.folder import STAGES
 from linguamap.run.settings import load_config
+from linguamap.tuning.choosing.choose import rule_names
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig
@@ -83,18 +84,20 @@ def locate(opened: OpenedRun) -> Shown:
 
 
 @app.command()
-@on_run("rule", starts=False)
+@on_run("rule", "aim", starts=False, more=Rules)
 def choose(opened: OpenedRun) -> Shown:
     """Which blocks to tune? The rules side by side.
 
-    What each would choose under the cap is added to the run; only --rule changes its choice, as long as it is not tuned.
+    What each would choose under the cap is added to the run; only --rule and --for change its choice, as long as it is not tuned.
     """
-    from linguamap.report.terminal import show_rules
+    from linguamap.report.terminal import show_front, show_rules
 
+    names = rule_names(opened.more)
     pipeline = _pipeline(opened)
     pipeline.probe()
     pipeline.locate()
-    return show_rules(pipeline.compare_rules())
+    layers = pipeline.compare_rules(names)
+    return [*show_rules(layers), *show_front(layers)]
 
 
 @app.command()

@@ -15,7 +15,7 @@ from linguamap.charts.chart import FORMATS, Chart
 from linguamap.charts.curve_panel import LayerMarks
 from linguamap.charts.dots import change
 from linguamap.charts.layer_maps import language_map, token_grid
-from linguamap.charts.naming import scenario_name
+from linguamap.charts.naming import scenario_name, spans
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (
     handover,
@@ -25,7 +25,7 @@ from linguamap.charts.probe_charts import (
     token_set_probability,
 )
 from linguamap.charts.svg import Control
-from linguamap.charts.training_charts import layer_change, loss, rule_scores
+from linguamap.charts.training_charts import layer_change, loss, rule_front, rule_scores
 from linguamap.languages import language_name
 from linguamap.records import PHASES, ScoreRow, UserError
 from linguamap.run.contents import GridPrompt
@@ -199,6 +199,17 @@ def rules_chart(run: RunContents) -> Chart | None:
     return rule_scores(rows, blocks=chosen) if rows else None
 
 
+def front_chart(run: RunContents) -> Chart | None:
+    """Of the rules that say what they expect of sets of blocks."""
+    rules = run.layers.rules if run.layers else {}
+    rows = [
+        {"rule": name, "blocks": spans(one.blocks), "gain": one.gain, "seconds": one.seconds_per_epoch,
+         "memory_bytes": one.memory_bytes, "share": one.share, "chosen": one.blocks == found.blocks}
+        for name, found in rules.items() for one in found.front
+    ]  # fmt: skip
+    return rule_front(rows) if rows else None
+
+
 @dataclass(frozen=True)
 class GridText:
     """A text in depth: its prompt, and the rows of its cells before and after tuning."""
@@ -284,7 +295,7 @@ FIGURES = {
     "loss": loss_chart, "lens": lens_chart, "language_map": map_chart,
     "token_set_probability": probability_chart, "token_grid": chosen_grid_chart,
     "similarity": similarity_chart, "handover": handover_chart, "layer_change": layer_change_chart,
-    "rule_scores": rules_chart, "lens_outcomes": lens_outcomes_chart,
+    "rule_scores": rules_chart, "rule_front": front_chart, "lens_outcomes": lens_outcomes_chart,
 }  # fmt: skip
 
 

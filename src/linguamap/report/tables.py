@@ -114,6 +114,18 @@ def rule_rows(layers: Layers) -> list[list[str]]:
     return rows
 
 
+def front_rows(layers: Layers) -> list[list[str]]:
+    """Each rule's front, a set a row: rule (once), blocks, share, gain, predicted time and memory."""
+    rows = []
+    for name, scores in layers.rules.items():
+        for place, one in enumerate(scores.front):
+            mark = "* " if one.blocks == scores.blocks else "  "
+            figures = [percent_exact(one.share), percent(one.gain), duration(one.seconds_per_epoch)]
+            memory = f"{one.memory_bytes / 1e9:.2g} GB"
+            rows.append(["" if place else name, mark + spans(one.blocks), *figures, memory])
+    return rows
+
+
 def rate_text(rate: Rate | None) -> str:
     """A rate with its interval and n, in one cell."""
     if rate is None or rate.value is None:

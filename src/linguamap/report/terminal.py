@@ -21,7 +21,7 @@ from linguamap.charts.naming import (
 from linguamap.languages import language_name
 from linguamap.probes.curves import overtakings
 from linguamap.records import PHASES, Change, Changes, Comparison, Rate, ScoreRow
-from linguamap.report.tables import evidence_rows, rule_rows, stage_rows
+from linguamap.report.tables import evidence_rows, front_rows, rule_rows, stage_rows
 from linguamap.report.words import Words, is_clear, missing_stages
 from linguamap.run.contents import Layers
 from linguamap.run.read_run import RunContents, read_run
@@ -120,6 +120,17 @@ def show_rules(layers: Layers) -> list[RenderableType]:
     heads = ("rule", "blocks", "share", "highest score", "time")
     about = "* the run's rule. Highest score: of which block; in brackets the score's uncertainty; layers.json says which."
     return [_table(*heads, rows=rows), *notes, Text(about, style="dim")]
+
+
+def show_front(layers: Layers) -> list[RenderableType]:
+    """The sets of blocks that each rule weighs, from the cheapest to the one that promises most."""
+    rows = front_rows(layers)
+    heads = ("rule", "blocks", "share", "gain", "an epoch", "memory")
+    about = (
+        f"Sets on the rule's front, * taken for {layers.aim}. Gain: of what the rule promises of all blocks. "
+        "Time and memory are predicted, for this machine, from the gradients' time."
+    )
+    return ["", _table(*heads, rows=rows), Text(about, style="dim")] if rows else []
 
 
 def _table(*heads: str, rows: list[list[str]] | list[list[str | Text]]) -> Table:

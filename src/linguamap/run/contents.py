@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -90,10 +91,49 @@ class Evidence:
 
 
 RuleName = Literal[
-    "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "last", "middle",
-    "random",
+    "lens", "handover", "gradient", "gradient_product", "gradient_sign", "step", "trial", "lora",
+    "last", "middle", "random",
 ]  # fmt: skip
-"""How the blocks to tune are chosen, see :mod:`linguamap.tuning.choose`."""
+"""How the blocks to tune are chosen, see :mod:`linguamap.tuning.choosing.choose`."""
+Aim = Literal["quality", "cost"]
+"""Most predicted gain under the cap, or most gain a predicted second."""
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """Blocks that a rule could take: what it promises of them, and what training them would take.
+
+    Attributes:
+        gain: their scores' share of all scores above 0.
+        share: of all parameters that they hold.
+        seconds_per_epoch, memory_bytes: predicted, see :mod:`linguamap.tuning.choosing.front`.
+    """
+
+    blocks: tuple[int, ...]
+    gain: float
+    share: float
+    seconds_per_epoch: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What an epoch is made of, and how fast the machine was while rules were computed.
+
+    Attributes:
+        tokens, target_tokens: of the training examples.
+        batch_tokens: of a forward pass, on average.
+        weight_bytes: of one weight of the model.
+        seconds_per_operation: of one weight at one token.
+    """
+
+    tokens: int
+    target_tokens: int
+    batch_tokens: int
+    d_model: int
+    head_parameters: int
+    weight_bytes: int
+    seconds_per_operation: float
 
 
 @dataclass(frozen=True)
@@ -107,6 +147,8 @@ class BlockScores:
         seconds: what the rule cost. Those from the same passes each say the whole.
         share: of all parameters that the blocks hold, in [0, 1].
         reason: why there are no scores or no blocks.
+        order: blocks from the best to the worst, where that is not the order of their values.
+        front: sets under the cap that no other one outdoes in gain, seconds and memory.
     """
 
     values: tuple[float, ...] | None = None
@@ -118,6 +160,8 @@ class BlockScores:
     blocks: tuple[int, ...] = ()
     share: float = 0.0
     reason: str | None = None
+    order: tuple[int, ...] = ()
+    front: tuple[CandidateSet, ...] = ()
 
     def choosing(
         self, blocks: tuple[int, ...], share: float, reason: str | None = None
@@ -126,6 +170,10 @@ class BlockScores:
         return dataclasses.replace(
             self, blocks=blocks, share=share, reason=reason or (None if blocks else self.reason)
         )
+
+    def ordered(self, blocks: Sequence[int]) -> BlockScores:
+        """The same with an order of its own."""
+        return dataclasses.replace(self, order=tuple(blocks))
 
     def timed(self, seconds: float) -> BlockScores:
         """The same with its cost."""
@@ -137,8 +185,9 @@ class Layers:
     """``layers.json``: phases, the blocks to tune, and readings of the curves.
 
     Attributes:
-        rule: by which ``tune_layers`` were chosen.
+        rule, aim: by which ``tune_layers`` were chosen, and for what.
         rules: what each rule that was computed says.
+        cost: what the rules' fronts rest on; None where no rule ran the model.
         late_start_interval, late_start_range: over items, given the weights of the curves; and over the
             curves, each alone, whose median turns over languages are ``curve_turns``.
         rule_layers: the blocks that the rule names without the cap; ``cap_effect`` says in words what
@@ -163,6 +212,8 @@ class Layers:
     overtakes_english: dict[str, int | None] = field(default_factory=dict)
     committed_layer: dict[str, int | None] = field(default_factory=dict)
     rule: RuleName = "lens"
+    aim: Aim = "quality"
+    cost: TrainingCost | None = None
     rules: dict[RuleName, BlockScores] = field(default_factory=dict)
 
 

@@ -27,7 +27,7 @@ STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
     "choose": ("model", "languages", "scenarios", "seed", "data", "choose", "tune.benchmarks", "tune.subjects",
                "tune.data", "tune.examples", "tune.tasks", "tune.teacher", "tune.teacher_model",
                "tune.teacher_tokens", "tune.loss_on", "tune.learning_rate", "tune.validation_share",
-               "tune.seed", "tune.dtype", "locate.max_trainable_share"),
+               "tune.seed", "tune.dtype", "tune.clip_norm", "tune.batch_size", "locate.max_trainable_share"),
     "tune": ("model", "languages", "scenarios", "seed", "data", "tune",
              "evaluate.items", "evaluate.max_new_tokens"),
     "after": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score", "tune.subjects"),

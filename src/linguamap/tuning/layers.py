@@ -144,6 +144,10 @@ LORA_SCALE = 2.0
 """alpha / rank: what B @ A is multiplied by."""
 
 
+MAMBA = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
+"""Architectures whose kernels read the output projection's weights themselves, past an adapter."""
+
+
 def add_lora(lm: LanguageModel, layers: Sequence[int], rank: int) -> Trainable:
     """Put adapters beside every linear map of some blocks; only these get gradients.
 
@@ -166,10 +170,13 @@ def add_lora(lm: LanguageModel, layers: Sequence[int], rank: int) -> Trainable:
     chosen = check_layers(layers, lm.n_layers)
     total = count_parameters(lm.model)
     inside = {id(m) for layer in chosen for m in lm.structure.blocks[layer - 1].modules()}
+    spared = "out_proj" if lm.model.config.model_type in MAMBA else None
     linear = {
         name: isinstance(module, Conv1D)
         for name, module in lm.model.named_modules()
-        if id(module) in inside and isinstance(module, nn.Linear | Conv1D)
+        if id(module) in inside
+        and isinstance(module, nn.Linear | Conv1D)
+        and name.rpartition(".")[2] != spared
     }
     if not linear:
         raise UserError("tune: the chosen blocks have no linear maps for LoRA; use selective")
@@ -192,3 +199,14 @@ def add_lora(lm: LanguageModel, layers: Sequence[int], rank: int) -> Trainable:
                 parameter.requires_grad_(True)
                 parameters[f"{base}.weight.{factor}"] = parameter
     return Trainable(chosen, parameters, total, lora_scale=LORA_SCALE)
+
+
+def remove_lora(lm: LanguageModel) -> None:
+    """Take adapters out again; the model is what it was before :func:`add_lora`."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in list(lm.model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, BaseTunerLayer):
+                setattr(module, name, child.get_base_layer())
+    lm.model.__dict__.pop("peft_config", None)

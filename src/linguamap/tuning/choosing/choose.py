@@ -11,18 +11,24 @@ gradient_product   product of the gradients of two halves of the examples, which
 gradient_sign      gradient of one half times the sign of the other's: the decrease that a step of equal
                    size in every weight, as Adam's, promises
 step               decrease of the loss on one half after such a step on the other half's gradient
+trial              decrease of the loss on groups held out after a few steps; the weaker half of the
+                   blocks goes out, the others take twice as many, again
+lora               rise of that loss when one block's adapter is taken out of a short LoRA on all of them;
+                   chosen is greedily, the adapters joined one by one
 last, middle       none: as many blocks at the end, or around the centre, as the cap allows
 random             none: as many, drawn by the seed
 =================  =================================================================================
 
 Every rule but ``lens`` takes the blocks with the highest scores above 0, neighbours or not, until the cap
-on the trained share is reached. The default is ``lens`` until a study has compared them.
+on the trained share is reached; for the aim ``cost`` any rule takes, of the sets on its front, the one with
+the most predicted gain a second. The default is ``lens`` until a study has compared them.
 
 Sources: relative gradient norm, Lee et al. 2023 (arXiv:2210.11466).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,23 +39,43 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow.parquet as pq
 
 from linguamap.records import UserError
-from linguamap.run.contents import BlockScores, RuleName, as_json
+from linguamap.run.contents import BlockScores, RuleName, TrainingCost, as_json
 from linguamap.run.files import read_json
 from linguamap.tuning.blocks import parse_layers
+from linguamap.tuning.choosing.front import candidates, cheapest, front
 
 if TYPE_CHECKING:
     from linguamap.config import RunConfig
+    from linguamap.run.contents import Layers
 
+Measured = tuple[Mapping[RuleName, BlockScores], TrainingCost | None]
+"""Scores, and what training costs; None where the blocks cannot be trained."""
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 PLACES: tuple[RuleName, ...] = ("last", "middle", "random")
 GRADIENTS: tuple[RuleName, ...] = ("gradient", "gradient_product", "gradient_sign")
 FREE: tuple[RuleName, ...] = ("lens", "handover", *PLACES)
 """Rules that run no model: they are computed in every run."""
 SIDE_BY_SIDE: tuple[RuleName, ...] = (*FREE, *GRADIENTS)
-"""What ``linguamap choose`` compares; ``step`` runs the model once a block, and only if asked for."""
+"""What ``linguamap choose`` compares; the others run the model for every block, and only if asked for."""
 
 Curves = Mapping[str, Sequence[float | None]]
 """language -> (layer,)."""
+
+
+def rule_names(text: str | None) -> tuple[RuleName, ...]:
+    """The rules to compare: those of :data:`SIDE_BY_SIDE` and, with commas, others; or ``all``.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    others = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if others == ["all"]:
+        return RULES
+    if unknown := [name for name in others if name not in RULES]:
+        raise UserError(
+            f"choose: there is no rule '{unknown[0]}'; use all, or of {', '.join(RULES)}"
+        )
+    return tuple(name for name in RULES if name in SIDE_BY_SIDE or name in others)
 
 
 class Choice:
@@ -71,40 +97,45 @@ class Choice:
         facts = read_json(probe / "probe.json")
         self.block_parameters: list[int] = facts["block_parameters"]
         self.total_parameters: int = facts["total_parameters"]
+        self.aim = config.choose.aim
 
-    def scores(
+    def layers(
         self,
         names: Iterable[RuleName],
-        measure: Callable[[Sequence[RuleName]], Mapping[RuleName, BlockScores]],
-    ) -> dict[RuleName, BlockScores]:
-        """Some rules' scores, and the blocks that each would tune.
+        measure: Callable[[Sequence[RuleName]], Measured],
+        known: Layers | None = None,
+    ) -> dict[str, Any]:
+        """What ``layers.json`` holds: what was located, all rules' scores, and the rule's blocks.
 
         Args:
-            measure: the scores of those that run the model.
+            names: the rules to compute.
+            measure: the scores of those that run the model, and what training costs.
+            known: rules that are computed already.
+        Raises:
+            UserError: the run's rule chooses no block.
         """
         wanted = [name for name in RULES if name in set(names)]
         measured = [name for name in wanted if name not in FREE]
-        found = dict(measure(measured)) if measured else {}
-        for name in wanted:
-            if name in FREE:
-                started = time.monotonic()
-                scores = self._free(name)
-                found[name] = scores.timed(time.monotonic() - started)
-            else:
-                found[name] = self._with_blocks(found[name])
-        return {name: found[name] for name in wanted}
-
-    def layers(self, rules: Mapping[RuleName, BlockScores]) -> dict[str, Any]:
-        """What ``layers.json`` holds: what was located, all rules' scores, and the rule's blocks.
-
-        Raises:
-            UserError: the rule could not be computed.
-        """
+        found, cost = dict(known.rules) if known else {}, known.cost if known else None
+        if measured or (self.aim == "cost" and cost is None):
+            scores, cost = measure(measured)
+            found |= {name: self._with_blocks(own) for name, own in scores.items()}
+        for name in (one for one in wanted if one in FREE):
+            started = time.monotonic()
+            found[name] = self._free(name).timed(time.monotonic() - started)
+        if cost is not None:
+            found = {name: self._priced(name, own, cost) for name, own in found.items()}
         rule = self.config.choose.rule
-        chosen = rules[rule]
-        layers = {**self.located, "rule": rule, "rules": as_json(dict(rules))}
-        if rule == "lens":
-            return layers
+        chosen = found[rule]
+        layers = {
+            **self.located,
+            "rule": rule,
+            "aim": self.aim,
+            "cost": as_json(cost),
+            "rules": as_json({name: found[name] for name in RULES if name in found}),
+        }
+        if rule == "lens" and (self.aim == "quality" or not chosen.blocks):
+            return layers  # what was located names its blocks, or why there are none
         if chosen.reason and not chosen.blocks:
             raise UserError(
                 f"choose: the rule {rule} chooses no block ({chosen.reason}); take another choose.rule, "
@@ -156,13 +187,28 @@ class Choice:
             count += 1
         return count
 
+    def _ranked(self, scores: BlockScores) -> list[int]:
+        """The blocks with a score above 0, the best one first."""
+        values = scores.values or ()
+        by_value = sorted(range(1, len(values) + 1), key=lambda block: (-values[block - 1], block))
+        return [block for block in scores.order or by_value if values[block - 1] > 0]
+
+    def _priced(self, name: RuleName, scores: BlockScores, cost: TrainingCost) -> BlockScores:
+        """The scores with their front; for the aim ``cost`` the blocks are one of its sets."""
+        last = self.located["tune_layers"][::-1]
+        ranked = last if name == "lens" else self._ranked(scores)
+        sizes, total = self.block_parameters, self.total_parameters
+        sets = candidates(ranked, scores, sizes, total, self.cap)
+        priced = dataclasses.replace(scores, front=front(sets, sizes, total, cost))
+        best = cheapest(priced.front) if self.aim == "cost" else None
+        return priced.choosing(best.blocks, best.share, scores.reason) if best else priced
+
     def _with_blocks(self, scores: BlockScores) -> BlockScores:
         """The blocks with the highest scores above 0 that stay within the cap together."""
         if scores.values is None:
             return scores
-        order = sorted(range(self.n_layers), key=lambda at: (-scores.values[at], at))  # type: ignore[index]
         blocks: list[int] = []
-        positive = [at + 1 for at in order if scores.values[at] > 0]
+        positive = self._ranked(scores)
         for block in positive:
             if self._share([*blocks, block]) <= self.cap:
                 blocks.append(block)

@@ -137,6 +137,9 @@ def test_a_gain_that_may_be_answers_that_can_now_be_judged_is_called_so() -> Non
     same = change(0.9, 0.9, -0.1, 0.1, 1.0)
     whole = run_of(after, after, comparison=comparison(replace(changes(), right_in_both=same)))
     assert "could not be judged" not in said(whole, "result")
+    row = run.before.summary.over_all  # type: ignore[union-attr]
+    row.bounds.clear()  # a summary without any
+    assert "could not be judged" not in said(run, "result")
 
 
 def test_no_late_phase_is_said_with_its_reason() -> None:

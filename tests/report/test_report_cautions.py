@@ -174,7 +174,12 @@ def test_loops_blind_letters_and_foreign_options_are_held_against_the_rates() ->
         for i in range(8)
     ]  # fmt: skip
     text = said(run_of(answers), "cautions")
-    assert "say the same thing three times over: 1 of 8 before tuning" in text
+    assert "three times over" not in text  # of more than a tenth, it stands above
+    above = said(run_of(answers), "warnings")
+    assert "say the same thing three times over: 1 of 8 answers before tuning." in above
+    few = [plain_answer(item_id=str(i), repeats=i == 7) for i in range(10)]
+    assert "three times over: 1 of 10 answers before tuning." in said(run_of(few), "cautions")
+    assert "three times over" not in said(run_of(few), "warnings")
     # A is right in 2 of 8 items and B in 6: 6/8 * 2/8 + 2/8 * 6/8 = 37.5 %.
     assert "6 of 8 letters are A" in text
     assert "would be right in 38%, guessing in 25%" in text

@@ -105,6 +105,22 @@ def test_a_change_is_claimed_only_where_its_interval_excludes_zero() -> None:
     assert headline.startswith("Tuning two of 18 blocks did not measurably help")
 
 
+def test_answers_that_now_go_in_circles_stand_in_the_headline() -> None:
+    def headline(*repeating: int) -> str:
+        sides = [
+            phase_of([code_mixed(i, True, "hi", repeats=i < n) for i in range(10)])
+            for n in repeating
+        ]
+        run = tuned(change(0.6, 0.96, 0.31, 0.41, 1e-9), change(0.3, 0.3, -0.1, 0.1, 1.0))
+        return said(replace(run, before=sides[0], after=sides[1]), "headline")
+
+    assert headline(1, 3).endswith(
+        "to the language it is asked for, but 3 of its 10 answers now go round in circles"
+    )
+    assert headline(0, 1).endswith("the language it is asked for")  # a tenth
+    assert headline(2, 4).endswith("the language it is asked for")  # they did before
+
+
 @pytest.mark.parametrize(
     ("verdict", "said_of_it"),
     [("held", ", within the"), ("lost", ", beyond the"), ("open", ": it is open whether that is within the")],

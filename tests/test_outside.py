@@ -26,6 +26,7 @@ from linguamap.outside import (
     csv_table,
     json_rows,
     lines,
+    nearest,
     parquet_rows,
     parse_json,
     parse_yaml,
@@ -251,3 +252,11 @@ def test_any_damage_of_parquet_gives_rows_or_one_error(
     path.write_bytes(data)
     with contextlib.suppress(UserError):
         parquet_rows(path)
+
+
+def test_the_nearest_name_of_a_folder_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("uno\n", "utf-8")
+    assert nearest(tmp_path / "promts.txt") == f"; did you mean {tmp_path / 'prompts.txt'}?"
+    assert nearest(tmp_path / "other") == nearest(tmp_path / "no" / "such") == ""
+    with pytest.raises(UserError, match=r"give an existing file; did you mean .*prompts\.txt\?"):
+        read_text(tmp_path / "promts.txt")

@@ -87,6 +87,11 @@ class DataConfig(Section):
 
     benchmarks: list[str] = Field(["sums", "choice", "passage"], min_length=1)
     """Of sums, choice, passage (the starter items), mgsm, mmlu, xquad, lcb, or a .jsonl of own items."""
+    prompts: str | None = None
+    """A .jsonl, .csv or .txt file of own prompts without right answers, in place of benchmarks. Half of
+    them, by id, are asked before and after tuning; the other half is for probing and tuning."""
+    prompts_language: str | None = None
+    """That answers are wanted in, where a row of ``prompts`` names none."""
     folder: str | None = None
     """Folder of benchmark files; None takes the hub or the package's own starter items."""
     revision: str | dict[str, str] | None = None
@@ -100,7 +105,7 @@ class DataConfig(Section):
     name_language: bool = True
     """Whether the prompt says which language is wanted or only implies it."""
 
-    _folder_absolute = field_validator("folder")(_absolute)
+    _paths_absolute = field_validator("folder", "prompts")(_absolute)
     _benchmarks_differ = field_validator("benchmarks")(_different)
 
     _files_absolute = field_validator("benchmarks")(_absolute_files)

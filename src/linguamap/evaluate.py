@@ -19,6 +19,7 @@ from linguamap.records import (
     BenchmarkUse,
     Completion,
     IdentifierAccuracy,
+    Part,
     Phase,
     Prompt,
     UserError,
@@ -26,6 +27,8 @@ from linguamap.records import (
 from linguamap.run.contents import as_json, as_type
 from linguamap.run.files import append_answers, read_answers, write_answers, write_json
 from linguamap.run_context import RunContext
+from linguamap.scoring.extraction.prose import drift
+from linguamap.scoring.extraction.segments import text_to_learn
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import LabelledTexts
 from linguamap.scoring.language_id import make_identifier
@@ -51,13 +54,37 @@ class Questions:
 
 def evaluate(context: RunContext, phase: Phase, questions: Questions) -> None:
     """Answers and summary of one phase; what is answered already is not asked again."""
-    run, processes = context.run, context.processes
-    folder = run.path(phase, "answers.jsonl").parent
+    folder = context.run.path(phase, "answers.jsonl").parent
     asked = distinct(questions.prompts)
+    _ask(context, phase, folder, asked, f"answers {phase}")
+    if context.processes.writes:
+        write_scores(context, phase, questions, _scored(context, folder, asked))
+
+
+def own_texts(context: RunContext, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Prompts that the model answers in the language asked for, each with that answer as its reference.
+
+    All answers are kept in ``probe/own/answers.jsonl`` as they come; a killed call goes on after them.
+    """
+    folder = context.run.path("probe", "own", "answers.jsonl").parent
+    asked = distinct(prompts)
+    _ask(context, "before", folder, asked, "own answers")
+    least, found = context.run.config.score.min_letters, []
+    for name, answer in _scored(context, folder, asked).items():
+        turn = drift(answer.answer, answer.language, context.identifier, least)
+        if text := text_to_learn(answer, turn is not None):
+            found.append(dataclasses.replace(asked[name], reference=(Part("R", text),)))
+    return found
+
+
+def _ask(
+    context: RunContext, phase: Phase, folder: Path, asked: dict[str, Prompt], label: str
+) -> None:
+    """Have all prompts answered that are not yet; of several processes each its share."""
     stored = checked_answers(folder, asked)
     if len(stored) < len(asked):
-        config = run.config
-        own = folder / shard_name(processes.rank)
+        config = context.run.config
+        own = folder / shard_name(context.processes.rank)
         (folder / "summary.json").unlink(missing_ok=True)  # of answers that are not all there
 
         def save(completions: Sequence[Completion]) -> None:
@@ -71,13 +98,14 @@ def evaluate(context: RunContext, phase: Phase, questions: Questions) -> None:
             done=frozenset(stored),
             save=save,
             progress=context.progress,
-            label=f"answers {phase}",
+            label=label,
         )
-    processes.wait()
-    if processes.writes:
-        scorer, found = context.scorer, checked_answers(folder, asked)
-        answers = {name: scorer.again(found[name], asked[name]) for name in found}
-        write_scores(context, phase, questions, answers)
+    context.processes.wait()
+
+
+def _scored(context: RunContext, folder: Path, asked: dict[str, Prompt]) -> dict[str, Answer]:
+    scorer, found = context.scorer, checked_answers(folder, asked)
+    return {name: scorer.again(found[name], asked[name]) for name in asked}
 
 
 def as_it_came(completion: Completion, prompt: Prompt) -> Answer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import difflib
 import io
 import json
 import math
@@ -42,6 +43,16 @@ LONGEST_SHOWN = 80
 Row = Mapping[str, Any]
 
 
+def nearest(path: Path) -> str:
+    """What to say of a path that does not exist: the nearest name in its folder, or nothing."""
+    try:
+        names = sorted(one.name for one in path.parent.iterdir())
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""
+
+
 def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
     """The text of a UTF-8 file.
 
@@ -52,7 +63,7 @@ def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
         with path.open("rb") as file:
             data = file.read(largest + 1)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give an existing file") from None
+        raise UserError(f"{path} does not exist; give an existing file{nearest(path)}") from None
     except OSError as error:
         reason = str(error.strerror or error).lower()
         raise UserError(

@@ -12,18 +12,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from linguamap.benchmarks import starter_benchmarks
 from linguamap.config import ScoreConfig
-from linguamap.evaluate import Questions, evaluate, rescore
+from linguamap.evaluate import Questions, evaluate, own_texts, rescore
 from linguamap.progress import say
 from linguamap.prompts.run_prompts import RunItems, describe
-from linguamap.records import PHASES, Phase, UserError
+from linguamap.records import PHASES, Phase, Prompt, UserError
 from linguamap.run.contents import Layers, RuleName, as_json
 from linguamap.run.files import read_answers, read_as, read_evaluation, read_json, write_json
 from linguamap.run.folder import STAGES
 from linguamap.run_context import RunContext
-from linguamap.scoring.labelled_texts import LabelledTexts, labelled_from_items
+from linguamap.scoring.labelled_texts import (
+    LabelledTexts,
+    labelled_from_items,
+    labelled_from_starter,
+)
 from linguamap.tuning.choosing.choose import FREE, SIDE_BY_SIDE, Choice, Measured
 from linguamap.tuning.methods import FEW_SHOT, check_shareable
 
@@ -167,20 +172,44 @@ class Pipeline(RunContext):
     @cached_property
     def tuning_data(self) -> TuningData:
         """Examples with worked answers for tuning, spread over kinds, scenarios and languages."""
-        from linguamap.tuning.data.gather import gather
-        from linguamap.tuning.data.teacher import taught
+        from linguamap.tuning.data.gather import gather, own_data
 
-        config, out = self.run.config, self.run.path("tuned", "tuning.json").parent
+        config, test = self.run.config, self.items.test_benchmarks
+        if config.data.prompts is not None and config.tune.data is None:
+            return own_data(self.own_texts, len(self.items.train_prompts), config, test)
         return gather(
             config,
             lambda: self.items.training_benchmarks,
-            self.items.test_benchmarks,
+            test,
             lambda: self.model,
-            lambda prompts, questions: taught(
-                prompts, questions, config, self.identifier, out, self.progress
-            ),
+            self._taught,
             self.progress,
         )
+
+    @cached_property
+    def own_texts(self) -> list[Prompt]:
+        """Own prompts of the training half with answers in the language asked for: a teacher's, or the
+        model's own."""
+        prompts = self.items.train_prompts
+        if self.run.config.tune.teacher is None:
+            found = own_texts(self, prompts)
+        else:
+            if self.processes.rank:
+                self.processes.wait()  # what a teacher writes is asked for once
+            found, _ = self._taught(prompts, prompts)
+            if not self.processes.rank:
+                self.processes.wait()
+        said = f"{len(found)} of {len(prompts)} answers are in the language from beginning to end"
+        say(self.progress, f"texts: {said}")
+        return found
+
+    def _taught(
+        self, prompts: Sequence[Prompt], questions: Sequence[Prompt]
+    ) -> tuple[list[Prompt], dict[str, Any]]:
+        from linguamap.tuning.data.teacher import taught
+
+        run, out = self.run, self.run.path("tuned", "tuning.json").parent
+        return taught(prompts, questions, run.config, self.identifier, out, self.progress)
 
     def questions(self, phase: Phase) -> Questions:
         """What is asked; few-shot prompting puts worked examples before it after tuning."""
@@ -194,6 +223,11 @@ class Pipeline(RunContext):
         return Questions(prompts, benchmarks, self._labelled_texts)
 
     def _labelled_texts(self) -> LabelledTexts:
+        if self.items.own is not None:  # in which language prompts are written is not known
+            starter = starter_benchmarks()
+            known = {code for benchmark in starter for code in benchmark.items}
+            chosen = [code for code in self.run.config.languages if code in known]
+            return labelled_from_starter(starter, chosen)
         try:
             return labelled_from_items(self.items.benchmarks("train"), "training items")
         except UserError:  # not every benchmark has training items
@@ -213,8 +247,15 @@ class Pipeline(RunContext):
         """
         from linguamap.probes.run_probes import own_answers, run_probe
         from linguamap.probes.token_grid import write_grids
+        from linguamap.tuning.data.gather import LEAST_OWN
 
         prompts, config, report = self.items.train_prompts, self.run.config, self.progress
+        if self.items.own is not None:
+            prompts = self.own_texts
+            if len(prompts) < LEAST_OWN:  # the answers as they are, in whichever language
+                prompts = self.items.train_prompts
+                probe = config.probe.model_copy(update={"texts": "generated"})
+                config = config.model_copy(update={"probe": probe})
         phase: Phase = "before" if first is None else "after"
         answers = read_answers(self.run.folder / phase / "answers.jsonl", growing=True)
         answered = (answers, self.items.test_prompts)

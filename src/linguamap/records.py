@@ -354,9 +354,9 @@ class Answer:
     option_scores: tuple[float, ...] | None = None
 
     @property
-    def right_in_both(self) -> bool:
-        """Right in task and language; what could not be judged is not."""
-        return self.outcome == "both"
+    def right_in_both(self) -> bool | None:
+        """Right in task and language; what could not be judged is not. None where there is no task."""
+        return None if self.kind == "open" else self.outcome == "both"
 
     @property
     def item(self) -> tuple[str, str]:
@@ -417,7 +417,7 @@ class ScoreRow:
         n_mixed: answers in several languages, none of which has a clear majority.
         n_repeating: answers that say the same thing three times over.
         n_items: different questions behind ``n`` answers and behind each of the two rates.
-        right_in_both: right task and right language, of all answers; nothing is left out.
+        right_in_both: right task and right language, of all answers to prompts that have a task.
         reasoning_consistency: language consistency of what stands before the closing phrase alone.
         consistent_with_option: language consistency where an answer that picks an option in another
             language is not consistent, whatever its own words are in.

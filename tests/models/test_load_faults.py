@@ -97,3 +97,9 @@ def test_nothing_is_unpickled_while_loading(tmp_path: Path) -> None:
 )
 def test_each_kind_of_fault_has_its_advice(error: Exception, advice: str) -> None:
     assert advice in str(loading_fault("m", error))
+
+
+def test_a_model_that_is_here_is_offered_for_a_name_near_it() -> None:
+    said = str(loading_fault("startr", OSError("cannot connect")))
+    assert said.endswith("check the network, or give a folder; did you mean 'starter'?")
+    assert "did you mean" not in str(loading_fault("org/else", OSError("cannot connect")))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from linguamap.config import RunConfig
 from linguamap.generation.encoding import render_chat
-from linguamap.prompts.own_prompts import read_prompts
+from linguamap.prompts.own_prompts import in_halves, read_prompts
+from linguamap.prompts.run_prompts import RunItems
 from linguamap.records import UserError
 
 
@@ -89,3 +91,27 @@ def test_a_prompt_needs_a_language_an_own_id_and_a_known_kind_of_file(tmp_path: 
     (tmp_path / "p.txt").write_text("\n")
     with pytest.raises(UserError, match="there is none"):
         read_prompts(tmp_path / "p.txt", "es")
+
+
+def test_halves_keep_an_id_in_all_languages_on_one_side(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "prompt": f"{code} {n}", "language": code}
+            for n in range(10) for code in ("es", "hi")]  # fmt: skip
+    path = written(tmp_path / "p.jsonl", *rows)
+    config = RunConfig.model_validate(
+        {"languages": ["en", "es", "hi"], "data": {"prompts": str(path)}}
+    )
+    train, asked = in_halves(path, config)
+    sides = [{one.item_id for one in side} for side in (train, asked)]
+    assert [len(side) for side in (train, asked)] == [10, 10]
+    assert not sides[0] & sides[1]
+    items = RunItems(config)
+    assert len(items.test_prompts) == 10  # eight a language are asked by default, five are there
+    assert {item.item_id for item in items.benchmarks("train")[0].items["es"]} == sides[0]
+    few = RunItems(RunConfig.model_validate({**config.model_dump(), "evaluate": {"items": 2}}))
+    assert sorted(one.language for one in few.test_prompts) == ["es", "es", "hi", "hi"]
+
+
+def test_a_run_takes_more_than_a_few_prompts(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.jsonl", *[{"prompt": f"p{n}", "language": "es"} for n in range(7)])
+    with pytest.raises(UserError, match="has 7, and a run takes 8 at least"):
+        in_halves(path, RunConfig())

@@ -29,6 +29,8 @@ from linguamap.records import (
     Scenario,
 )
 from linguamap.run.contents import as_json, as_type
+from linguamap.scoring.extraction.prose import drift
+from linguamap.scoring.extraction.segments import text_to_learn
 from linguamap.scoring.extraction.spans import exact_match, span_f1, tokens
 from linguamap.scoring.language_id import make_identifier
 from linguamap.scoring.score import score_answer
@@ -158,9 +160,31 @@ def test_bounds_take_what_was_not_judged_as_wrong_and_as_right() -> None:
 
 def test_open_prompts_score_the_language_only() -> None:
     row = row_of(FRENCH, make_prompt("open", gold=()))
-    assert set(summarise([row], "m").overall[-1].bounds) == {"language_consistency"}
+    pooled = summarise([row], "m").overall[-1]
+    assert set(pooled.bounds) == {"language_consistency"}
+    assert (pooled.right_in_both.n, pooled.right_in_both.value) == (0, None)
     assert (row.task_correct, row.language_correct) == (None, True)
     assert (row.outcome, row.reason) == ("unscored", "no_task")
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish", "learnt"),
+    [
+        (FRENCH, "stop", FRENCH.strip()),
+        (ENGLISH, "stop", None),
+        (FRENCH + ENGLISH, "stop", None),
+        (FRENCH + "Deux boîtes de neuf", "length", FRENCH.strip()),
+        (FRENCH, "length", FRENCH.strip()),
+        ("Chaque boîte contient neuf œufs et", "length", None),
+        (FRENCH * 4, "stop", None),
+    ],
+)
+def test_answers_to_learn_from_are_whole_and_in_the_language(
+    answer: str, finish: Any, learnt: str | None
+) -> None:
+    row = row_of(answer, make_prompt("open", gold=()), finish=finish)
+    turn = drift(row.answer, "fr", make_identifier("lingua", SIX), 8)
+    assert text_to_learn(row, turn is not None) == learnt
 
 
 @pytest.mark.parametrize("gold", ["2,125", "2125", "2125.0"])

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from linguamap.api.typed_results import Drift, LanguageCheck, Lens
+from linguamap.api.typed_results import LanguageCheck, Lens
 from linguamap.config import RunConfig
 from linguamap.progress import Progress, busy, silent
 from linguamap.records import Answer, Completion, Prompt
-from linguamap.scoring.extraction.prose import text_language
-from linguamap.scoring.extraction.segments import sentences
+from linguamap.scoring.extraction.prose import drift
 from linguamap.scoring.language_id import make_identifier
 from linguamap.scoring.score import score_answer
 
@@ -91,18 +90,6 @@ def candidates(languages: Sequence[str], config: RunConfig) -> Identifier:
     """An identifier that tells these languages from English and the run's other ones."""
     names = dict.fromkeys([*languages, "en", *config.languages])
     return make_identifier(config.score.identifier, list(names))
-
-
-def drift(answer: str, language: str, identifier: Identifier, min_letters: int) -> Drift | None:
-    """The first sentence in another language after one in the language asked for."""
-    was_in = False
-    for number, text in enumerate(sentences(answer), 1):
-        found = text_language(text, identifier, min_letters, language).language
-        if found == language:
-            was_in = True
-        elif was_in and found is not None:
-            return Drift(number, found, text.strip())
-    return None
 
 
 def _lenses(

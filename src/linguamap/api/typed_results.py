@@ -12,6 +12,7 @@ from linguamap import charts
 from linguamap.probes.curves import overtakings
 from linguamap.records import Answer, Identification, Phase, Rate, Summary
 from linguamap.run.contents import BlockScores, RuleName, as_json
+from linguamap.scoring.extraction.prose import Drift
 from linguamap.scoring.stats import wilson
 from linguamap.scoring.summary import summarise
 
@@ -221,21 +222,6 @@ class Scores(Result):
             if rate.value is not None
         )
         return f"<Scores: {'; '.join(said) or 'no answer could be judged'}; .plot(), .frame()>"
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Where an answer leaves the language that it began in.
-
-    Attributes:
-        sentence: number of the first sentence in another language, from 1.
-        language: of that sentence.
-        text: the sentence.
-    """
-
-    sentence: int
-    language: str
-    text: str
 
 
 @dataclass(frozen=True, repr=False)

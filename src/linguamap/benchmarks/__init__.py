@@ -38,7 +38,7 @@ from linguamap.benchmarks.passages import hub_xquad, local_xquad, starter_passag
 from linguamap.benchmarks.rows import Origin, Reading, open_item
 from linguamap.benchmarks.sums import hub_mgsm, local_mgsm, starter_sums
 from linguamap.languages import LANGUAGES, get_language
-from linguamap.outside import csv_table, shown
+from linguamap.outside import csv_table, nearest, shown
 from linguamap.records import Benchmark, Item, Kind, Split, UserError
 
 __all__ = [
@@ -248,7 +248,7 @@ def check_name(name: str) -> None:
         variants = LCB_TASKS
     if name.endswith(".jsonl"):
         if not Path(name).is_file():
-            raise UserError(f"benchmarks: the file {name} does not exist")
+            raise UserError(f"benchmarks: the file {name} does not exist{nearest(Path(name))}")
         return
     known = [*STARTER, *REAL, *(f"{base}:{one}" for one in variants)]
     if name not in known:

@@ -37,6 +37,13 @@ OUTCOME_NAMES: dict[str, str] = {
 }
 """In the order of the bars: what is in the right language comes first."""
 
+LANGUAGE_NAMES: dict[str, str] = {
+    "transfer_bottleneck": "In the language asked for",
+    "neither": "In another language",
+    "unscored": "Language not identified",
+}
+"""Instead, where no prompt has a task, in the tones of an answer whose task is not right."""
+
 OUTCOME_NOTES: dict[str, str] = {
     "both": "what was wanted",
     "transfer_bottleneck": "transfer bottleneck: it speaks the language and cannot do the task in it",

@@ -46,6 +46,7 @@ HATCH = "unscored"
 def outcome_map(
     frame: Frame, *, languages: Sequence[str] = (), scenarios: Sequence[str] = (),
     benchmarks: Sequence[str] = (), links: Mapping[str, str] | None = None, size: str = "page",
+    names: Mapping[str, str] = OUTCOME_NAMES,
 ) -> Chart:  # fmt: skip
     """Outcomes of every cell: a panel for each benchmark, languages down, scenarios across.
 
@@ -56,6 +57,7 @@ def outcome_map(
             ``coincides_with`` and for ``language`` and ``task`` the rate in ``language_rate``,
             ``task_rate`` with ``_low``, ``_high`` and ``_n``.
         links: run (or ``""``) -> address of the page with its answers; cells lead there.
+        names: what the outcomes are called; those without a name are not.
     """
     rows = rows_of("outcome_map", frame, "benchmark", "language", "scenario", *OUTCOMES_SHOWN)
     codes = ordered((str(row["language"]) for row in rows), languages)
@@ -68,11 +70,11 @@ def outcome_map(
     panels = []
     for benchmark in ordered((str(row["benchmark"]) for row in rows), benchmarks):
         own = {key[1:]: part for key, part in cells.items() if key[0] == benchmark}
-        panels.append(_outcome_panel(benchmark, own, codes, columns, links or {}))
+        panels.append(_outcome_panel(benchmark, own, codes, columns, links or {}, names))
     both = len({phase_of(row) for row in rows}) > 1
-    keys = [Key(text, Colour(f"outcome:{name}")) for name, text in OUTCOME_NAMES.items()]
+    keys = [Key(text, Colour(f"outcome:{name}")) for name, text in names.items()]
     options = [("language", "In the language"), ("task", "Right task")]
-    rated = any(row.get("language_rate") is not None for row in rows)
+    rated = any(row.get("language_rate") is not None for row in rows) and "both" in names
     controls = [Control("rate", "Figure shown under the bars", options, "language")]
     note = "Upper bar: before tuning; lower bar: after tuning" if both else ""
     return Chart("outcome_map", "Outcomes of every cell", panels, rows, list(languages or codes),
@@ -81,7 +83,7 @@ def outcome_map(
 
 def _outcome_panel(
     benchmark: str, cells: Mapping[tuple[str, str, str | None], Sequence[Row]], codes: Sequence[str],
-    columns: Sequence[tuple[str, str | None]], links: Mapping[str, str],
+    columns: Sequence[tuple[str, str | None]], links: Mapping[str, str], called: Mapping[str, str],
 ) -> Panel:  # fmt: skip
     names, row, top = 66.0, 34.0, 28.0
     several = len({run for _, run in columns}) > 1
@@ -109,7 +111,9 @@ def _outcome_panel(
                 part = cells.get((code, scenario, run))
                 if part:
                     box = (names + place * step + 3, y, step - 6)
-                    nodes.append(_outcome_cell(part, box, (down, place), links.get(run or "")))
+                    nodes.append(
+                        _outcome_cell(part, box, (down, place), links.get(run or ""), called)
+                    )
         return nodes, top + len(codes) * row
 
     title = benchmark_name(benchmark)
@@ -134,8 +138,9 @@ def _wrapped(text: str, x: float, width: float, one_line: bool) -> list[Node]:
 
 
 def _outcome_cell(
-    part: Sequence[Row], box: tuple[float, float, float], place: tuple[int, int], link: str | None
-) -> Node:
+    part: Sequence[Row], box: tuple[float, float, float], place: tuple[int, int], link: str | None,
+    called: Mapping[str, str],
+) -> Node:  # fmt: skip
     """The bars of a cell, before over after, with a rate; on a page it leads to the answers."""
     x, y, width = box
     first = part[0]
@@ -150,7 +155,7 @@ def _outcome_cell(
     ]  # fmt: skip
     if first.get("language_rate", ...) is ...:
         rates = []
-    words = _cell_words(part)
+    words = _cell_words(part, called)
     names = {key: str(first[key]) for key in ("benchmark", "scenario", "language")}
     address = f"{link}#answers?{urlencode(names)}" if link is not None else None
     return el(
@@ -194,7 +199,7 @@ def _short(row: Row, name: str) -> str:
     return percent(value).rstrip("%")
 
 
-def _cell_words(part: Sequence[Row]) -> list[str]:
+def _cell_words(part: Sequence[Row], called: Mapping[str, str]) -> list[str]:
     """A cell in words: what it is, then each phase's rates and counts."""
     first = part[0]
     run = "" if first.get("run") is None else f"Run {first['run']}: "
@@ -203,7 +208,7 @@ def _cell_words(part: Sequence[Row]) -> list[str]:
     if first.get("coincides_with"):
         lines.append(f"the same text as {scenario_name(first['coincides_with']).lower()}")
     for row in part:
-        said = [f"{int(row[name] or 0)} {text.lower()}" for name, text in OUTCOME_NAMES.items()]
+        said = [f"{int(row[name] or 0)} {text.lower()}" for name, text in called.items()]
         rates = [f"{text} {_rate_words(row, name)}"
                  for name, text in (("language", "in the language"), ("task", "right task"))
                  if f"{name}_rate" in row]  # fmt: skip

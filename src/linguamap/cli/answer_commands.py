@@ -17,6 +17,7 @@ from linguamap.cli.options import Json
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import ScoreConfig
 from linguamap.languages import LANGUAGES
+from linguamap.outside import nearest
 from linguamap.pipeline import Pipeline
 from linguamap.records import PHASES, Summary, UserError
 from linguamap.report.terminal import terminal_summary
@@ -77,7 +78,7 @@ def score(
         raise UserError(f"score: --identifier {identifier} is unknown; known: {', '.join(known)}")
     if not target.exists():
         raise UserError(
-            f"score: {target} does not exist; give a run folder or a CSV file of completions"
+            f"score: {target} does not exist; give a run folder or a CSV file of completions{nearest(target)}"
         )
     kind = format_name or ("run" if target.is_dir() else "lcb")
     if kind == "run":

@@ -21,11 +21,12 @@ from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig
 from linguamap.generation.encoding import render_chat
 from linguamap.languages import language_name
-from linguamap.prompts.own_prompts import read_prompts
+from linguamap.prompts.own_prompts import LEAST, read_prompts
 from linguamap.records import Answer, Prompt, Rate
 from linguamap.run.contents import as_json
 from linguamap.run.files import write_rows
 from linguamap.run.settings import load_config
+from linguamap.scoring.extraction.segments import text_to_learn
 from linguamap.scoring.stats import wilson
 
 app = typer.Typer(add_completion=False)
@@ -69,8 +70,8 @@ def check(
     asked = read_prompts(prompts, language)
     typed = overrides({"model": model, "endpoint": endpoint})
     config = load_config(None, [*typed, *(settings or [])])
-    check_asked(config)
     with Bars(screen) as bars:
+        check_asked(config)
         found = check_prompts(lambda: _load(config), asked, config, bars)
     share = found.share
     if texts is not None:
@@ -154,12 +155,20 @@ def _shown(found: LanguageCheck, prompts: list[Prompt], texts: Path | None) -> I
         codes = ",".join(dict.fromkeys(["en", *(prompt.language for prompt in prompts)]))
         next_one = f"linguamap tune --languages {codes} --train-data {texts} --model MODEL"
         yield Text(f"\nNext: {next_one}", style="dim")
+    elif wrong and len(prompts) >= LEAST:
+        yield Text(
+            "\nNext: linguamap run with the same file and options trains on the right ones",
+            style="dim",
+        )
 
 
 def _training_texts(found: LanguageCheck, prompts: list[Prompt]) -> list[dict[str, Any]]:
     """Conversations with the answers that are in the language from beginning to end: the model's own, or
     a teacher's where a server answered."""
-    right = {one.prompt_id: one.answer for one in found.answers["before"] if one.language_correct}
+    right = {
+        one.prompt_id: text_to_learn(one, one.prompt_id in found.drifts)
+        for one in found.answers["before"]
+    }
     return [
         {
             "id": prompt.item_id,
@@ -167,7 +176,7 @@ def _training_texts(found: LanguageCheck, prompts: list[Prompt]) -> list[dict[st
             "messages": [*render_chat(prompt), {"role": "assistant", "content": right[prompt.prompt_id]}],
         }
         for prompt in prompts
-        if prompt.prompt_id in right and prompt.prompt_id not in found.drifts
+        if right[prompt.prompt_id]
     ]  # fmt: skip
 
 

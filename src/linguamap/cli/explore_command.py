@@ -47,10 +47,10 @@ def explore(
         screen.print(
             f"linguamap: anyone who reaches {host} on the network can use this page", markup=False
         )
-    from linguamap.explore.explorer import open_explorer
-    from linguamap.explore.explorer_page import build, serve
-
     with screen.status("Loading the model ..."):
+        from linguamap.explore.explorer import open_explorer
+        from linguamap.explore.explorer_page import build, serve
+
         explorer = open_explorer(model, run, languages)
         page = build(explorer)
     try:

@@ -13,10 +13,21 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from linguamap.cli.options import DEFAULT_OUT, ConfigFile, Fresh, Out, Set, option, overrides
+from linguamap.cli.options import (
+    DEFAULT_OUT,
+    ConfigFile,
+    Fresh,
+    Out,
+    OwnOut,
+    Prompts,
+    Set,
+    option,
+    overrides,
+)
 from linguamap.cli.progress_bars import Bars
 from linguamap.config import RunConfig
 from linguamap.progress import Progress, silent
+from linguamap.prompts.own_prompts import read_prompts
 from linguamap.records import UserError
 from linguamap.run.folder import Run, open_run
 from linguamap.run.memory import trimming
@@ -44,7 +55,11 @@ Stage = Callable[[OpenedRun], Iterable[RenderableType]]
 
 
 def on_run(
-    *names: str, divided: bool = False, starts: bool = True, more: Any = None
+    *names: str,
+    divided: bool = False,
+    starts: bool = True,
+    asks_own: bool = False,
+    more: Any = None,
 ) -> Callable[[Stage], Any]:
     """Make a command of what is done in a run folder; what it returns is printed by the first process.
 
@@ -52,9 +67,13 @@ def on_run(
         names: options, keys of :data:`linguamap.cli.options.SETTINGS`.
         divided: whether several processes share the work.
         starts: whether the command may begin a run; else it only goes on with one.
+        asks_own: whether a file of own prompts may be given.
         more: the type of an option of the command's own that is no setting.
     """
     common: dict[str, tuple[Any, Any]] = {"out": (Out, DEFAULT_OUT)}
+    if asks_own:
+        language = option("language")
+        common = {"prompts": (Prompts, None), "out": (OwnOut, None), "language": (language, None)}
     common |= {name: (option(name), None) for name in names}
     common |= {"more": (more, None)} if more else {}
     common |= {"config": (ConfigFile, None)} if starts else {}
@@ -65,7 +84,8 @@ def on_run(
         @functools.wraps(stage)
         def command(**typed: Any) -> None:
             processes = launched() if divided else alone()
-            out, own = typed.pop("out"), typed.pop("more", None)
+            own = typed.pop("more", None)
+            out = _own_prompts(typed) if asks_own else typed.pop("out")
             if not starts:
                 open_run(out, None)
             bars = Bars(screen)
@@ -90,6 +110,26 @@ def on_run(
         return command
 
     return wrap
+
+
+def _own_prompts(typed: dict[str, Any]) -> Path:
+    """The run folder; a file of own prompts also says which languages are asked for."""
+    path: Path | None = typed["prompts"]
+    out: Path | None = typed.pop("out")
+    if path is None:
+        if typed["language"] is not None:
+            raise UserError("run: --language goes with a file of prompts; else give --languages")
+        return out or DEFAULT_OUT
+    if path.is_dir():
+        raise UserError(f"run: {path} is a folder; a run folder is named with --out {path}")
+    if typed["benchmarks"] is not None:
+        raise UserError(f"run: asks {path} or --benchmarks, not both; leave one of them out")
+    codes = [prompt.language for prompt in read_prompts(path, typed["language"])]
+    typed["prompts"] = str(path)
+    typed["languages"] = typed["languages"] or ",".join(dict.fromkeys(["en", *codes]))
+    typed["scenarios"] = typed["scenarios"] or "monolingual"
+    typed["items"] = typed["items"] or "all"
+    return out or Path("runs") / path.stem
 
 
 def _opened(

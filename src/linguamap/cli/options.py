@@ -19,6 +19,14 @@ from linguamap.config import RunConfig
 DEFAULT_OUT = Path("runs/starter")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run folder.")]
+OwnOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The run folder; runs/starter, or runs/NAME of NAME.jsonl."),
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Argument(help="Own prompts in place of benchmarks, a .txt, .csv or .jsonl as for check."),
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="A setting as a.b=value; may be repeated.")
@@ -46,6 +54,8 @@ SETTINGS = {
     "revision": "model.revision",
     "languages": "languages",
     "benchmarks": "data.benchmarks",
+    "prompts": "data.prompts",
+    "language": "data.prompts_language",
     "data": "data.folder",
     "items": "evaluate.items",
     "subjects": "data.subjects",
@@ -62,7 +72,7 @@ SETTINGS = {
     "cache_gb": "tune.cache_gb",
 }
 """Option -> the setting that it stands for."""
-SHORT = {"model": "-m", "benchmarks": "--benchmark"}
+SHORT = {"model": "-m", "benchmarks": "--benchmark", "language": "-l"}
 LONG = {"aim": "--for"}
 """Options that are not called as they are here."""
 

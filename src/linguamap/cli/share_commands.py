@@ -9,6 +9,8 @@ import typer
 
 from linguamap.cli.open_run_folder import console, quiet, screen
 from linguamap.cli.options import DEFAULT_OUT, Out
+from linguamap.cli.progress_bars import Bars
+from linguamap.progress import busy
 from linguamap.records import UserError
 
 app = typer.Typer(add_completion=False)
@@ -30,15 +32,19 @@ def merge(
 
     opened = open_run(out, None)
     quiet()
-    from linguamap.models.loading import load_model
-    from linguamap.tuning.serve import merge as write_merged
-    from linguamap.tuning.serve import write_adapter
+    with Bars(screen) as bars:
+        from linguamap.models.loading import load_model
+        from linguamap.tuning.serve import merge as write_merged
+        from linguamap.tuning.serve import write_adapter
 
-    delta = opened.folder / "tuned" / "delta.safetensors"
-    write, name = (write_adapter, "adapter") if adapter else (write_merged, "merged")
-    with screen.status("Loading the model ..."):
+        busy(bars, f"loading {Path(opened.config.model.name).name}")
+        delta = opened.folder / "tuned" / "delta.safetensors"
+        write, name = (write_adapter, "adapter") if adapter else (write_merged, "merged")
         folder = write(lambda: load_model(opened.config.model), delta, to or out / name)
     console.print(f"{'PEFT adapter' if adapter else 'Merged model'}: {folder}", soft_wrap=True)
+    if not adapter:
+        console.print(f"Serve: vllm serve {folder}. As GGUF: llama.cpp's convert_hf_to_gguf.py {folder}",
+                      style="dim", soft_wrap=True, highlight=False)  # fmt: skip
 
 
 @app.command()

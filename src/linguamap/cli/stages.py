@@ -14,8 +14,10 @@ from rich.text import Text
 from linguamap.charts.naming import percent_exact
 from linguamap.cli.open_run_folder import OpenedRun, console, on_run, quiet, screen
 from linguamap.cli.options import ASKED, ITEMS, MODEL, TUNING, Rules, Set
+from linguamap.cli.progress_bars import Bars
+from linguamap.languages import language_name
 from linguamap.pipeline import Pipeline
-from linguamap.progress import say
+from linguamap.progress import busy, say
 from linguamap.records import UserError
 from linguamap.run.folder import STAGES
 from linguamap.run.settings import load_config
@@ -34,9 +36,13 @@ Shown = Iterable[RenderableType]
 
 
 @app.command()
-@on_run(*MODEL, *ASKED, "method", "layers")
+@on_run(*MODEL, *ASKED, *TUNING[:-1], asks_own=True)
 def run(opened: OpenedRun) -> Shown:
-    """The whole job: evaluate, probe, locate, tune, again, report."""
+    """The whole job: evaluate, probe, locate, tune, again, report.
+
+    On benchmarks, or on a file of own prompts without right answers: half of them are asked before and
+    after; on the other half the model's own answers in the language (or a teacher's) are trained on.
+    """
     pipeline = _pipeline(opened)
     _announce(pipeline, whole=True)
     pipeline.all()
@@ -147,16 +153,18 @@ def report(opened: OpenedRun) -> Shown:
 def doctor(model: Annotated[str, typer.Argument(help="As --model.")], settings: Set = None) -> None:
     """Check that the probes mean what they say on this model."""
     quiet()
-    from linguamap.generation.cache_check import check_cache
-    from linguamap.models.loading import load_model
-    from linguamap.models.self_check import check_model
-
     checked = load_config(None, [f"model.name={model!r}", *(settings or [])])
-    with screen.status("Loading the model ..."):
+    with Bars(screen) as bars:
+        from linguamap.generation.cache_check import check_cache
+        from linguamap.models.loading import load_model
+        from linguamap.models.self_check import check_model
+
+        busy(bars, f"loading {Path(model).name}")
         lm = load_model(checked.model, verify=False)
+        busy(bars, "checking it")
+        checks = [*check_model(lm), _check_prompts(lm, checked)]
+        cache = check_cache(lm)
     console.print(f"{model}: {lm.n_layers} blocks at {lm.structure.block_path}")
-    checks = [*check_model(lm), _check_prompts(lm, checked)]
-    cache = check_cache(lm)
     for check in checks:
         told = f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}"
         console.print(told, markup=False, soft_wrap=True)
@@ -193,16 +201,18 @@ def _announce(pipeline: Pipeline, *, whole: bool = False) -> None:
         return
     config, prompts = pipeline.run.config, pipeline.items.test_prompts
     benchmarks = ", ".join(Path(name).name for name in config.data.benchmarks)
-    lines = {
-        "model": config.model.name,
-        "asks": f"{len(prompts)} prompts: {benchmarks}; {', '.join(config.languages)}; "
-        f"{len(config.scenarios)} scenarios",
-    }
+    asks = f"{benchmarks}; {', '.join(config.languages)}; {len(config.scenarios)} scenarios"
+    if own := config.data.prompts:
+        languages = dict.fromkeys(language_name(prompt.language) for prompt in prompts)
+        asks = f"{Path(own).name}; answers wanted in {', '.join(languages)}"
+    lines = {"model": config.model.name, "asks": f"{len(prompts)} prompts: {asks}"}
     if whole:
         method, share = config.tune.method, percent_exact(config.locate.max_trainable_share)
         how = (
             f"trains up to {share} of the weights" if method == "selective" else f"tunes: {method}"
         )
+        if own:
+            lines["texts"] = _texts(config, len(pipeline.items.train_prompts))
         lines["then"] = f"reads every layer, {how}, asks again, reports"
         if time := _time(config.model.name, len(prompts)):
             lines["takes"] = f"about {time} here, guessed from the model's size"
@@ -210,6 +220,14 @@ def _announce(pipeline: Pipeline, *, whole: bool = False) -> None:
     if finished := [stage for stage in STAGES if pipeline.run.is_done(stage)]:
         lines["done"] = ", ".join(finished)
     say(pipeline.progress, "\n".join(f"{name:<7} {text}" for name, text in lines.items()))
+
+
+def _texts(config: RunConfig, n: int) -> str:
+    """What a run on own prompts trains on."""
+    if config.tune.data:
+        return f"{Path(config.tune.data).name}; the other {n} prompts are probed"
+    who = f"the teacher at {config.tune.teacher}" if config.tune.teacher else "the model itself"
+    return f"answers of {who} to the other {n}, those in the language"
 
 
 USUAL = {"minutes": 17, "prompts": 520, "bytes": 536_000_000, "cores": 2}

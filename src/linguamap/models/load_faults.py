@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from linguamap.outside import read_json, shown
 from linguamap.records import UserError
@@ -45,7 +47,17 @@ def loading_fault(name: str, error: BaseException) -> UserError:
     kind = type(error).__name__
     told = f"{kind}: {text}" if text else kind
     advice = next((what for pattern, what in ADVICE if re.search(pattern, told)), GENERAL)
-    return UserError(f"model: {name} cannot be loaded ({told[:300]}); {advice}")
+    near = difflib.get_close_matches(name, _models_here(), n=1)
+    hint = f"; did you mean '{near[0]}'?" if near and near[0] != name else ""
+    return UserError(f"model: {name} cannot be loaded ({told[:300]}); {advice}{hint}")
+
+
+def _models_here() -> list[str]:
+    """Names that would load without a network: the starter, the hub's cache, this folder's own."""
+    cached = sorted(Path(HF_HUB_CACHE).glob("models--*"))
+    names = [path.name.removeprefix("models--").replace("--", "/") for path in cached]
+    here = [path.parent.name for path in sorted(Path().glob("*/config.json"))]
+    return ["starter", *names, *here]
 
 
 def check_folder(folder: Path) -> None:

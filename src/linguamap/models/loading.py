@@ -24,6 +24,7 @@ from linguamap.models.load_faults import (
 )
 from linguamap.models.prepared_tokenizer import OTHERS, id_fault
 from linguamap.models.self_check import verify_model
+from linguamap.outside import nearest
 from linguamap.records import UserError
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def weights_source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     path = Path(config.name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise UserError(f"model: the GGUF file {path} does not exist")
+            raise UserError(f"model: the GGUF file {path} does not exist{nearest(path)}")
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
         check_folder(path)
         return str(path), {}
     if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
-        raise UserError(f"model: the folder {path} does not exist")
+        raise UserError(f"model: the folder {path} does not exist{nearest(path)}")
     return config.name, {"revision": config.revision} if config.revision else {}
 
 

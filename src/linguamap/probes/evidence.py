@@ -170,7 +170,9 @@ def similarity_evidence(
 
 def _interval(samples: Array) -> tuple[Array, Array]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
+    usable = np.isfinite(samples).any(0)
+    found = np.nanquantile(np.where(usable, samples, 0.0), [tail, 1 - tail], axis=0)
+    low, high = np.where(usable, found, np.nan)
     return low, high
 
 

@@ -17,11 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linguamap.languages import get_language, language_code
 from linguamap.outside import as_text, csv_table, json_rows, lines, shown
-from linguamap.records import Part, Prompt, UserError
+from linguamap.prompts.sampling import Halves, split_items
+from linguamap.records import Benchmark, Item, Part, Prompt, Split, UserError
+
+if TYPE_CHECKING:
+    from linguamap.config import RunConfig
 
 TEXT_KEYS = ("prompt", "question", "instruction", "text", "Q")
 """Where the text of a prompt stands, the likeliest first."""
@@ -91,6 +95,43 @@ def prompts_of(
     if not prompts:
         raise UserError("prompts: there is none; give one a line")
     return list(prompts.values())
+
+
+LEAST = 8
+"""Prompts for a run: half of them are asked, and the other half is for probing and tuning."""
+
+
+def in_halves(path: Path, config: RunConfig) -> Halves:
+    """A file's prompts cut in two by id, the same in every language: to train on, and to ask.
+
+    Raises:
+        UserError: the file is broken or short, or a prompt is in none of the run's languages.
+    """
+    prompts = read_prompts(path, config.data.prompts_language)
+    if len(prompts) < LEAST:
+        raise UserError(
+            f"prompts: {path} has {len(prompts)}, and a run takes {LEAST} at least (half are asked, half "
+            "are for tuning); add some, or see what is answered with: linguamap check"
+        )
+    if others := {prompt.language for prompt in prompts} - set(config.languages):
+        raise UserError(
+            f"prompts: {path} asks for {', '.join(sorted(others))}, which --languages "
+            f"{','.join(config.languages)} leaves out; add them there"
+        )
+    return split_items(prompts, 0.5, config.seed)
+
+
+def open_benchmark(prompts: Sequence[Prompt], path: Path, split: Split) -> Benchmark:
+    """Own prompts as what a run says of its items, and keeps apart from what it trains on."""
+    items: dict[str, list[Item]] = {}
+    for one in prompts:
+        question = next(part.text.strip() for part in one.parts if part.role == "Q")
+        item = Item(one.item_id, path.stem, "open", one.language, split, question, ())
+        items.setdefault(one.language, []).append(item)
+    return Benchmark(
+        path.stem, "open", split, {code: tuple(own) for code, own in items.items()},
+        rows_read={code: len(own) for code, own in items.items()}, source=str(path), aligned=False,
+    )  # fmt: skip
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

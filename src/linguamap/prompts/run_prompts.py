@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from linguamap.benchmarks import REAL, SUBJECTS, check_name, load_benchmark, select_subjects
 from linguamap.languages import get_language
+from linguamap.outside import nearest
+from linguamap.prompts.own_prompts import in_halves, open_benchmark
+from linguamap.prompts.sampling import Halves, spread_examples
 from linguamap.prompts.scenarios import render_all
 from linguamap.records import Benchmark, BenchmarkUse, Item, Prompt, Split, UserError
 
@@ -26,11 +29,13 @@ def check_names(config: RunConfig) -> None:
     """
     for code in config.languages:
         get_language(code)
-    tune = config.tune
+    tune, prompts = config.tune, config.data.prompts
+    if prompts is not None and not Path(prompts).is_file():
+        raise UserError(f"data.prompts: the file {prompts} does not exist{nearest(Path(prompts))}")
     for name in (*config.data.benchmarks, *(tune.benchmarks or ())):
         check_name(name)
     if tune.data is not None and tune.data.endswith(".jsonl") and not Path(tune.data).is_file():
-        raise UserError(f"tune.data: the file {tune.data} does not exist")
+        raise UserError(f"tune.data: the file {tune.data} does not exist{nearest(Path(tune.data))}")
 
 
 @dataclass
@@ -44,11 +49,20 @@ class RunItems:
 
         Of MMLU all subjects that are not tuned on, where none are named.
         """
+        if self.own is not None:
+            prompts = self.own.train if split == "train" else self.own.validation
+            return [open_benchmark(prompts, Path(str(self.config.data.prompts)), split)]
         data, tuned_on = self.config.data, self.config.tune.subjects
         subjects = data.subjects
         if subjects is None and tuned_on is not None and split == "test":
             subjects = sorted(frozenset(SUBJECTS) - select_subjects(tuned_on))
         return [self._load(name, split, subjects, data.hold_out) for name in data.benchmarks]
+
+    @cached_property
+    def own(self) -> Halves | None:
+        """Own prompts: to train on, and to ask; None where benchmarks are asked."""
+        path = self.config.data.prompts
+        return None if path is None else in_halves(Path(path), self.config)
 
     @cached_property
     def training_benchmarks(self) -> list[Benchmark]:
@@ -104,6 +118,10 @@ class RunItems:
     def test_prompts(self) -> list[Prompt]:
         """The evaluation's prompts, in their fixed order."""
         config = self.config
+        if self.own is not None:
+            asked, items = self.own.validation, config.evaluate.items
+            n_languages = len({prompt.language for prompt in asked})
+            return spread_examples(asked, items and items * n_languages, config.seed)
         return render_all(
             self.test_benchmarks,
             config.languages,
@@ -117,6 +135,8 @@ class RunItems:
     def train_prompts(self) -> list[Prompt]:
         """All training items in the plain scenarios, for the probes."""
         config = self.config
+        if self.own is not None:
+            return self.own.train
         return render_all(
             self.training_benchmarks,
             config.languages,

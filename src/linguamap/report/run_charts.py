@@ -15,7 +15,7 @@ from linguamap.charts.chart import FORMATS, Chart
 from linguamap.charts.curve_panel import LayerMarks
 from linguamap.charts.dots import change
 from linguamap.charts.layer_maps import language_map, token_grid
-from linguamap.charts.naming import scenario_name, spans
+from linguamap.charts.naming import LANGUAGE_NAMES, OUTCOME_NAMES, scenario_name, spans
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (
     handover,
@@ -27,7 +27,7 @@ from linguamap.charts.probe_charts import (
 from linguamap.charts.svg import Control
 from linguamap.charts.training_charts import layer_change, loss, rule_front, rule_scores
 from linguamap.languages import language_name
-from linguamap.records import PHASES, ScoreRow, UserError
+from linguamap.records import OUTCOMES, PHASES, ScoreRow, UserError
 from linguamap.run.contents import GridPrompt
 from linguamap.run.files import replacing
 from linguamap.run.read_run import RunContents, Table, read_run
@@ -131,7 +131,8 @@ def _outcome_rows(run: RunContents, pool: str) -> Table:
     return [
         {
             "phase": phase, "benchmark": row.benchmark, "language": row.language,
-            "scenario": row.scenario, "coincides_with": row.coincides_with, **dict(row.outcomes.items()),
+            "scenario": row.scenario, "coincides_with": row.coincides_with,
+            **(row.outcomes if run.has_tasks else _by_language(row)),
             **{f"{name}_{key}": getattr(rate, field)
                for name, rate in (("language", row.language_consistency), ("task", row.task_accuracy))
                for key, field in (("rate", "value"), ("low", "low"), ("high", "high"), ("n", "n"))},
@@ -140,10 +141,19 @@ def _outcome_rows(run: RunContents, pool: str) -> Table:
     ]  # fmt: skip
 
 
+def _by_language(row: ScoreRow) -> dict[str, int]:
+    """Counts of answers without a task under the outcomes in whose tones they are drawn."""
+    rate = row.language_consistency
+    right = round((rate.value or 0.0) * rate.n)
+    counts = {"transfer_bottleneck": right, "neither": rate.n - right, "unscored": row.n - rate.n}
+    return dict.fromkeys(OUTCOMES, 0) | counts
+
+
 def outcome_map_chart(run: RunContents, links: Mapping[str, str] | None = None) -> Chart | None:
     rows = _outcome_rows(run, "cells")
     return outcome_map(rows, languages=run.languages, scenarios=run.scenarios,
-                       benchmarks=run.benchmarks, links=links) if rows else None  # fmt: skip
+                       benchmarks=run.benchmarks, links=links,
+                       names=OUTCOME_NAMES if run.has_tasks else LANGUAGE_NAMES) if rows else None  # fmt: skip
 
 
 def outcomes_chart(run: RunContents) -> Chart | None:

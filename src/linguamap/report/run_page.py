@@ -7,6 +7,8 @@ script but the page's own, which it names by their hashes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ from typing import Any
 from markupsafe import Markup
 
 from linguamap.charts.naming import (
+    LANGUAGE_NAMES,
     OUTCOME_NAMES,
     benchmark_name,
     scenario_name,
 )
 from linguamap.languages import language_name, native_name
-from linguamap.records import OUTCOMES
+from linguamap.records import OUTCOMES, Answer, Outcome
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json, one_of_each
 from linguamap.report.frame import write_page
@@ -63,7 +66,8 @@ def write_report(run_dir: Path) -> Path:
 
 def payload(run: RunContents) -> dict[str, Any]:
     """What the page's scripts list the answers from."""
-    answers = answer_table(run.before.answers, run.after.answers)
+    answers = answer_table(_shown(run, run.before.answers), _shown(run, run.after.answers))
+    names = OUTCOME_NAMES if run.has_tasks else LANGUAGE_NAMES
     return {
         "languages": [
             {"code": code, "name": language_name(code), "native": native_name(code)}
@@ -71,8 +75,8 @@ def payload(run: RunContents) -> dict[str, Any]:
         ],
         "scenarios": [{"id": name, "name": scenario_name(name)} for name in run.scenarios],
         "benchmarks": [{"id": name, "name": benchmark_name(name)} for name in run.benchmarks],
-        "outcomes": [{"id": name, "name": OUTCOME_NAMES[name]} for name in OUTCOMES],
-        "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES],
+        "outcomes": [{"id": name, "name": names.get(name, "")} for name in OUTCOMES],
+        "outcome_order": [OUTCOMES.index(name) for name in OUTCOME_NAMES if name in names],
         "answers": answers,
         "examples": one_of_each(
             [
@@ -82,6 +86,18 @@ def payload(run: RunContents) -> dict[str, Any]:
             str(run.config.seed),
         ),
     }
+
+
+def _shown(run: RunContents, answers: Sequence[Answer]) -> list[Answer]:
+    """Answers as they are shown: without any task in the run, under what their language is."""
+    if run.has_tasks:
+        return list(answers)
+    tones: dict[bool | None, Outcome] = {
+        True: "transfer_bottleneck",
+        False: "neither",
+        None: "unscored",
+    }
+    return [replace(one, outcome=tones[one.language_correct]) for one in answers]
 
 
 def _context(run: RunContents) -> dict[str, Any]:

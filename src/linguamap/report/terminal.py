@@ -69,6 +69,8 @@ def stage_finding(run_dir: Path, stage: str) -> str | None:
         row = summary.over_all
         language, task = row.language_consistency, row.task_accuracy
         said = f"in the language {_rate(language)[0]} of {language.n}"
+        if not language.n:
+            said = f"the language of none of {row.n} answers could be identified"
         said += f", right {_rate(task)[0]} of {task.n}" if task.n else ""
     elif stage == "probe":
         leads = overtakings(run.before.lens, run.pivot)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from linguamap.config import RunConfig
+from linguamap.outside import nearest
 from linguamap.records import UserError
 from linguamap.run.contents import StageEntry, WrittenFile, as_json
 from linguamap.run.files import read_as, write_json, write_text
@@ -239,7 +240,7 @@ def open_run(
         raise UserError(f"run folder: {folder} is not a run (it has no config.yaml); name {name}")
     if config is None and not stored_path.exists():
         raise UserError(
-            f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}"
+            f"run folder: {folder} holds no run; start one with: linguamap run --out {folder}{nearest(folder)}"
         )
     if not folder.exists():
         check_room(folder)

@@ -102,6 +102,11 @@ class RunContents:
         return list(dict.fromkeys([*self.config.languages, *seen]))
 
     @property
+    def has_tasks(self) -> bool:
+        """Whether something else than the language of some answer can be right or wrong."""
+        return not self.answers or any(answer.kind != "open" for answer in self.answers)
+
+    @property
     def scenarios(self) -> list[str]:
         """The scenarios that have answers, in their usual order."""
         seen = {answer.scenario for answer in self.answers}

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from linguamap.config import PRESETS, RunConfig, merged, preset_settings
-from linguamap.outside import LARGEST_SETTINGS, parse_yaml, read_text, shown
+from linguamap.outside import LARGEST_SETTINGS, nearest, parse_yaml, read_text, shown
 from linguamap.records import UserError
 
 PROBED = (
@@ -19,6 +19,8 @@ PROBED = (
     "evaluate.batch_tokens", "evaluate.batch_size",
 )  # fmt: skip
 """What the probes read: of ``evaluate`` what makes the texts that a model writes for them."""
+TAUGHT = ("tune.teacher", "tune.teacher_model", "tune.teacher_tokens")
+"""What they read, too, in a run on own prompts: who writes the answers in the language asked for."""
 
 STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
     "before": ("model", "languages", "scenarios", "seed", "data", "evaluate", "score", "tune.subjects"),
@@ -60,7 +62,8 @@ def what_is_asked(config: RunConfig) -> dict[str, Any]:
 
 def settings_of(config: RunConfig, stage: str) -> dict[str, Any]:
     """What a stage reads of a config: dotted key -> value."""
-    read = STAGE_SETTINGS[stage]
+    own = config.data.prompts is not None and STAGE_SETTINGS[stage] is PROBED
+    read = (*STAGE_SETTINGS[stage], *(TAUGHT if own else ()))
     return {
         key: value
         for key, value in what_is_asked(config).items()
@@ -123,7 +126,7 @@ def difference(old: RunConfig, new: RunConfig) -> list[str]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise UserError(f"config: {path} does not exist; give an existing YAML file")
+        raise UserError(f"config: {path} does not exist; give an existing YAML file{nearest(path)}")
     values = parse_yaml(read_text(path, LARGEST_SETTINGS), f"config: {path}")
     if values is None:
         return {}

@@ -22,7 +22,12 @@ from linguamap.languages import (
 from linguamap.records import Identification, Prompt
 from linguamap.scoring.extraction.answer_markers import clean, find_cues, last_strong
 from linguamap.scoring.extraction.answer_words import is_empty
-from linguamap.scoring.extraction.segments import language_shares, main_language
+from linguamap.scoring.extraction.segments import (
+    SENTENCE_MARKS,
+    language_shares,
+    main_language,
+    sentences,
+)
 from linguamap.scoring.extraction.spans import extract_span, searchable
 
 if TYPE_CHECKING:
@@ -34,7 +39,6 @@ MIN_COPIED_LETTERS = 8
 """The same in letters, for scripts that put no blanks between words."""
 SYLLABIC_WEIGHT = 3
 """A syllabic or logographic letter counts as much as so many alphabetic ones."""
-_SENTENCE_MARKS = ".!?。！？।؟۔\n"
 
 _NOT_PROSE = [
     regex.compile(pattern, regex.DOTALL)
@@ -148,7 +152,7 @@ def _without_closing(text: str, language: str) -> str:
     if not strong:
         return text
     end = strong[-1].start
-    return text[: max(text.rfind(mark, 0, end) + 1 for mark in _SENTENCE_MARKS)]
+    return text[: max(text.rfind(mark, 0, end) + 1 for mark in SENTENCE_MARKS)]
 
 
 def _is_offered(text: str, prompt: Prompt) -> bool:
@@ -213,3 +217,30 @@ def _copied_runs(own: Sequence[str], source: Sequence[str], least: int) -> list[
             runs.append((first, first + longest - 1))
         first += longest or 1
     return runs
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Where an answer leaves the language that it began in.
+
+    Attributes:
+        sentence: number of the first sentence in another language, from 1.
+        language: of that sentence.
+        text: the sentence.
+    """
+
+    sentence: int
+    language: str
+    text: str
+
+
+def drift(answer: str, language: str, identifier: Identifier, min_letters: int) -> Drift | None:
+    """The first sentence in another language after one in the language asked for."""
+    was_in = False
+    for number, text in enumerate(sentences(answer), 1):
+        found = text_language(text, identifier, min_letters, language).language
+        if found == language:
+            was_in = True
+        elif was_in and found is not None:
+            return Drift(number, found, text.strip())
+    return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import regex
 
 from linguamap.languages import LANGUAGES, UNSEGMENTED_SCRIPTS, script_of, words
-from linguamap.records import Identification
+from linguamap.records import Answer, Identification
 from linguamap.scoring.word_profiles import profile_scores
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ CAPITAL_NOUNS = frozenset({"de"})
 
 _JOINT = {"Hira": "Hani", "Kana": "Hani", "Bopo": "Hani"}
 _LETTER = regex.compile(r"\p{L}")
+SENTENCE_MARKS = ".!?。！？।؟۔\n"
 _SENTENCE_END = regex.compile(r"(?<=[.!?…:;](?=\s|$))|(?<=[。！？।؟۔：；])|\n")
 _CLAUSE_END = regex.compile(r"[,،、，;()\[\]（）«»“”„\"「」『』—]|\s[–-]\s")
 _QUOTED = regex.compile(
@@ -144,6 +145,23 @@ def _plainly(text: str, language: str) -> bool:
 def sentences(text: str) -> list[str]:
     """A text cut at the ends of its sentences and lines; what has no letter is left out."""
     return [one for one in _SENTENCE_END.split(text) if one and _LETTER.search(one)]
+
+
+def text_to_learn(answer: Answer, turns: bool) -> str | None:
+    """An answer in the language asked for from beginning to end, as a text to train on, or None.
+
+    Of an answer that was cut at the token limit the whole sentences are taken; one that goes round in
+    circles is none.
+
+    Args:
+        turns: whether it leaves the language, see :func:`linguamap.scoring.extraction.prose.drift`.
+    """
+    text = answer.answer.strip()
+    if not answer.language_correct or turns or answer.repeats:
+        return None
+    if answer.finish == "length" and text[-1:] not in SENTENCE_MARKS:
+        text = text[: text.rfind((sentences(text) or [text])[-1])].strip()
+    return text or None
 
 
 def _pieces(sentence: str) -> list[_Piece]:

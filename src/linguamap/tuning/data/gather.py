@@ -106,6 +106,36 @@ def gather(
     return TuningData(list(prompts), facts)
 
 
+LEAST_OWN = 4
+"""Answers to own prompts from which on they can be divided and trained on at all."""
+
+
+def own_data(
+    texts: Sequence[Prompt], n_asked: int, config: RunConfig, test: Sequence[Benchmark]
+) -> TuningData:
+    """Examples of own prompts, each with an answer in the language asked for.
+
+    Args:
+        texts: those of ``n_asked`` prompts that have such an answer, a teacher's or the model's own.
+        test: prompts that are asked; the same question under another id is left out.
+    Raises:
+        UserError: too few answers to train on, and what to do.
+    """
+    kept, left_out = _guarded(texts, HeldOut.of(test))
+    taught = config.tune.teacher is not None
+    if len(kept) < LEAST_OWN:
+        raise UserError(
+            f"tune: {len(kept)} of {n_asked} {'of the teacher' if taught else 'own'} answers are in the "
+            f"language asked for from beginning to end, and it takes {LEAST_OWN} at least; start the same "
+            f"command with {'another' if taught else 'a'} teacher (--teacher URL) or texts of yours "
+            "(--train-data FILE.jsonl)"
+        )
+    prompts = spread_examples(kept, config.tune.examples, config.seed)
+    source = f"{prompts[0].benchmark} ({'a teacher' if taught else 'own answers'})"
+    facts = {"source": [source], "asked": n_asked, "examples": len(prompts)}
+    return TuningData(list(prompts), facts | {"left_out": some_left_out(left_out)})
+
+
 def _check_languages(
     languages: Sequence[str | None], config: RunConfig, progress: Progress
 ) -> None:

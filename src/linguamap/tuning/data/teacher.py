@@ -20,6 +20,7 @@ from linguamap.languages import get_language
 from linguamap.progress import Progress
 from linguamap.records import Completion, Part, Prompt, UserError
 from linguamap.run.files import append_rows, read_rows
+from linguamap.scoring.extraction.prose import drift
 from linguamap.scoring.language_id import Identifier
 from linguamap.scoring.score import score_answer
 
@@ -118,16 +119,21 @@ def _fault(
     if completion.finish != "stop":
         return "cut" if completion.finish == "length" else "error"
     scored = score_answer(completion, prompt, identifier, config.score)
-    if not scored.task_correct:
+    if prompt.kind != "open" and not scored.task_correct:
         return scored.task_reason or "wrong_answer"
     if not scored.language_correct:
         return scored.language_reason or "wrong_language"
-    return None
+    least = config.score.min_letters
+    turns = prompt.kind == "open" and drift(completion.answer, prompt.language, identifier, least)
+    return "turns" if turns else None
 
 
 def _reference(prompt: Prompt, answer: str) -> tuple[Part, ...]:
     """Reasoning and closing phrase; the teacher's own closing sentence, where it is found, gives way to
-    the language's usual one. On one line, as an answer in the plain layout must be."""
+    the language's usual one. On one line, as an answer in the plain layout must be; a request of the
+    user's own, which has no layout, keeps its lines."""
+    if prompt.kind == "open":
+        return (Part("R", answer.strip()),)
     text = " ".join(answer.split())
     language = get_language(prompt.language)
     for gold in prompt.gold:

@@ -68,9 +68,10 @@ def outcome_map(
     ]
     cells = grouped(rows, lambda r: (r["benchmark"], r["language"], r["scenario"], r.get("run")))
     panels = []
+    least = 350.0 if len({row["benchmark"] for row in rows}) > 1 else 700.0
     for benchmark in ordered((str(row["benchmark"]) for row in rows), benchmarks):
         own = {key[1:]: part for key, part in cells.items() if key[0] == benchmark}
-        panels.append(_outcome_panel(benchmark, own, codes, columns, links or {}, names))
+        panels.append(_outcome_panel(benchmark, own, codes, columns, links or {}, names, least))
     both = len({phase_of(row) for row in rows}) > 1
     keys = [Key(text, Colour(f"outcome:{name}")) for name, text in names.items()]
     options = [("language", "In the language"), ("task", "Right task")]
@@ -84,10 +85,11 @@ def outcome_map(
 def _outcome_panel(
     benchmark: str, cells: Mapping[tuple[str, str, str | None], Sequence[Row]], codes: Sequence[str],
     columns: Sequence[tuple[str, str | None]], links: Mapping[str, str], called: Mapping[str, str],
+    least: float,
 ) -> Panel:  # fmt: skip
     names, row, top = 66.0, 34.0, 28.0
     several = len({run for _, run in columns}) > 1
-    width = max(350.0, names + 56.0 * len(columns))
+    width = max(least, names + 56.0 * len(columns))
 
     def draw(width: float) -> tuple[list[Node], float]:
         step = (width - names) / len(columns)

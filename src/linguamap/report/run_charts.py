@@ -132,7 +132,7 @@ def _outcome_rows(run: RunContents, pool: str) -> Table:
         {
             "phase": phase, "benchmark": row.benchmark, "language": row.language,
             "scenario": row.scenario, "coincides_with": row.coincides_with,
-            **(row.outcomes if run.has_tasks else _by_language(row)),
+            **_counts(run, row),
             **{f"{name}_{key}": getattr(rate, field)
                for name, rate in (("language", row.language_consistency), ("task", row.task_accuracy))
                for key, field in (("rate", "value"), ("low", "low"), ("high", "high"), ("n", "n"))},
@@ -141,12 +141,18 @@ def _outcome_rows(run: RunContents, pool: str) -> Table:
     ]  # fmt: skip
 
 
-def _by_language(row: ScoreRow) -> dict[str, int]:
-    """Counts of answers without a task under the outcomes in whose tones they are drawn."""
+def _counts(run: RunContents, row: ScoreRow) -> dict[str, int]:
+    """Answers by outcome; without any task, under the outcome in whose tone their language is drawn."""
+    if run.has_tasks:
+        return {str(name): n for name, n in row.outcomes.items()}
     rate = row.language_consistency
     right = round((rate.value or 0.0) * rate.n)
-    counts = {"transfer_bottleneck": right, "neither": rate.n - right, "unscored": row.n - rate.n}
-    return dict.fromkeys(OUTCOMES, 0) | counts
+    none: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+    return none | {
+        "transfer_bottleneck": right,
+        "neither": rate.n - right,
+        "unscored": row.n - rate.n,
+    }
 
 
 def outcome_map_chart(run: RunContents, links: Mapping[str, str] | None = None) -> Chart | None:

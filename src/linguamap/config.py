@@ -181,6 +181,8 @@ class ProbeConfig(Section):
     positions: Literal["all", "last"] = "all"
     top_k: int = Field(1, ge=1, le=1000)
     pooling: Literal["mean", "last"] = "mean"
+    fitted_lens: bool = True
+    """Also read each layer through an affine map to the last one, fitted on texts that the lens does not read."""
     handover_items: int = Field(12, ge=0, le=MOST)
     """Prompts a language; 0 leaves the handover out."""
     bootstrap: int = Field(1000, ge=10, le=1_000_000)

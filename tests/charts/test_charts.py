@@ -132,6 +132,8 @@ ALL: dict[str, Callable[[str], Chart]] = {
         {"rule": [text, text], "block": [1, 2], "score": [0.1, 0.4]}, blocks={text: [2]}),
     "rule_front": lambda text: charts.rule_front(
         {"rule": [text], "blocks": ["1"], "gain": [0.4], "seconds": [9.0], "chosen": [True]}),
+    "fitted_lens": lambda text: charts.fitted_lens(
+        [{**row, "lens": name} for name in ("fitted", "plain") for row in lens_rows(text)], marks=MARKS),
     "lens_outcomes": lambda text: charts.lens_outcomes(
         [{**row, "outcome": name} for name in ("consistent", "inconsistent") for row in lens_rows(text)],
         marks=MARKS),

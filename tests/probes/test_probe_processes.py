@@ -88,7 +88,7 @@ def same_files(one: Path, other: Path) -> None:
     names = sorted(path.name for path in one.iterdir())
     assert names == sorted(path.name for path in other.iterdir())
     tables = [name for name in names if name.endswith(".parquet")]
-    assert len(tables) == 8
+    assert len(tables) == 10
     for name in tables:
         assert pq.read_table(one / name).equals(pq.read_table(other / name)), name
 

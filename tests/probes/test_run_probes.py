@@ -37,7 +37,7 @@ from linguamap.run.settings import load_config
 
 LANGUAGES = ["en", "es", "ar"]
 IDENTIFIER = FakeIdentifier(("en", "es", "ar"), by_script)
-PROBES = ("lens", "token_set_probability", "similarity", "handover")
+PROBES = ("lens", "fitted_lens", "token_set_probability", "similarity", "handover")
 
 
 def config(*settings: str) -> RunConfig:
@@ -91,9 +91,20 @@ def test_all_files_are_written_and_lead_on_to_locate(
     assert set(facts["missing"]) == {"lens_outcomes"}  # no answers were given
     assert set(facts["ceilings"]) == set(LANGUAGES)
     assert facts["lens"]["n_texts"] == 2 * 3 * 3
-    assert {label for label, _, _ in seen} == {"lens", "similarity", "handover"}
+    assert {label for label, _, _ in seen} == {
+        "lens",
+        "fitted lens: states",
+        "fitted lens",
+        "similarity",
+        "handover",
+    }
     assert all(0 < done <= total for _, done, total in seen)
+    fitted = facts["fitted_lens"]
+    assert len(fitted["explained"]) == len(fitted["penalties"]) == 4
+    assert fitted["n_fitted"] > 3 * fitted["n_held"] > 0
+    assert fitted["source"].startswith("questions, passages and worked answers")
     result = locate(tmp_path, config().locate)
+    assert set(result["fitted_overtakes_english"]) == {"es", "ar"}
     assert result["n_layers"] == 4
     assert result["fallback_layers"] == [4]
 
@@ -126,7 +137,8 @@ def test_reuse_reads_only_what_a_changed_block_moved(
     monkeypatch.setattr(layer_reading, "scan_head", counted)
     facts = run_probe(lm, prompts, config(), IDENTIFIER, after, reuse=before)
     assert len(calls) == facts["lens"]["batches_known"] / 5  # one layer of 0..4
-    for path in fresh.glob("*.parquet"):
+    assert not (after / "fitted_lens.parquet").exists()  # it describes the untuned model
+    for path in (one for one in fresh.glob("*.parquet") if not one.name.startswith("fitted")):
         assert pq.read_table(path).equals(pq.read_table(after / path.name)), path.name
     change = change_outside(before, after, (4,))
     assert change["share_below"] == change["largest_below"] == 0

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 NAMES = (
     "outcomes", "outcome_map", "change", "loss", "lens", "language_map", "token_set_probability",
     "token_grid", "similarity", "handover", "layer_change",
-    "rule_scores", "rule_front", "lens_outcomes",
+    "rule_scores", "rule_front", "lens_outcomes", "fitted_lens",
 )  # fmt: skip
 POINTS_AN_INCH = 72
 LOSSES = {"method": "full", "layers": [], "trainable_parameters": 1, "total_parameters": 1,

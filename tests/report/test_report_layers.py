@@ -37,8 +37,8 @@ def test_a_rules_front_is_shown_with_the_set_that_is_taken() -> None:
     sets = (CandidateSet((6,), 0.25, 0.02, 90.0, 2_500_000_000), CandidateSet((2, 3), 0.5, 0.04, 150.0, 3_000_000_000))  # fmt: skip
     found = layers(n_layers=6, rules={"trial": BlockScores(blocks=(2, 3), front=sets)})
     assert front_rows(found) == [
-        ["trial", "  6", "2.0%", "25%", "1\u202fmin 30\u202fs", "2.5 GB"],
-        ["", "* 2\u20133", "4.0%", "50%", "2\u202fmin 30\u202fs", "3 GB"],
+        ["trial", "  6", "2.0%", "25%", "1\u202fmin 30\u202fs", "2.5\u202fGB"],
+        ["", "* 2\u20133", "4.0%", "50%", "2\u202fmin 30\u202fs", "3.0\u202fGB"],
     ]
     chart = FIGURES["rule_front"](run_of(layers=found))
     assert chart is not None

@@ -245,6 +245,7 @@ def write_probes(
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "lens": lens,
+        "fitted_lens": lens,
         "similarity": similarity,
         "handover": handover,
         "lens_outcomes": [

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from linguamap.api.typed_results import LanguageCheck, Lens
+from linguamap.benchmarks import starter_benchmarks
 from linguamap.config import RunConfig
 from linguamap.progress import Progress, busy, silent
 from linguamap.records import Answer, Completion, Prompt
@@ -107,15 +108,29 @@ def _lenses(
 
 
 def lens_of(
-    lm: LanguageModel, answered: Sequence[tuple[Prompt, str]], identifier: Identifier
+    lm: LanguageModel,
+    answered: Sequence[tuple[Prompt, str]],
+    identifier: Identifier,
+    fitted: bool = False,
 ) -> Lens | None:
-    """The language lens along answers; None without any."""
+    """The language lens along answers, plain or fitted on the package's own items; None without any."""
     from linguamap.probes.curves import lens_curves
+    from linguamap.probes.fitted_lens import fit_lens
     from linguamap.probes.lens import language_lens
     from linguamap.probes.texts import with_answer
 
     if not answered:
         return None
     texts = [with_answer(lm, prompt, answer) for prompt, answer in answered]
-    table = lens_curves(language_lens(lm, texts, identifier))
+    mapped = fit_lens(lm, _own_texts()) if fitted else None
+    table = lens_curves(language_lens(lm, texts, identifier, mapped=mapped))
     return Lens(table, lm.n_layers, tuple(dict.fromkeys(text.language for text in texts)))
+
+
+def _own_texts() -> dict[str, list[str]]:
+    """The passages and questions of the package's training items, by language."""
+    texts: dict[str, list[str]] = {}
+    for benchmark in (one for one in starter_benchmarks() if one.split == "train"):
+        for code, items in benchmark.items.items():
+            texts.setdefault(code, []).extend(item.passage or item.question for item in items)
+    return texts

@@ -11,6 +11,7 @@ from linguamap.charts.dots import change, sweep
 from linguamap.charts.layer_maps import language_map, token_grid
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (
+    fitted_lens,
     handover,
     lens,
     lens_outcomes,
@@ -22,7 +23,7 @@ from linguamap.charts.svg import Control
 from linguamap.charts.training_charts import layer_change, loss, rule_front, rule_scores
 
 __all__ = [
-    "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "handover", "language_map", "layer_change",
+    "FORMATS", "STYLES", "Chart", "Control", "LayerMarks", "change", "fitted_lens", "handover", "language_map", "layer_change",
     "lens", "lens_outcomes", "loss", "next_token_handover", "outcome_map", "outcomes", "rule_front", "rule_scores",
     "similarity", "sweep", "token_grid", "token_set_probability",
 ]  # fmt: skip

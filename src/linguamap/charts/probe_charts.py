@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from linguamap.charts.chart import Chart
 from linguamap.charts.curve_panel import Curve, LayerMarks, Plot, curve_panel
@@ -80,6 +81,42 @@ def lens(
     n_runs = len({row.get("run") for row in rows})
     return _chart("lens", "Language lens", panels, rows, languages or codes, keys, marks,
                   across=n_runs if n_runs in (2, 4) else 3)  # fmt: skip
+
+
+def fitted_lens(
+    frame: Frame, *, languages: Sequence[str] = (), pivot: str = "en",
+    marks: LayerMarks | None = None, overtakes: Mapping[str, int | None] | None = None,
+) -> Chart:  # fmt: skip
+    """The language lens through fitted maps (solid) beside the plain one (dashed), on the same texts.
+
+    Args:
+        frame: columns ``layer``, ``target_language``, ``word_language``, ``share``, ``lens``
+            (``fitted``, ``plain``); optional ``low`` and ``high`` (band).
+        overtakes: language -> layer from which it leads the pivot under the fitted lens; ringed.
+    """
+    rows = rows_of("fitted_lens", frame, "layer", "target_language", "word_language", "share",
+                   "lens")  # fmt: skip
+    codes = ordered((str(row["target_language"]) for row in rows), languages)
+    panels: list[Panel] = []
+    for code in codes:
+        curves = []
+        for name, dash in (("fitted", ""), ("plain", "4 3.5")):
+            own = [
+                {**r, "phase": None}
+                for r in rows
+                if r["target_language"] == code and r["lens"] == name
+            ]
+            ring = (overtakes or {}).get(code) if name == "fitted" else None
+            curves += [
+                replace(one, dash=dash, name=f"{one.name}, {name}", long=f"{one.long}, {name}",
+                        band=one.band and name == "fitted")
+                for one in _asked_curves(own, code, pivot, "share", ring)
+            ]  # fmt: skip
+        plot = Plot(marks or LayerMarks(), percent, named=not panels)
+        label = _label("Asked for", code, curves, None)
+        panels.append(curve_panel(language_name(code), curves, plot, label + ".", code=code))
+    keys = [Key("fitted lens", INK, "line"), Key("logit lens", INK, "dash")]
+    return _chart("fitted_lens", "Fitted lens", panels, rows, languages or codes, keys, marks)
 
 
 def lens_outcomes(

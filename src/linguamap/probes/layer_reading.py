@@ -7,7 +7,7 @@ the token sets the probabilities. States that were read before, bit for bit, are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -28,6 +28,8 @@ POOL_BLOCKS = 8
 """So many blocks' rows of states, of as many layers as it takes, wait for each other."""
 
 Row = dict[str, object]
+Mapped = Callable[[int, Tensor], Tensor]
+"""Layer, states (row, d_model) -> states that the head reads, see :mod:`linguamap.probes.fitted_lens`."""
 
 ITEM_FIELDS = [
     ("item_id", pa.string()),
@@ -66,6 +68,7 @@ def read_texts(
     batch_tokens: int = BATCH_TOKENS,
     block_rows: int = BLOCK_ROWS,
     known: dict[str, Tensor] | None = None,
+    mapped: Mapped | None = None,
     share: tuple[int, int] = (0, 1),
     progress: Progress = silent,
 ) -> list[list[pa.RecordBatch]]:
@@ -78,6 +81,7 @@ def read_texts(
         block_rows: rows whose logits are alive at once.
         known: what readers made of states that were read before; states that are bit for bit the
             same are not read again, and new ones are added.
+        mapped: what is read in place of a layer's states.
         share: (rank, count): only the batches whose number modulo count is rank.
     Returns:
         For each consumer one record batch a batch of this share, in the batches' order.
@@ -92,7 +96,7 @@ def read_texts(
     wanted = range(lm.n_layers + 1) if layers is None else layers
     for places in batches:
         batch = [encoded[place] for place in places]
-        read = _read_batch(lm, batch, readers, wanted, block_rows, known)
+        read = _read_batch(lm, batch, readers, wanted, block_rows, known, mapped)
         for consumer, table, by_layer in zip(consumers, tables, read, strict=True):
             rows = consumer.rows(batch, by_layer)
             table.append(pa.RecordBatch.from_pylist(rows, schema=consumer.schema))
@@ -135,6 +139,7 @@ def _read_batch(
     layers: Sequence[int],
     block_rows: int,
     known: dict[str, Tensor] | None,
+    mapped: Mapped | None,
 ) -> list[dict[int, Tensor]]:
     """What each reader makes of the batch's rows: for each reader layer -> (row, ...)."""
     ids, mask = right_padded([one.token_ids for one in batch], lm.tokenizer.pad_token_id or 0)
@@ -143,7 +148,8 @@ def _read_batch(
     pool = _Pool(lm, readers, block_rows, known)
 
     def see(layer: int, hidden: Tensor) -> None:
-        pool.add(layer, hidden[rows.to(hidden.device), places.to(hidden.device)])
+        states = hidden[rows.to(hidden.device), places.to(hidden.device)]
+        pool.add(layer, states if mapped is None else mapped(layer, states))
 
     with lm.watch(layers, see):
         lm.run(ids, mask, [encoded.text.language for encoded in batch])

@@ -94,6 +94,7 @@ def locate(folder: Path, config: LocateConfig, seed: int = 0) -> dict[str, Any]:
     )
     return layers | {
         "overtakes_english": overtakings(_rows(folder / "lens.parquet"), RIVAL),
+        "fitted_overtakes_english": overtakings(_rows(folder / "fitted_lens.parquet"), RIVAL),
         "committed_layer": commitment(_rows(folder / "handover.parquet")),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,14 @@ from linguamap.generation.local import generate
 from linguamap.probes import lens
 from linguamap.probes.answer_texts import PAIRS, POSITIONS, answer_texts, outcome_pairs, usable
 from linguamap.probes.curves import lens_curves, read_table
+from linguamap.probes.fitted_lens import fit_lens
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
 from linguamap.probes.layer_reading import read_texts
 from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head, state_bytes
 from linguamap.probes.similarity import compare_states, pooled_states
 from linguamap.probes.texts import (
+    WordTexts,
     count_sources,
     encode_texts,
     first_positions,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from linguamap.config import RunConfig
     from linguamap.models.language_model import LanguageModel
     from linguamap.probes.layer_reading import Consumer
-    from linguamap.probes.texts import LensText, OwnAnswers
+    from linguamap.probes.texts import EncodedText, LensText, OwnAnswers
     from linguamap.records import Answer, Completion, Prompt
     from linguamap.scoring.language_id import Identifier
 
@@ -64,7 +66,7 @@ def run_probe(
 ) -> dict[str, Any]:
     """Run all probes and write their tables.
 
-    Writes ``lens``, ``lens_outcomes`` (of own answers, consistent or not), ``token_set_probability``, ``similarity`` and ``handover`` (curves), the same with ``_items``
+    Writes ``lens``, ``fitted_lens`` (before tuning), ``lens_outcomes`` (of own answers, consistent or not), ``token_set_probability``, ``similarity`` and ``handover`` (curves), the same with ``_items``
     (what the curves are made of) as Parquet, ``lens_tokens.npz`` (what was read of each layer, by
     hash of the states it was read from) and, last, ``probe.json``.
 
@@ -97,6 +99,7 @@ def run_probe(
     seconds = probe.facts["seconds"]
     stages: dict[str, Callable[[], None]] = {
         "lens": lambda: probe.read_layers(reuse),
+        "fitted_lens": lambda: probe.read_fitted(reuse),
         "lens_outcomes": lambda: probe.read_answers(reuse),
         "similarity": probe.compare_translations,
         "handover": probe.hand_over,
@@ -131,7 +134,11 @@ def _facts(lm: LanguageModel, identifier: Identifier) -> dict[str, Any]:
 
 @dataclass
 class _Probe:
-    """The probes of one model; ``facts`` grows into ``probe.json``."""
+    """The probes of one model; ``facts`` grows into ``probe.json``.
+
+    Attributes:
+        encoded, others: what the lens reads, and texts of items that it does not read.
+    """
 
     lm: LanguageModel
     prompts: Sequence[Prompt]
@@ -143,6 +150,8 @@ class _Probe:
     facts: dict[str, Any]
     answers: Sequence[Answer]
     questions: Sequence[Prompt]
+    encoded: Sequence[EncodedText] = ()
+    others: WordTexts = field(default_factory=lambda: WordTexts({}, {}, ""))
 
     def read_layers(self, reuse: Path | None) -> None:
         """Language lens and token sets, from one reading of the layers."""
@@ -152,7 +161,8 @@ class _Probe:
         texts = lens_texts(lm, chosen, settings.texts, answers)
         encoded = encode_texts(lm, texts, settings.positions)
         consumers: list[Consumer] = [lens.WordCounts(lm, self.identifier, settings.top_k)]
-        consumers += self._token_sets(chosen)
+        self.encoded, self.others = encoded, word_texts(self.prompts, chosen)
+        consumers += self._token_sets(self.others)
         known = _load_readings(reuse)
         n_known, started = len(known), time.monotonic()
         tables = read_texts(
@@ -235,9 +245,34 @@ class _Probe:
         self._write("lens_outcomes", pa.concat_tables(parts))
         self.facts["lens_outcomes"] = {"n_texts": len(texts), "positions": POSITIONS}
 
-    def _token_sets(self, chosen: Sequence[Prompt]) -> list[lens.SetProbabilities]:
+    def read_fitted(self, reuse: Path | None) -> None:
+        """The lens on the same texts through maps that are fitted on others; of the untuned model."""
+        if reuse is not None or not self.config.probe.fitted_lens:
+            return
+        fitted = fit_lens(self.lm, self.others.texts, self.progress)
+        if fitted is None:
+            self.facts["missing"]["fitted_lens"] = "there are no two texts to fit it on"
+            return
+        counts = lens.WordCounts(self.lm, self.identifier, self.config.probe.top_k)
+        share, progress = self.processes.share, self.progress
+        (found,) = read_texts(
+            self.lm, self.encoded, [counts], mapped=fitted, share=share, progress=progress
+        )
+        merged = self._merge("fitted_lens", found)
+        if self.processes.rank:
+            return
+        self._write("fitted_lens_items", pa.Table.from_batches(merged, lens.ITEMS_SCHEMA))
+        self._write("fitted_lens", lens_curves(self._table("fitted_lens_items"), **self._bootstrap))
+        self.facts["fitted_lens"] = {
+            "source": self.others.source,
+            "n_fitted": fitted.n_fitted,
+            "n_held": fitted.n_held,
+            "penalties": fitted.penalties,
+            "explained": [round(one, 4) for one in fitted.explained],
+        }
+
+    def _token_sets(self, source: WordTexts) -> list[lens.SetProbabilities]:
         """The reader of token sets' probabilities, or none and the reason."""
-        source = word_texts(self.prompts, chosen)
         if len(source.texts) < 2:
             self.facts["missing"]["token_set_probability"] = (
                 "it takes two languages to tell tokens apart"

@@ -18,6 +18,7 @@ from linguamap.charts.layer_maps import language_map, token_grid
 from linguamap.charts.naming import LANGUAGE_NAMES, OUTCOME_NAMES, scenario_name, spans
 from linguamap.charts.outcome_map import outcome_map, outcomes
 from linguamap.charts.probe_charts import (
+    fitted_lens,
     handover,
     lens,
     lens_outcomes,
@@ -82,6 +83,19 @@ def lens_chart(run: RunContents) -> Chart | None:
         rows, languages=run.languages, pivot=pivot, marks=marks_of(run), ceilings=ceilings,
         noise=probe.noise.shares.get(pivot) if probe else None,
         overtakes=run.layers.overtakes_english if run.layers else None,
+    )  # fmt: skip
+
+
+def fitted_lens_chart(run: RunContents) -> Chart | None:
+    """The lens through fitted maps, beside the plain one dashed."""
+    if not run.before.fitted_lens:
+        return None
+    layers = run.layers
+    return fitted_lens(
+        [{**row, "lens": name} for name, rows in (("fitted", run.before.fitted_lens), ("plain", run.before.lens))
+         for row in rows],
+        languages=run.languages, pivot=run.pivot, marks=marks_of(run),
+        overtakes=layers.fitted_overtakes_english if layers else None,
     )  # fmt: skip
 
 
@@ -307,7 +321,7 @@ def chosen_grid_chart(run: RunContents) -> Chart | None:
 
 
 FIGURES = {
-    "outcomes": outcomes_chart, "outcome_map": outcome_map_chart, "change": change_chart,
+    "fitted_lens": fitted_lens_chart, "outcomes": outcomes_chart, "outcome_map": outcome_map_chart, "change": change_chart,
     "loss": loss_chart, "lens": lens_chart, "language_map": map_chart,
     "token_set_probability": probability_chart, "token_grid": chosen_grid_chart,
     "similarity": similarity_chart, "handover": handover_chart, "layer_change": layer_change_chart,

@@ -121,8 +121,9 @@ def front_rows(layers: Layers) -> list[list[str]]:
         for place, one in enumerate(scores.front):
             mark = "* " if one.blocks == scores.blocks else "  "
             figures = [percent_exact(one.share), percent(one.gain), duration(one.seconds_per_epoch)]
-            memory = f"{one.memory_bytes / 1e9:.2g} GB"
-            rows.append(["" if place else name, mark + spans(one.blocks), *figures, memory])
+            rows.append(
+                ["" if place else name, mark + spans(one.blocks), *figures, size(one.memory_bytes)]
+            )
     return rows
 
 

@@ -193,7 +193,7 @@ class Layers:
         rule_layers: the blocks that the rule names without the cap; ``cap_effect`` says in words what
             the cap made of them.
         overtakes_english: language -> first layer from which its words lead the English ones to the
-            end; None where they do not in the last layer.
+            end; None where they do not in the last layer. ``fitted_overtakes_english``: by the fitted lens.
         committed_layer: language -> first layer from which the English twin's state does half of what
             it can do to the next token; None where it does not clearly do anything.
     """
@@ -210,6 +210,7 @@ class Layers:
     rule_layers: tuple[int, ...] = ()
     cap_effect: str | None = None
     overtakes_english: dict[str, int | None] = field(default_factory=dict)
+    fitted_overtakes_english: dict[str, int | None] = field(default_factory=dict)
     committed_layer: dict[str, int | None] = field(default_factory=dict)
     rule: RuleName = "lens"
     aim: Aim = "quality"
@@ -349,6 +350,19 @@ class TextsRead:
 
 
 @dataclass(frozen=True)
+class FittedMaps:
+    """How well each layer below the last is mapped to it.
+
+    Attributes:
+        explained: of layer 0..L-1 the share of the last layer's variance, on texts held out.
+    """
+
+    explained: tuple[float, ...] = ()
+    n_fitted: int = 0
+    n_held: int = 0
+
+
+@dataclass(frozen=True)
 class ProbeFacts:
     """``probe.json``: what the curves are read from and against; ``missing``: probe -> why not."""
 
@@ -356,6 +370,7 @@ class ProbeFacts:
     noise: Noise = field(default_factory=Noise)
     token_set_probability: TokenSets = field(default_factory=TokenSets)
     lens: TextsRead = field(default_factory=TextsRead)
+    fitted_lens: FittedMaps = field(default_factory=FittedMaps)
     missing: dict[str, str] = field(default_factory=dict)
 
 

@@ -40,6 +40,7 @@ Table = list[dict[str, Any]]
 
 COLUMNS = {
     "lens": ("layer", "target_language", "word_language", "share"),
+    "fitted_lens": ("layer", "target_language", "word_language", "share"),
     "lens_outcomes": ("layer", "target_language", "word_language", "share", "outcome"),
     "token_set_probability": ("layer", "target_language", "set_language", "probability"),
     "similarity": ("layer", "language_a", "language_b", "kind", "measure", "value"),
@@ -55,6 +56,7 @@ class PhaseContents:
     answers: list[Answer] = field(default_factory=list)
     summary: Summary | None = None
     lens: Table = field(default_factory=list)
+    fitted_lens: Table = field(default_factory=list)
     lens_outcomes: Table = field(default_factory=list)
     token_set_probability: Table = field(default_factory=list)
     similarity: Table = field(default_factory=list)

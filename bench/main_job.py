@@ -7,6 +7,7 @@ The run is linguamap's own pipeline; functions are wrapped from outside, and eac
 innermost wrapped function that is at work. ``handover`` and ``token grids`` are told whole, as well.
 
     prefill     prompts read by the decoder          decode    one more token for all rows
+    options     choices read by likelihood
     blocks      forward passes of the probes         head      vocabulary products, in every stage
     identifier  the language of words and answers    loading   weights, and the self-check
     build       states kept for training             training  epochs, without the head
@@ -33,6 +34,7 @@ from results import entry
 WRAPPED = {
     "loading": ["models.loading:load_model", "tuning.delta:apply_delta"],
     "prefill": ["generation.decoder:RowReader.read"],
+    "options": ["generation.local:OptionReader.scores"],
     "decode": ["generation.decoder:RowReader.step"],
     "head": [
         "probes.logit_scan:scan_head", "models.language_model:LanguageModel.project",
@@ -185,7 +187,9 @@ def main() -> None:
     import torch
 
     from linguamap.pipeline import Pipeline
+    from linguamap.progress import silent
     from linguamap.run.folder import open_run
+    from linguamap.run.memory import trimming
     from linguamap.run.settings import load_config
 
     torch.set_num_threads(options.threads)
@@ -195,7 +199,7 @@ def main() -> None:
     imported = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         run = open_run(Path(folder) / "run", config, writes=True)
-        pipeline = Pipeline(run)
+        pipeline = Pipeline(run, trimming(silent))
         n_prompts = len(pipeline.items.test_prompts)
         pipeline.all()
     total = time.perf_counter() - started

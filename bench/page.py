@@ -17,7 +17,7 @@ from results import BESIDE, RESULTS, ROOT, Row
 PAGE = ROOT / "docs" / "benchmarks.md"
 TEMPLATE = "benchmarks.md.jinja"
 KINDS = (
-    "loading", "prefill", "decode", "blocks", "head", "identifier", "build", "training", "drawing", "rest",
+    "loading", "prefill", "options", "decode", "blocks", "head", "identifier", "build", "training", "drawing", "rest",
 )  # fmt: skip
 
 Column = tuple[str, Callable[[Row], str]]

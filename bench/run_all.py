@@ -55,8 +55,8 @@ JOBS = {
     "answers": Job(
         "answers.py", "--prompts 48", "--model TINY --prompts 4 --limit 6 --rows 2", 20
     ),
-    "lens": Job("lens.py", "--texts 12", "--model TINY --texts 2", 15),
-    "tune": Job("tune.py", "--blocks last:2", f"{_TUNE} --blocks last:1", 15),
+    "lens": Job("lens.py", "--texts 12", "--model TINY --texts 2 --peers transformers-rows,nnterp", 15),
+    "tune": Job("tune.py", "--blocks last:2", f"{_TUNE} --blocks 2", 15),
     "tune_middle": Job("tune.py", "--blocks 9,10", f"{_TUNE} --blocks 2", 15),
     "tune_30": Job("tune.py", "--model smollm2 --blocks last:2", f"{_TUNE} --blocks 3,4", 15),
     "tune_trl": Job(
@@ -128,7 +128,8 @@ def _run(name: str, options: argparse.Namespace, tiny: Path | None, scratch: Pat
     if not options.only and stored and all(_is_valid(one, now) for one in stored):
         print(f"{name}: is there for {now}", file=sys.stderr)
         return
-    words = shlex.split(job.full if tiny is None else job.quick.replace("TINY", str(tiny)))
+    quick = f"{job.quick} --threads 1"
+    words = shlex.split(job.full if tiny is None else quick.replace("TINY", str(tiny)))
     command = [sys.executable, str(BENCH / job.script), *words]
     shown = shlex.join(["python", f"bench/{job.script}", *shlex.split(job.full)])
     print(f"{name}: {shown}", file=sys.stderr, flush=True)

@@ -83,6 +83,9 @@ def _entry(asked: Row, ours: Row, floor: float, peer: str, theirs: Row) -> Row:
 
 def _floor(folder: Path, layers: list[int], asked: Row) -> float:
     """Seconds of a warm epoch's products at the machine's rate."""
+    import torch
+
+    torch.set_num_threads(asked["threads"])
     size = size_of(folder)
     data = make_data(asked["examples"], 1000)
     tokens, trained = sum(len(ids) for ids, _ in data), sum(sum(mask) for _, mask in data)

@@ -111,13 +111,13 @@ def test_quick_measures_nothing_that_is_kept() -> None:
 @pytest.mark.slow
 def test_every_bench_runs_on_a_tiny_model(tmp_path: Path) -> None:
     results, page = tmp_path / "results.json", tmp_path / "page.md"
-    done = bench("all.sh", "--quick", "--results", str(results), "--page", str(page))
+    jobs = "main_job", "answers", "lens", "tune", "growth"  # the other jobs are tune.py again
+    files = ("--results", str(results), "--page", str(page))
+    done = bench("all.sh", "--quick", "--only", ",".join(jobs), *files)
     assert done.returncode == 0, done.stderr
-    entries = json.loads(results.read_text(encoding="utf-8"))
     found: dict[str, list[Any]] = {}
-    for one in entries:
+    for one in json.loads(results.read_text(encoding="utf-8")):
         found.setdefault(one["job"], []).append(one)
-    jobs = "main_job", "answers", "lens", "tune", "tune_middle", "tune_30", "tune_trl", "growth"
     assert tuple(found) == jobs
     for job, rows in found.items():
         assert all(one["value"] is not None for one in rows), (job, done.stderr[-3000:])
@@ -126,12 +126,11 @@ def test_every_bench_runs_on_a_tiny_model(tmp_path: Path) -> None:
     missing = peers["answers", "vLLM for CPUs"]["failed"]
     assert missing == "not installed: VLLM_PYTHON names no interpreter"
     assert peers["lens", "transformers-rows"]["more"]["same_ids"] == 1
-    for job in ("tune", "tune_middle", "tune_30"):  # the two train the same
-        figures = peers[job, "loop by hand"]["more"]
-        assert figures["loss"] == pytest.approx(figures["peer_loss"], rel=0.02), job
-    job = {one["what"]: one["more"] for one in found["main_job"]}
-    kinds = {kind for stage in ("before", "probe", "tune", "report") for kind in job[stage]}
-    assert {
+    figures = peers["tune", "loop by hand"]["more"]  # the two train the same
+    assert figures["loss"] == pytest.approx(figures["peer_loss"], rel=0.02)
+    parts = {one["what"]: one["more"] for one in found["main_job"]}
+    kinds = {kind for stage in ("before", "probe", "tune", "report") for kind in parts[stage]}
+    assert kinds >= {
         "loading",
         "prefill",
         "decode",
@@ -140,10 +139,9 @@ def test_every_bench_runs_on_a_tiny_model(tmp_path: Path) -> None:
         "identifier",
         "training",
         "drawing",
-    } <= kinds
-    assert job.keys() >= {"whole", "after", "probe_after", "lens", "token grids", "handover"}
-    text = page.read_text(encoding="utf-8")
-    assert "| whole |" in text or "left out" in text
+    }
+    assert parts.keys() >= {"whole", "after", "probe_after", "lens", "token grids", "handover"}
+    assert page.read_text(encoding="utf-8").startswith("# Speed and memory")
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ def test_quick_measures_nothing_that_is_kept() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a dozen processes, each with its own start
 def test_every_bench_runs_on_a_tiny_model(tmp_path: Path) -> None:
     results, page = tmp_path / "results.json", tmp_path / "page.md"
     jobs = "main_job", "answers", "lens", "tune", "growth"  # the other jobs are tune.py again

@@ -14,9 +14,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from answers import plain_answer
 
 from linguamap import charts
 from linguamap.charts import Chart, LayerMarks
+from linguamap.charts.naming import shown_outcome
 from linguamap.records import OUTCOMES, UserError
 
 HOSTILE = "<script>window.pwned=1</script>\"'><img src=x onerror=alert(1)> $x^$ {{7}} \u202egnorw\u202c\x00"
@@ -326,3 +328,20 @@ def test_panels_to_be_chosen_travel_compressed_and_whole() -> None:
     assert drawn.count('class="panel"') == 3  # en after, hi before and after
     assert drawn.count('data-phase="after"') == 2
     assert charts.similarity(rows).svg().count("Debiased CKA") == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "shown"),
+    [
+        (True, ("transfer_bottleneck", "In the language asked for")),
+        (False, ("neither", "In another language")),
+        (None, ("unscored", "Language not identified")),
+    ],
+)
+def test_an_answer_without_a_task_is_shown_by_its_language(
+    right: bool | None, shown: tuple[str, str]
+) -> None:
+    answer = plain_answer(kind="open", outcome="unscored", language_correct=right)
+    assert shown_outcome(answer) == shown
+    solved = plain_answer(outcome="consistency_bottleneck", language_correct=False)
+    assert shown_outcome(solved) == ("consistency_bottleneck", "Right task, wrong language")

@@ -80,7 +80,13 @@ def test_own_answers_in_the_language_are_trained_on(
     assert SPANISH in sample
     assert ENGLISH not in sample
     assert "Task accuracy" not in done.stdout  # there is no task
-    assert (run / "report.html").exists()
+    page = (run / "report.html").read_text("utf-8")
+    assert "In which language the answers are" in page
+    assert "answers of the model itself in the language asked for, to prompts" in " ".join(
+        page.split()
+    )
+    assert "got the task right" not in page
+    assert "has no items in" not in page
 
     again = call(*command, cwd=tmp_path)
     assert "report" in next(one for one in again.stderr.splitlines() if one.startswith("done"))

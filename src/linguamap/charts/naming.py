@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from linguamap.records import Answer, Outcome
 
 SCENARIO_NAMES: dict[str, str] = {
     "monolingual": "Monolingual",
@@ -52,6 +56,16 @@ OUTCOME_NOTES: dict[str, str] = {
     "language",
     "unscored": "the answer, or its language, could not be identified; the reason is kept",
 }
+
+
+def shown_outcome(answer: Answer) -> tuple[Outcome, str]:
+    """The outcome in whose tone an answer is drawn, and its name; without a task its language alone."""
+    if answer.kind != "open":
+        return answer.outcome, OUTCOME_NAMES[answer.outcome]
+    tone: Outcome = "neither" if answer.language_correct is False else "unscored"
+    tone = "transfer_bottleneck" if answer.language_correct else tone
+    return tone, LANGUAGE_NAMES[tone]
+
 
 STAGE_NAMES: dict[str, str] = {
     "before": "Answers before tuning",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from linguamap.charts.naming import shown_outcome
 from linguamap.config import RunConfig
 from linguamap.explore.reading import ENGLISH, Question, Reading, Variants, read_question, typed
 from linguamap.languages import get_language
@@ -122,7 +123,9 @@ class Explorer:
             return []
         own = [one for one in self.run.before.answers if one.coincides_with is None]
         later = {one.prompt_id: one for one in self.run.after.answers}
-        places = one_of_each([(one.outcome, one.language) for one in own], str(self.config.seed))
+        places = one_of_each(
+            [(shown_outcome(one)[0], one.language) for one in own], str(self.config.seed)
+        )
         pairs = [(own[place], later.get(own[place].prompt_id)) for place in places]
         return [
             [Reading(phase, one, {}) for phase, one in zip(PHASES, pair, strict=True) if one]

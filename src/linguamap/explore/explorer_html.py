@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from linguamap.charts.chart import Chart, page_asset
 from linguamap.charts.layer_maps import token_grid
-from linguamap.charts.naming import OUTCOME_NAMES, percent
+from linguamap.charts.naming import percent, shown_outcome
 from linguamap.charts.probe_charts import next_token_handover
 from linguamap.charts.svg import (
     CONTROL,
@@ -166,9 +166,10 @@ def _answer(reading: Reading, language: str, picked: bool) -> str:
         spoken = f"in {_named(found)}; wanted: {wanted}"
     facts = [spoken]
     if picked:
-        name = _escaped(OUTCOME_NAMES[scored.outcome])
-        mark = f'<i class="lm-dot" style="background:var(--outcome-{scored.outcome})"></i>'
-        facts.insert(0, f"{mark}<b>{name}</b>")
+        tone, name = shown_outcome(scored)
+        mark = f'<i class="lm-dot" style="background:var(--outcome-{tone})"></i>'
+        facts.insert(0, f"{mark}<b>{_escaped(name)}</b>")
+    if picked and scored.gold:
         gold = " or ".join(scored.gold)
         taken = "nothing found" if scored.extracted is None else scored.extracted
         facts.append(f"taken as <bdi>{shown(taken)}</bdi>, right is <bdi>{shown(gold)}</bdi>")

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from linguamap.charts.naming import OUTCOME_NAMES, benchmark_name, model_title, scenario_name
+from linguamap.charts.naming import benchmark_name, model_title, scenario_name, shown_outcome
 from linguamap.explore.explorer_html import page_css, readings_html, stored_html, with_link
 from linguamap.explore.reading import ENGLISH, Reading, context_limit
 from linguamap.generation.address import is_loopback
@@ -105,7 +105,7 @@ def build(explorer: Explorer) -> Any:
 
 def _example_name(example: Sequence[Reading]) -> str:
     answer = example[0].scored
-    return f"{OUTCOME_NAMES[answer.outcome]}: {language_name(answer.language)}"
+    return f"{shown_outcome(answer)[1]}: {language_name(answer.language)}"
 
 
 def _show_example(gr: Any, explorer: Explorer, example: Sequence[Reading]) -> tuple[Any, ...]:

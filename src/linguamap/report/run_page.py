@@ -20,9 +20,10 @@ from linguamap.charts.naming import (
     OUTCOME_NAMES,
     benchmark_name,
     scenario_name,
+    shown_outcome,
 )
 from linguamap.languages import language_name, native_name
-from linguamap.records import OUTCOMES, Answer, Outcome
+from linguamap.records import OUTCOMES, Answer
 from linguamap.report import tables
 from linguamap.report.answer_table import answer_table, embed_json, one_of_each
 from linguamap.report.frame import write_page
@@ -92,12 +93,7 @@ def _shown(run: RunContents, answers: Sequence[Answer]) -> list[Answer]:
     """Answers as they are shown: without any task in the run, under what their language is."""
     if run.has_tasks:
         return list(answers)
-    tones: dict[bool | None, Outcome] = {
-        True: "transfer_bottleneck",
-        False: "neither",
-        None: "unscored",
-    }
-    return [replace(one, outcome=tones[one.language_correct]) for one in answers]
+    return [replace(one, outcome=shown_outcome(one)[0]) for one in answers]
 
 
 def _context(run: RunContents) -> dict[str, Any]:

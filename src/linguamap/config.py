@@ -91,7 +91,7 @@ class DataConfig(Section):
     """A .jsonl, .csv or .txt file of own prompts without right answers, in place of benchmarks. Half of
     them, by id, are asked before and after tuning; the other half is for probing and tuning."""
     prompts_language: str | None = None
-    """That answers are wanted in, where a row of ``prompts`` names none."""
+    """Language that answers are wanted in, where a row of ``prompts`` names none."""
     folder: str | None = None
     """Folder of benchmark files; None takes the hub or the package's own starter items."""
     revision: str | dict[str, str] | None = None

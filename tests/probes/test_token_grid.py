@@ -141,7 +141,7 @@ def test_the_language_is_that_of_the_word_not_of_the_piece(
     written = ids_of(lm, *"gato cat")
     monkeypatch.setattr(
         "linguamap.probes.token_grid._read",
-        lambda lm, texts: [(torch.tensor([written]), torch.full((1, len(written)), 0.5))],
+        lambda lm, texts, known: [(torch.tensor([written]), torch.full((1, len(written)), 0.5))],
     )
     (row,) = token_grid(lm, HINDI, IDENTIFIER).cells
     # "g" alone would be English by the rule of the identifier: only words with o are Spanish.

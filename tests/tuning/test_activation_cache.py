@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +36,35 @@ def test_states_are_the_boundary_layers_outputs(lm: LanguageModel) -> None:
         assert torch.allclose(states[row, : ids.shape[1]], wanted[0], atol=1e-5)
         assert not states[row, ids.shape[1] :].any()
     assert cache.bytes == sum(len(e.token_ids) for e in examples) * 32 * 4
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_what_examples_begin_with_is_read_once_and_changes_no_state(
+    tmp_path: Path, kind: str
+) -> None:
+    """Beginnings of 30 tokens (longer than Gemma's window here) and of 10, and texts of their own."""
+    lm = tiny_lm(tmp_path, kind)
+    long, short = (tuple(range(3, 3 + n)) for n in (30, 10))
+    examples = [
+        replace(one, token_ids=begin + one.token_ids, loss_mask=(False,) * len(begin) + one.loss_mask)
+        for one, begin in zip(some_examples(8), [long] * 3 + [short[::-1]] * 3 + [()] * 2)
+    ]  # fmt: skip
+    split = SplitModel(lm, 3)
+    cache = ActivationCache(split, examples, 10**9)
+    read: list[int] = []
+    plain = split.prefix
+
+    def counted(ids: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        read.append(ids.numel())
+        return plain(ids, *args, **options)
+
+    split.prefix = counted  # type: ignore[method-assign]
+    cache.build()
+    for index, example in enumerate(examples):
+        (wanted,) = lm.block_outputs(torch.tensor([example.token_ids]), layers=[2])
+        found = cache.batch([index], len(example.token_ids))
+        assert torch.allclose(found, wanted, atol=1e-5)
+    assert sum(read[:-8]) < sum(len(example.token_ids) for example in examples) or not read[:-8]
 
 
 def test_the_key_holds_weights_tokens_dtype_and_attention(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def _with_handover(
         reason = "There is no English twin to hand over from; type one below the prompt."
     elif english.text == own.text:
         reason = "The English twin is the prompt itself."
-    elif not supports_handover(lm) or lm.steering is not None:
+    elif not supports_handover(lm):
         reason = "This model cannot be handed over: it keeps no key-value cache, or is steered."
     else:
         encoded = [one.token_ids for one in encode(lm, [own, english], config.model)]

@@ -20,10 +20,10 @@ from transformers import DynamicCache
 
 from linguamap.generation.kv_cache import (
     Rows,
-    fill_with_prefixes,
+    SharedPrefixStates,
     has_plain_rows,
     join,
-    new_cache,
+    open_rows,
 )
 from linguamap.generation.thinking import (
     MarkedText,
@@ -32,13 +32,11 @@ from linguamap.generation.thinking import (
     end_token_ids,
     split_thinking,
 )
-from linguamap.models.batching import left_padded
 from linguamap.records import Completion
 
 if TYPE_CHECKING:
     from linguamap.config import EvaluateConfig
     from linguamap.generation.encoding import Encoded
-    from linguamap.generation.kv_cache import SharedPrefixStates
     from linguamap.models.language_model import LanguageModel
 
 TAIL_SHARE = 1 / 8
@@ -50,17 +48,15 @@ class RowReader:
 
     def __init__(self, lm: LanguageModel, prefixes: SharedPrefixStates | None = None) -> None:
         """Take a model, and the states of shared prefixes; None reads every prompt whole."""
-        self.lm, self.prefixes = lm, prefixes
+        self.lm, self.prefixes = lm, prefixes or SharedPrefixStates(lm, use_cache=False)
         accepted = inspect.signature(lm.model.forward).parameters
         self.takes_positions = "position_ids" in accepted
         self.takes_cache = "use_cache" in accepted
         self.takes_keep = "logits_to_keep" in accepted
 
     def read(self, batch: Sequence[Encoded], start: int) -> tuple[Rows, Tensor]:
-        """One forward pass over what no prefix has covered.
-
-        Every row reads its last n tokens, with one n for the batch, and takes the tokens before them
-        from its prefix. So no padding stands inside a text.
+        """One forward pass over what no prefix has covered, see
+        :func:`linguamap.generation.kv_cache.open_rows`.
 
         Args:
             start: place of the batch's first prompt in its chunk.
@@ -68,32 +64,13 @@ class RowReader:
             The rows, whose newest tokens are yet to be chosen, and the logits (row, vocabulary) of
             those.
         """
-        known = [self._n_known(prompt) for prompt in batch]
-        n = max(len(prompt.token_ids) - k for prompt, k in zip(batch, known, strict=True))
-        kept = [max(len(prompt.token_ids) - n, 0) for prompt in batch]
-        unread = [prompt.token_ids[k:] for prompt, k in zip(batch, kept, strict=True)]
-        ids, mask = left_padded(unread, self.lm.tokenizer.pad_token_id or 0, kept)
-        cache = new_cache(self.lm.model.config)
-        if max(kept) and self.prefixes is not None:
-            # A row that takes nothing from a prefix still needs padding of the right shape.
-            spare = next(prompt.prefix for prompt, k in zip(batch, kept, strict=True) if k)
-            assert spare is not None
-            parts = [
-                (self.prefixes[prompt.prefix if k and prompt.prefix else spare], k)
-                for prompt, k in zip(batch, kept, strict=True)
-            ]
-            fill_with_prefixes(cache, parts, max(kept))
-        places = list(range(start, start + len(batch)))
-        mask = mask.to(self.lm.device)
+        texts = [encoded.token_ids for encoded in batch]
+        opened = open_rows(texts, [encoded.prefix for encoded in batch], self.prefixes)
         languages = [encoded.prompt.language for encoded in batch]
-        logits = self.logits(ids.to(self.lm.device), mask, cache, languages)
-        return Rows(places, cache, _with_column(mask), mask.new_zeros(len(batch))), logits
-
-    def _n_known(self, encoded: Encoded) -> int:
-        """Tokens whose states come from a prefix; none where vectors depend on the language."""
-        if self.prefixes is None or self.lm.steering is not None:
-            return 0
-        return self.prefixes.n_tokens(encoded.prefix)
+        logits = self.logits(opened.ids, opened.mask, opened.cache, languages)
+        places = list(range(start, start + len(batch)))
+        newest = opened.mask.new_zeros(len(batch))
+        return Rows(places, opened.cache, _with_column(opened.mask), newest), logits
 
     def step(self, rows: Rows, prompts: Sequence[Encoded]) -> Tensor:
         """Read each row's newest token; the logits (row, vocabulary) of the next one."""

@@ -6,7 +6,7 @@ right end without gaps. A sliding-window layer keeps only the last columns; the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from linguamap.models.batching import left_padded
 
 if TYPE_CHECKING:
     from linguamap.generation.shared_prefix import SharedPrefix
@@ -132,43 +134,114 @@ def fill_with_prefixes(
         layer.update(keys, values)
 
 
+@dataclass(frozen=True)
+class PrefixStates:
+    """A prefix that was read.
+
+    Attributes:
+        cache: one row.
+        hidden: (1, position, d_model), if the reading gives any.
+    """
+
+    cache: DynamicCache
+    hidden: Tensor | None = None
+
+
+Read = Callable[[Tensor, Tensor, DynamicCache], Tensor | None]
+"""Reads ids (batch, n) with their mask (batch, column) into a cache; may return states (batch, n, d_model)."""
+
+
 class SharedPrefixStates:
     """Keys and values of shared prefixes, computed when first needed.
 
-    A prefix is always read alone, so its states do not depend on which prompts are answered together.
+    A prefix is always read alone, so its states do not depend on which prompts are read together.
     """
 
-    def __init__(self, lm: LanguageModel, use_cache: bool = True) -> None:
-        """Without the use of a cache there are no states, and every text is read whole."""
+    def __init__(self, lm: LanguageModel, use_cache: bool = True, read: Read | None = None) -> None:
+        """Without the use of a cache there are no states, and every text is read whole.
+
+        Args:
+            read: how a prefix is read; None runs embedding and blocks.
+        """
         self.lm = lm
+        self._read: Read = read or lm.run_cached
         cache = new_cache(lm.model.config)
-        self.possible = use_cache and has_plain_rows(cache)
+        # Vectors that depend on the language make a prefix's states depend on it, too.
+        self.possible = use_cache and has_plain_rows(cache) and lm.steering is None
         narrowest = window(cache) if self.possible else None
         self.longest = None if narrowest is None else narrowest - 1
         weights = sum(p.numel() * p.element_size() for p in lm.model.parameters())
         self._free = int(weights * KEPT_BYTES_SHARE)
-        self._kept: dict[SharedPrefix, DynamicCache] = {}
+        self._kept: dict[SharedPrefix, PrefixStates] = {}
 
-    def __getitem__(self, prefix: SharedPrefix) -> DynamicCache:
-        """A cache of one row that holds the prefix, as far as every layer can keep it."""
+    def __getitem__(self, prefix: SharedPrefix) -> PrefixStates:
+        """The prefix, as far as every layer's cache can keep it."""
         kept = self._kept.get(prefix)
         if kept is not None:
             return kept
         cache = new_cache(self.lm.model.config)
         ids = torch.tensor([prefix.token_ids[: self.longest]], device=self.lm.device)
-        trunk: Any = self.lm.structure.trunk
-        trunk(input_ids=ids, past_key_values=cache, use_cache=True)
+        states = PrefixStates(cache, self._read(ids, torch.ones_like(ids), cache))
         size = cache_bytes(cache)
         if size <= self._free:
             self._free -= size
-            self._kept[prefix] = cache
-        return cache
+            self._kept[prefix] = states
+        return states
 
     def n_tokens(self, prefix: SharedPrefix | None) -> int:
         """How many tokens of a text need not be read."""
         if prefix is None or not self.possible:
             return 0
         return min(len(prefix.token_ids), self.longest or len(prefix.token_ids))
+
+
+@dataclass(frozen=True)
+class OpenRows:
+    """Texts of which the first tokens stand in a cache and the last ``n`` are still to be read.
+
+    Attributes:
+        ids: (batch, n), padded on the left.
+        mask: (batch, column), those of the cache included.
+        kept: tokens of each text that stand in the cache.
+        known: each text's prefix, where it has one.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    cache: DynamicCache
+    kept: list[int]
+    known: list[PrefixStates | None]
+
+
+def open_rows(
+    texts: Sequence[Sequence[int]],
+    prefixes: Sequence[SharedPrefix | None],
+    states: SharedPrefixStates,
+) -> OpenRows:
+    """Put what is known of the texts' beginnings into one cache.
+
+    Every row is to read its last n tokens, with one n for the batch, and takes the tokens before them
+    from its prefix. So no padding stands inside a text.
+
+    Args:
+        texts: token ids.
+    """
+    lm = states.lm
+    n_known = [states.n_tokens(prefix) for prefix in prefixes]
+    n = max(len(text) - k for text, k in zip(texts, n_known, strict=True))
+    kept = [max(len(text) - n, 0) for text in texts]
+    unread = [text[k:] for text, k in zip(texts, kept, strict=True)]
+    ids, mask = left_padded(unread, lm.tokenizer.pad_token_id or 0, kept)
+    cache = new_cache(lm.model.config)
+    known = [
+        states[prefix] if k and prefix else None for prefix, k in zip(prefixes, kept, strict=True)
+    ]
+    spare = next((one for one in known if one is not None), None)
+    if spare is not None:
+        # A row that takes nothing from a prefix still needs padding of the right shape.
+        parts = [((one or spare).cache, k) for one, k in zip(known, kept, strict=True)]
+        fill_with_prefixes(cache, parts, max(kept))
+    return OpenRows(ids.to(lm.device), mask.to(lm.device), cache, kept, known)
 
 
 def _drop_columns(layer: Any, n: int) -> None:

@@ -146,28 +146,37 @@ class LanguageModel:
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         languages: Sequence[str] | None = None,
+        cache: Any = None,
     ) -> None:
         """Run embedding and blocks, without the head; ``watch`` sees what happens.
 
         Args:
             input_ids: (batch, position).
-            attention_mask: (batch, position), 1 for text; padding may be on either side.
+            attention_mask: (batch, position), 1 for text; padding may be on either side. With a
+                cache, its columns stand in front.
             languages: of the rows, see :meth:`speaking`; only a steered model needs them.
+            cache: keys and values of tokens before these, to which theirs are added.
         """
         trunk: Any = self.structure.trunk
         input_ids = input_ids.to(self.device)
         options: dict[str, Any] = {}
         accepted = inspect.signature(type(trunk).forward).parameters
         if "use_cache" in accepted:
-            options["use_cache"] = False
+            options["use_cache"] = cache is not None
+        if cache is not None:
+            options["past_key_values"] = cache
         if "logits_to_keep" in accepted:
             options["logits_to_keep"] = 1
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         mask = mask.to(self.device)
         if "position_ids" in accepted and bool((mask[:, 0] == 0).any()):
-            options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
+            options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)[:, -input_ids.shape[1] :]
         with self.speaking(languages):
             trunk(input_ids=input_ids, attention_mask=mask, **options)
+
+    def run_cached(self, input_ids: Tensor, attention_mask: Tensor, cache: Any) -> None:
+        """:meth:`run` into a cache."""
+        self.run(input_ids, attention_mask, cache=cache)
 
     @contextlib.contextmanager
     def watch(self, layers: Sequence[int], see: See) -> Iterator[None]:

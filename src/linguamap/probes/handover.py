@@ -7,7 +7,8 @@ exchanged state moves them as far as exchanging everything does, what decided th
 after layer l. Complement: one block at a time is left out at the last position.
 
 All layers are rows of one batch: everything before the last position is the same for all of them
-and is run once, and the head is needed for two tokens only. Source: activation patching between two
+and is run once, as is what several prompts begin with (the English one of an item stands in the pairs of
+all its languages); and the head is needed for two tokens only. Source: activation patching between two
 prompts, Vig et al. 2020 (arXiv:2004.12265); normalised log-odds, Wang et al. 2023 (arXiv:2211.00593).
 """
 
@@ -26,8 +27,14 @@ import torch
 from torch import Tensor
 
 from linguamap.generation.cache_check import cache_fault
-from linguamap.generation.kv_cache import has_plain_rows, new_cache
-from linguamap.models.batching import batches_by_length, left_padded
+from linguamap.generation.kv_cache import (
+    SharedPrefixStates,
+    has_plain_rows,
+    new_cache,
+    open_rows,
+)
+from linguamap.generation.shared_prefix import shared_prefixes
+from linguamap.models.batching import batches_by_length
 from linguamap.probes.curves import ratio_bands
 from linguamap.probes.logit_scan import token_logits
 from linguamap.progress import Progress, silent
@@ -90,7 +97,12 @@ class _Prefix:
 
 
 def supports_handover(lm: LanguageModel) -> bool:
-    """Whether the model continues from a key-value cache, whose rows the layers are copies of."""
+    """Whether the model continues from a key-value cache, whose rows the layers are copies of.
+
+    A steered model does not: its states are those of a language.
+    """
+    if lm.steering is not None:
+        return False
     if cache_fault(lm) is not None or not has_plain_rows(new_cache(lm.model.config)):
         return False
     return "past_key_values" in inspect.signature(lm.model.forward).parameters
@@ -130,18 +142,20 @@ def handover_batches(
     batches = batches_by_length(lengths, batch_cells // (2 * lm.n_layers + 2))[share[0] :: share[1]]
     found: list[pa.RecordBatch] = []
     total, done = sum(map(len, batches)), 0
+    reader = _Reader(lm, [ids for pair in pairs for ids in (pair.prompt_ids, pair.english_ids)])
     for places in batches:
-        rows = _read_pairs(lm, [pairs[place] for place in places])
+        rows = _read_pairs(reader, [pairs[place] for place in places])
         found.append(pa.RecordBatch.from_pylist(rows, schema=ITEMS_SCHEMA))
         done += len(places)
         progress("handover", done, total, "prompts")
     return found
 
 
-def _read_pairs(lm: LanguageModel, pairs: Sequence[PromptPair]) -> list[dict[str, object]]:
+def _read_pairs(reader: _Reader, pairs: Sequence[PromptPair]) -> list[dict[str, object]]:
     """Rows of :data:`ITEMS_SCHEMA` of one batch of pairs."""
-    target = _run_prefix(lm, [pair.prompt_ids for pair in pairs])
-    english = _run_prefix(lm, [pair.english_ids for pair in pairs])
+    lm = reader.lm
+    target = reader.read([pair.prompt_ids for pair in pairs])
+    english = reader.read([pair.english_ids for pair in pairs])
     logits = [lm.project(prefix.states[:, -1]) for prefix in (target, english)]
     firsts = _first_tokens(pairs, *logits)
     n_swaps = lm.n_layers + 2
@@ -231,8 +245,8 @@ def next_tokens(lm: LanguageModel, pair: PromptPair) -> NextTokens | None:
     Returns:
         None if both prompts go on with the same token: nothing tells them apart there.
     """
-    target = _run_prefix(lm, [pair.prompt_ids])
-    english = _run_prefix(lm, [pair.english_ids])
+    reader = _Reader(lm, [])
+    target, english = reader.read([pair.prompt_ids]), reader.read([pair.english_ids])
     n_rows = lm.n_layers + 2
     states = _last_layer(lm, target, n_rows, _exchanging(english.states))
     probs = lm.project(states).float().softmax(-1)
@@ -245,23 +259,28 @@ def next_tokens(lm: LanguageModel, pair: PromptPair) -> NextTokens | None:
     return NextTokens(*names, [p for p, _ in after], [p for _, p in after], tuple(untouched))
 
 
-def _run_prefix(lm: LanguageModel, prompts: Sequence[list[int]]) -> _Prefix:
-    """Left-padded prompts in a cache but for their last tokens, and the last positions' states."""
-    ids, mask = left_padded(prompts, lm.tokenizer.pad_token_id or 0)
-    ids, mask = ids.to(lm.device), mask.to(lm.device)
-    cache = new_cache(lm.model.config)
-    trunk: Any = lm.structure.trunk
-    states: list[Tensor] = []
+class _Reader:
+    """Reads prompts up to their last tokens, what several of them begin with once."""
 
-    def keep(layer: int, hidden: Tensor) -> None:
-        states.append(hidden[:, -1].clone())
+    def __init__(self, lm: LanguageModel, prompts: Sequence[list[int]]) -> None:
+        """Take all prompts that are to be read."""
+        self.lm, self.states = lm, SharedPrefixStates(lm)
+        self.prefixes = dict(zip(map(tuple, prompts), shared_prefixes(prompts), strict=True))
 
-    seen = mask[:, :-1]
-    if seen.shape[1]:
-        trunk(input_ids=ids[:, :-1], past_key_values=cache, **_options(trunk, seen, seen.shape[1]))
-    with lm.watch(range(lm.n_layers + 1), keep):
-        _step(lm, ids[:, -1:], mask, copy.deepcopy(cache))
-    return _Prefix(cache, mask, ids[:, -1:], torch.stack([one.to(lm.device) for one in states], 1))
+    def read(self, prompts: Sequence[list[int]]) -> _Prefix:
+        """Prompts in a cache but for their last tokens, and the last positions' states."""
+        found = open_rows(prompts, [self.prefixes.get(tuple(p)) for p in prompts], self.states)
+        ids, mask, cache = found.ids, found.mask, found.cache
+        states: list[Tensor] = []
+
+        def keep(layer: int, hidden: Tensor) -> None:
+            states.append(hidden[:, -1].to(self.lm.device, copy=True))
+
+        if ids.shape[1] > 1:
+            self.lm.run(ids[:, :-1], mask[:, :-1], cache=cache)
+        with self.lm.watch(range(self.lm.n_layers + 1), keep):
+            self.lm.run(ids[:, -1:], mask, cache=copy.deepcopy(cache))
+        return _Prefix(cache, mask, ids[:, -1:], torch.stack(states, 1))
 
 
 def _last_layer(lm: LanguageModel, prefix: _Prefix, n_rows: int, edit: Edit) -> Tensor:
@@ -278,21 +297,8 @@ def _last_layer(lm: LanguageModel, prefix: _Prefix, n_rows: int, edit: Edit) -> 
 
     with lm.watch(range(lm.n_layers + 1), see):
         token, mask = (one.repeat_interleave(n_rows, 0) for one in (prefix.last, prefix.mask))
-        _step(lm, token, mask, prefix.cache)
+        lm.run(token, mask, cache=prefix.cache)
     return last[0]
-
-
-def _step(lm: LanguageModel, token: Tensor, mask: Tensor, cache: Any) -> None:
-    trunk: Any = lm.structure.trunk
-    trunk(input_ids=token, past_key_values=cache, **_options(trunk, mask, 1))
-
-
-def _options(module: Any, mask: Tensor, n_new: int) -> dict[str, Any]:
-    """Mask, positions and cache use for the last ``n_new`` positions of ``mask``."""
-    options: dict[str, Any] = {"attention_mask": mask, "use_cache": True}
-    if "position_ids" in inspect.signature(type(module).forward).parameters:
-        options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)[:, -n_new:]
-    return options
 
 
 def _exchanging(states: Tensor) -> Edit:

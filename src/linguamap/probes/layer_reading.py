@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from linguamap.models.batching import batches_by_length, right_padded
 from linguamap.probes.logit_scan import BLOCK_ROWS, Reader, scan_head
 from linguamap.progress import Progress, silent
 from linguamap.records import UserError
+from linguamap.run.files import replacing
 
 if TYPE_CHECKING:
     from linguamap.models.language_model import LanguageModel
@@ -63,6 +66,31 @@ def read_texts(
     lm: LanguageModel,
     encoded: Sequence[EncodedText],
     consumers: Sequence[Consumer],
+    **options: Any,
+) -> list[list[pa.RecordBatch]]:
+    """Run the texts through the model and let the consumers read every layer.
+
+    Args:
+        options: of :func:`read_layers`.
+    Returns:
+        For each consumer one record batch a batch of this share, in the batches' order.
+    Raises:
+        UserError: the model's states are not finite in its dtype.
+    """
+    tables: list[list[pa.RecordBatch]] = [[] for _ in consumers]
+    readers = [consumer.reader for consumer in consumers]
+    for places, read in read_layers(lm, encoded, readers, **options):
+        batch = [encoded[place] for place in places]
+        for consumer, table, by_layer in zip(consumers, tables, read, strict=True):
+            rows = consumer.rows(batch, by_layer)
+            table.append(pa.RecordBatch.from_pylist(rows, schema=consumer.schema))
+    return tables
+
+
+def read_layers(
+    lm: LanguageModel,
+    encoded: Sequence[EncodedText],
+    readers: Sequence[Reader],
     *,
     layers: Sequence[int] | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -71,8 +99,8 @@ def read_texts(
     mapped: Mapped | None = None,
     share: tuple[int, int] = (0, 1),
     progress: Progress = silent,
-) -> list[list[pa.RecordBatch]]:
-    """Run the texts through the model and let the consumers read every layer.
+) -> Iterator[tuple[list[int], list[dict[int, Tensor]]]]:
+    """Run the texts through the model, batch by batch, and let the readers see every layer's logits.
 
     Args:
         layers: those to read, 0 to L; None reads all.
@@ -83,26 +111,34 @@ def read_texts(
             same are not read again, and new ones are added.
         mapped: what is read in place of a layer's states.
         share: (rank, count): only the batches whose number modulo count is rank.
-    Returns:
-        For each consumer one record batch a batch of this share, in the batches' order.
-    Raises:
-        UserError: the model's states are not finite in its dtype.
+    Yields:
+        Which texts a batch holds, and for each reader layer -> (row, ...): the texts' answer
+        positions, text after text.
     """
-    tables: list[list[pa.RecordBatch]] = [[] for _ in consumers]
     lengths = [len(text.token_ids) for text in encoded]
-    batches = batches_by_length(lengths, batch_tokens)[share[0] :: share[1]]
-    total, done = sum(map(len, batches)), 0
-    readers = [consumer.reader for consumer in consumers]
     wanted = range(lm.n_layers + 1) if layers is None else layers
+    batches = batches_by_length(lengths, batch_tokens)[share[0] :: share[1]]
+    done, total = 0, sum(map(len, batches))
     for places in batches:
         batch = [encoded[place] for place in places]
-        read = _read_batch(lm, batch, readers, wanted, block_rows, known, mapped)
-        for consumer, table, by_layer in zip(consumers, tables, read, strict=True):
-            rows = consumer.rows(batch, by_layer)
-            table.append(pa.RecordBatch.from_pylist(rows, schema=consumer.schema))
+        yield places, _read_batch(lm, batch, readers, wanted, block_rows, known, mapped)
         done += len(batch)
         progress("lens", done, total, "texts")
-    return tables
+
+
+def load_readings(path: Path | None) -> dict[str, Tensor]:
+    """What :func:`save_readings` wrote; nothing if there is no such file."""
+    if path is None or not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: torch.from_numpy(stored[name]) for name in stored.files}
+
+
+def save_readings(path: Path, known: Mapping[str, Tensor]) -> None:
+    """Keep what readers made of states, so that another model's equal states are not read again."""
+    arrays: Any = {name: values.numpy() for name, values in known.items()}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def by_text(batch: Sequence[EncodedText], rows: Tensor) -> Iterator[tuple[LensText, Tensor]]:

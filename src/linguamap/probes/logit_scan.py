@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 256
 BLOCK_VOCAB = 16384
+CPU_BLOCK_VOCAB = 4096
+"""A processor's cores keep blocks of this size in their caches while the readers go over them."""
 
 
 class Reader(Protocol):
@@ -45,7 +47,7 @@ def state_bytes(structure: Structure, block_rows: int = BLOCK_ROWS) -> int:
     weight = structure.head.weight
     assert isinstance(weight, Tensor)
     n_rows = int(weight.shape[0])
-    n_alive = min(BLOCK_VOCAB, n_rows) if _is_plain(structure.head) else n_rows
+    n_alive = min(_block_vocab(weight), n_rows) if _is_plain(structure.head) else n_rows
     return block_rows * n_alive * weight.element_size()
 
 
@@ -107,11 +109,15 @@ def _vocab_blocks(head: nn.Module, rows: Tensor) -> Iterator[tuple[int, Tensor]]
         yield 0, head(rows)
         return
     assert isinstance(head, nn.Linear)
-    rows = rows.to(head.weight.device)
-    for first in range(0, head.weight.shape[0], BLOCK_VOCAB):
-        part = slice(first, first + BLOCK_VOCAB)
+    rows, size = rows.to(head.weight.device), _block_vocab(head.weight)
+    for first in range(0, head.weight.shape[0], size):
+        part = slice(first, first + size)
         bias = None if head.bias is None else head.bias[part]
         yield first, nn.functional.linear(rows, head.weight[part], bias)
+
+
+def _block_vocab(weight: Tensor) -> int:
+    return min(BLOCK_VOCAB, CPU_BLOCK_VOCAB) if weight.device.type == "cpu" else BLOCK_VOCAB
 
 
 class TopTokens:

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 from linguamap.generation.cache_check import cache_fault
 from linguamap.generation.local import generate
@@ -25,7 +24,7 @@ from linguamap.probes.curves import lens_curves, read_table
 from linguamap.probes.fitted_lens import fit_lens
 from linguamap.probes.handover import ITEMS_SCHEMA as HANDOVER_ITEMS
 from linguamap.probes.handover import handover_batches, handover_curves, supports_handover
-from linguamap.probes.layer_reading import read_texts
+from linguamap.probes.layer_reading import load_readings, read_texts, save_readings
 from linguamap.probes.logit_scan import BLOCK_ROWS, scan_head, state_bytes
 from linguamap.probes.similarity import compare_states, pooled_states
 from linguamap.probes.texts import (
@@ -163,7 +162,7 @@ class _Probe:
         consumers: list[Consumer] = [lens.WordCounts(lm, self.identifier, settings.top_k)]
         self.encoded, self.others = encoded, word_texts(self.prompts, chosen)
         consumers += self._token_sets(self.others)
-        known = _load_readings(reuse)
+        known = load_readings(reuse and reuse / "lens_tokens.npz")
         n_known, started = len(known), time.monotonic()
         tables = read_texts(
             lm,
@@ -182,8 +181,7 @@ class _Probe:
         if self.processes.rank:
             return
         known = {name: value for part in parts for name, value in part.items()}
-        with replacing(self.folder / "lens_tokens.npz") as path:
-            _save_readings(path, known)
+        save_readings(self.folder / "lens_tokens.npz", known)
         self._write("lens_items", pa.Table.from_batches(merged[0], lens.ITEMS_SCHEMA))
         self._write("lens", lens_curves(self._table("lens_items"), **self._bootstrap))
         if len(merged) > 1:
@@ -433,19 +431,3 @@ def _head_seconds(lm: LanguageModel) -> float:
             torch.cuda.synchronize()
         times.append(time.monotonic() - started)
     return min(times) / BLOCK_ROWS
-
-
-def _load_readings(folder: Path | None) -> dict[str, Tensor]:
-    path = None if folder is None else folder / "lens_tokens.npz"
-    return {} if path is None or not path.is_file() else _load_arrays(path)
-
-
-def _load_arrays(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: torch.from_numpy(stored[name]) for name in stored.files}
-
-
-def _save_readings(path: Path, readings: dict[str, Tensor]) -> None:
-    arrays: Any = {digest: values.numpy() for digest, values in readings.items()}
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)

@@ -38,9 +38,9 @@ from icu4py.breakers import WordBreaker
 from torch import Tensor
 
 from linguamap import seeding
-from linguamap.models.batching import batches_by_length, right_padded
 from linguamap.probes.answer_texts import answer_texts, in_turn, usable
-from linguamap.probes.logit_scan import TopProbability, TopTokens, scan_head
+from linguamap.probes.layer_reading import load_readings, read_layers, save_readings
+from linguamap.probes.logit_scan import TopProbability, TopTokens
 from linguamap.probes.texts import (
     RIVAL,
     LensText,
@@ -63,7 +63,8 @@ MAX_PROMPTS = 12
 ROUNDS = 2
 """At most this many prompts a language."""
 MAX_POSITIONS = 48
-BATCH_TOKENS = 2048
+READINGS = "grid_tokens.npz"
+"""Beside ``grid.json``: what was read of each layer, by a hash of the states it was read from."""
 
 _LETTER = regex.compile(r"\p{L}")
 _PART_OF_WORD = regex.compile(r"[\p{L}\p{M}\ufffd]")
@@ -147,17 +148,19 @@ def token_grids(
     identifier: Identifier,
     *,
     max_positions: int = MAX_POSITIONS,
+    known: dict[str, Tensor] | None = None,
 ) -> list[TokenGrid]:
     """What every layer would write while the model reads each text's answer (teacher-forced).
 
     Args:
         texts: prompts and answers, e.g. the model's own.
         max_positions: only the first so many tokens of an answer are read.
+        known: see :func:`linguamap.probes.layer_reading.read_layers`.
     Raises:
         UserError: an answer has no tokens.
     """
     cut = [first_positions(one, max_positions) for one in encode_texts(lm, texts)]
-    read = _read(lm, [one for one, _ in cut])
+    read = _read(lm, [one for one, _ in cut], known)
     spans = [[_token_words(lm, row) for row in ids.tolist()] for ids, _ in read]
     unique = sorted({word for text in spans for row in text for _, word in row if word is not None})
     language = dict(zip(unique, identifier.identify_words(unique), strict=True))
@@ -194,14 +197,17 @@ def write_grids(
         prompts: those to choose from, monolingual and code-mixed, all languages.
         own_answers: writes the model's own answers, where ``probe.texts`` wants them.
         same_as: an earlier ``grid.json`` whose prompts and answers are read again, so that two
-            models can be laid side by side; None, or a file that is not there, chooses anew.
+            models can be laid side by side; None, or a file that is not there, chooses anew. Layers
+            whose states are bit for bit the same are taken from there.
         answered: scored answers of the model and their prompts. Half of the texts are answers in
             another language than the one asked for, as far as there are any.
     """
     texts = _texts(lm, prompts, config, own_answers, same_as, answered)
     rows = []
     progress("token grids", 0, len(texts), "prompts")
-    grids = token_grids(lm, [text for _, text, _ in texts], identifier)
+    known = load_readings(same_as and same_as.parent / READINGS)
+    grids = token_grids(lm, [text for _, text, _ in texts], identifier, known=known)
+    save_readings(path.parent / READINGS, known)
     for (prompt, text, origin), grid in zip(texts, grids, strict=True):
         facts = {
             "prompt_id": prompt.prompt_id,
@@ -312,34 +318,15 @@ def _stored_text(lm: LanguageModel, prompt: Prompt, row: dict[str, Any]) -> Lens
     return LensText(*names, row["prompt"], row["answer"])
 
 
-def _read(lm: LanguageModel, encoded: Sequence[EncodedText]) -> list[tuple[Tensor, Tensor]]:
-    """Of each text (layer, position) arg-max token ids and their probabilities.
-
-    All layers of a batch of texts go through the head together, in full blocks of rows.
-    """
+def _read(
+    lm: LanguageModel, encoded: Sequence[EncodedText], known: dict[str, Tensor] | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Of each text (layer, position) arg-max token ids and their probabilities."""
     found: dict[int, tuple[Tensor, Tensor]] = {}
-    for places in batches_by_length([len(one.token_ids) for one in encoded], BATCH_TOKENS):
-        batch = [encoded[place] for place in places]
-        states: list[Tensor] = []
-
-        def see(
-            layer: int,
-            hidden: Tensor,
-            batch: list[EncodedText] = batch,
-            states: list[Tensor] = states,
-        ) -> None:
-            states.append(torch.cat([hidden[i, e.first : e.stop] for i, e in enumerate(batch)]))
-
-        ids, mask = right_padded([one.token_ids for one in batch], lm.tokenizer.pad_token_id or 0)
-        with lm.watch(range(lm.n_layers + 1), see):
-            lm.run(ids, mask, [one.text.language for one in batch])
-        tokens, probs = TopTokens(), TopProbability()
-        scan_head(lm.structure, torch.cat([one.to(lm.device) for one in states]), [tokens, probs])
-        sizes = [one.stop - one.first for one in batch]
-        by_text = (
-            torch.split(reader.result().view(lm.n_layers + 1, -1), sizes, 1)
-            for reader in (tokens, probs)
-        )
+    for places, read in read_layers(lm, encoded, [TopTokens(), TopProbability()], known=known):
+        sizes = [encoded[place].stop - encoded[place].first for place in places]
+        whole = (torch.stack([one[i] for i in sorted(one)]).flatten(1) for one in read)
+        by_text = (torch.split(one, sizes, 1) for one in whole)
         found.update(zip(places, zip(*by_text, strict=True), strict=True))
     return [found[place] for place in range(len(encoded))]
 

@@ -4,7 +4,7 @@ States belong to one (weights below the boundary, token ids, dtype, attention im
 key holds them all. They live in memory, or in a file that is mapped into it and outlasts a killed
 run. One folder may serve many trainings, one file for each boundary: those with the same boundary use
 the same file, and a higher boundary is reached from the nearest lower one by running only the blocks
-between. Examples that do not fit the budget are computed again whenever they are needed.
+between. What several examples begin with is read once. Examples that do not fit the budget are computed again whenever they are needed.
 
 Beside ``KEY.states`` (plain numbers) lies ``KEY.json``, written last, with the checksum; a file without
 it, or with another content, is never used. Files that were used longest ago make room for new ones.
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from linguamap.generation.cache_check import cache_fault
+from linguamap.generation.kv_cache import SharedPrefixStates, open_rows
+from linguamap.generation.shared_prefix import SharedPrefix, shared_prefixes
 from linguamap.models.batching import batches_by_length
 from linguamap.progress import Progress, silent
 from linguamap.run.files import write_json
@@ -195,18 +198,54 @@ class ActivationCache:
     def _fill(self, source: Source | None, progress: Progress) -> None:
         started = time.monotonic()
         chosen = [index for index, held in enumerate(self.held) if held]
-        lengths = [len(self.examples[index].token_ids) for index in chosen]
+        prefixes = self._prefixes(chosen if source is None else [])
+        known = SharedPrefixStates(self.split.lm, bool(prefixes), self.split.read_prefix)
+        unread = [
+            len(self.examples[index].token_ids) - known.n_tokens(prefixes.get(index))
+            for index in chosen
+        ]
         done = 0
-        for batch in batches_by_length(lengths, BUILD_TOKENS):
+        for batch in batches_by_length(unread, BUILD_TOKENS):
             indices = [chosen[at] for at in batch]
-            states = self._compute(indices, source)
-            for row, index in enumerate(indices):
-                start, length = self.starts[index], len(self.examples[index].token_ids)
-                self.states[start : start + length] = states[row, :length].cpu()
+            if prefixes:
+                self._read_together(indices, prefixes, known)
+            else:
+                states = self._compute(indices, source)
+                for row, index in enumerate(indices):
+                    self._put(index, 0, states[row, : len(self.examples[index].token_ids)])
             done += len(indices)
             progress("run the frozen blocks", done, len(chosen), f"{self.bytes / 1e6:.0f} MB")
         self.built_from = source.layer if source else 0
         self.seconds_alone = time.monotonic() - started + (source.seconds if source else 0.0)
+
+    def _prefixes(self, chosen: Sequence[int]) -> dict[int, SharedPrefix | None]:
+        """What examples begin with alike, by example; empty where nothing is, or no cache holds it."""
+        found = shared_prefixes([self.examples[index].token_ids for index in chosen])
+        if not any(found) or cache_fault(self.split.lm) is not None:
+            return {}
+        return dict(zip(chosen, found, strict=True))
+
+    @torch.no_grad()
+    def _read_together(
+        self,
+        indices: Sequence[int],
+        prefixes: Mapping[int, SharedPrefix | None],
+        known: SharedPrefixStates,
+    ) -> None:
+        """Fill in the states of some examples; those of their prefixes are read once."""
+        texts = [self.examples[index].token_ids for index in indices]
+        rows = open_rows(texts, [prefixes[index] for index in indices], known)
+        hidden = self.split.read_prefix(rows.ids, rows.mask, rows.cache)
+        for row, index in enumerate(indices):
+            kept, prefix = rows.kept[row], rows.known[row]
+            if prefix is not None and prefix.hidden is not None:
+                self._put(index, 0, prefix.hidden[0, :kept])
+            self._put(index, kept, hidden[row, kept - len(texts[row]) :])
+
+    def _put(self, index: int, first: int, states: Tensor) -> None:
+        """Keep states of an example from position ``first`` on."""
+        start = self.starts[index] + first
+        self.states[start : start + len(states)] = states.cpu()
 
     def _compute(self, indices: Sequence[int], source: Source | None) -> Tensor:
         """States of some examples, from those of a lower boundary where it holds all of them."""

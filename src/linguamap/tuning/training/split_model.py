@@ -12,6 +12,7 @@ needs no mask: an all-ones one is given, with which the model takes its fast pat
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,15 @@ class SplitModel:
             self.skipper.learn(lambda: self._above(ids, states))
 
     @torch.no_grad()
-    def prefix(self, ids: Tensor, states: Tensor | None = None, layer: int = 0) -> Tensor:
+    def prefix(
+        self,
+        ids: Tensor,
+        states: Tensor | None = None,
+        layer: int = 0,
+        *,
+        mask: Tensor | None = None,
+        cache: Any = None,
+    ) -> Tensor:
         """States at the boundary, layer ``first_tuned - 1``.
 
         Args:
@@ -71,6 +80,8 @@ class SplitModel:
             states: (batch, position, d_model) at ``layer``, from which to go on; None starts from
                 the token ids.
             layer: below the boundary.
+            mask: (batch, column) with a cache, whose columns stand in front; padding is on the left.
+            cache: keys and values of tokens before these.
         Returns:
             (batch, position, d_model); rows of padding hold values of no meaning.
         """
@@ -87,8 +98,12 @@ class SplitModel:
             if states is not None:
                 for block, form in zip(self.below[:layer], self._forms):
                     stack.enter_context(replaced_forward(block, _returning(form, states)))
-            self._run(ids)
+            self._run(ids, mask, cache)
         return kept[0]
+
+    def read_prefix(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        """:meth:`prefix` into a cache."""
+        return self.prefix(ids, mask=mask, cache=cache)
 
     def head_input(
         self, ids: Tensor, states: Tensor | None, rows: Tensor, columns: Tensor
@@ -166,13 +181,20 @@ class SplitModel:
             for block, form in zip(self.below, self._forms, strict=True):
                 stack.enter_context(replaced_forward(block, _returning(form, states)))
 
-    def _call(self, ids: Tensor) -> None:
-        self.lm.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    def _call(self, ids: Tensor, mask: Tensor | None = None, cache: Any = None) -> None:
+        options: dict[str, Any] = {"use_cache": cache is not None}
+        if cache is not None:
+            options["past_key_values"] = cache
+        if mask is None:
+            mask = torch.ones_like(ids)
+        elif "position_ids" in inspect.signature(self.lm.model.forward).parameters:
+            options["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+        self.lm.model(input_ids=ids, attention_mask=mask, **options)
 
-    def _run(self, ids: Tensor) -> None:
+    def _run(self, ids: Tensor, mask: Tensor | None = None, cache: Any = None) -> None:
         try:
             with self._cast():
-                self._call(ids)
+                self._call(ids, mask, cache)
         except _ReachedError:
             return
         raise AssertionError("the forward pass ended without reaching its stop")

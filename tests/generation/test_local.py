@@ -112,7 +112,7 @@ def test_shared_prefixes_and_joined_tails_change_no_answer(tmp_path: Path, kind:
     expected = by_hugging_face(lm, encoded, 20)
     stop = next(c for c in expected[2][0] if not c.isspace())
     states = SharedPrefixStates(lm)
-    config = EvaluateConfig(max_new_tokens=20, batch_size=16)  # up to two rows of a batch wait
+    config = EvaluateConfig(max_new_tokens=20, batch_size=7)  # the second batch joins two rows
     read: list[int] = []
     lm.structure.trunk.register_forward_pre_hook(
         lambda module, args, kw: read.append((args or [kw["input_ids"]])[0].shape[1]),
@@ -137,7 +137,7 @@ def test_window_shorter_than_the_texts(tmp_path: Path) -> None:
     assert min(len(one.token_ids) for one in encoded[: len(TEXTS)]) > window
     assert any(one.prefix and len(one.prefix.token_ids) >= window for one in encoded)
     states = SharedPrefixStates(lm)
-    config = EvaluateConfig(max_new_tokens=10, batch_size=16)
+    config = EvaluateConfig(max_new_tokens=10, batch_size=10)
     found = Decoder(lm, config, (), 0, states).run([encoded[:4], encoded[4:]])
     assert [(c.answer, c.n_tokens) for c in found] == by_hugging_face(lm, encoded, 10)
 

@@ -170,7 +170,9 @@ def handover(model: Any, texts: Mapping[str, Sequence[str]]) -> Handover:
         raise UserError("handover: give the prompts in English ('en') and in another language")
     lm = _loaded(model)
     if not supports_handover(lm):
-        raise UserError(f"handover: {lm.name} keeps no key-value cache that can be exchanged, or is steered")
+        raise UserError(
+            f"handover: {lm.name} keeps no key-value cache that can be exchanged, or is steered"
+        )
     others = tuple(code for code in texts if code != "en")
     pairs = []
     for number, row in enumerate(rows):

@@ -1,8 +1,8 @@
 """The decoding loop: a chunk of prompts in, answers out, with as few wasted products as possible.
 
 Three things keep it fast. Tokens that prompts open with alike are read once
-(:mod:`linguamap.generation.shared_prefix`). A row leaves the batch when its answer ends. And when only a few rows of a
-batch are left they wait, and are finished together with what is left of the chunk's other batches.
+(:mod:`linguamap.generation.shared_prefix`). A row leaves when its answer ends. And as soon as the next batch fits
+beside the rows that are left, it joins them: a step of few rows costs hardly less than one of many.
 
 A model whose cache cannot be used gets none of this: each of its answers is written alone, and
 every token from a pass over the whole text.
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from linguamap.config import EvaluateConfig
     from linguamap.generation.encoding import Encoded
     from linguamap.models.language_model import LanguageModel
-
-TAIL_SHARE = 1 / 8
-"""Rows of a batch, at most this share of it, that wait for those of the chunk's other batches."""
 
 
 class RowReader:
@@ -148,33 +145,36 @@ class Decoder(RowReader):
                 self._write_alone(encoded)
             return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
         written: list[list[int]] = [[] for _ in prompts]
-        waiting: list[Rows] = []
+        rows: Rows | None = None
         start = 0
         for batch in batches:
-            rows, logits = self.read(batch, start)
-            rows.newest = self._choose(logits)
+            while rows is not None and not self._fits(rows, prompts, batch):
+                rows = self._advance(rows, prompts, written)
+            fresh, logits = self.read(batch, start)
             start += len(batch)
-            joinable = len(batches) > 1 and has_plain_rows(rows.cache)
-            self._take(rows, prompts, written)
-            self._write(rows, prompts, written, self._tail_rows if joinable else 0)
-            if rows.places:
-                rows.trim()
-                waiting.append(rows)
-        if waiting:
-            self._write(join(waiting), prompts, written, 0)
+            fresh.newest = self._choose(logits)
+            rows = join([one for one in (rows, self._take(fresh, prompts, written)) if one])
+        while rows is not None:
+            rows = self._advance(rows, prompts, written)
         return [self.answers[encoded.prompt.prompt_id] for encoded in prompts]
 
-    @property
-    def _tail_rows(self) -> int:
-        return int(self.config.batch_size * TAIL_SHARE)
+    def _fits(self, rows: Rows, prompts: Sequence[Encoded], batch: Sequence[Encoded]) -> bool:
+        """Whether a batch may be answered together with these rows."""
+        if not has_plain_rows(rows.cache):
+            return False
+        together = [*(prompts[place] for place in rows.places), *batch]
+        longest = max(len(encoded.token_ids) for encoded in together) + self.longest
+        return (
+            len(together) <= self.config.batch_size
+            and len(together) * longest <= self.config.batch_tokens
+        )
 
-    def _write(
-        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]], until: int
-    ) -> None:
-        """Go on until at most ``until`` rows are left."""
-        while len(rows.places) > until:
-            rows.newest = self._choose(self.step(rows, prompts))
-            self._take(rows, prompts, written)
+    def _advance(
+        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]
+    ) -> Rows | None:
+        """One more token of each row; the rows that are left."""
+        rows.newest = self._choose(self.step(rows, prompts))
+        return self._take(rows, prompts, written)
 
     def _write_alone(self, encoded: Encoded) -> None:
         """Answer one prompt without a cache and without padding."""
@@ -184,15 +184,20 @@ class Decoder(RowReader):
             logits = self.logits(ids, torch.ones_like(ids), None, [encoded.prompt.language])
             written.append(int(self._choose(logits)))
 
-    def _take(self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]) -> None:
-        """Write each row's newest token down; rows whose answers end with it leave."""
+    def _take(
+        self, rows: Rows, prompts: Sequence[Encoded], written: list[list[int]]
+    ) -> Rows | None:
+        """Write each row's newest token down; the rows whose answers do not end with it."""
         keep: list[int] = []
         for row, (place, token) in enumerate(zip(rows.places, rows.newest.tolist(), strict=True)):
             written[place].append(token)
             if not self._ended(prompts[place], written[place]):
                 keep.append(row)
+        if not keep:
+            return None
         if len(keep) < len(rows.places):
             rows.keep(keep)
+        return rows
 
     def _choose(self, logits: Tensor) -> Tensor:
         """The next token of each row (row,)."""

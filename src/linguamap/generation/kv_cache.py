@@ -78,10 +78,12 @@ class Rows:
                 _drop_columns(layer, n)
 
 
-def join(parts: Sequence[Rows]) -> Rows:
-    """All rows of several caches in the first one's, padded on the left to the widest."""
-    if len(parts) == 1:
-        return parts[0]
+def join(parts: Sequence[Rows]) -> Rows | None:
+    """All rows of several caches in the first one's, padded on the left to the widest; None of none."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    for part in parts:
+        part.trim()
     n_columns = max(part.mask.shape[1] for part in parts)
     first = parts[0].cache
     for number, layer in enumerate(_layers(first)):

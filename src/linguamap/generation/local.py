@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,18 +31,21 @@ if TYPE_CHECKING:
     from linguamap.generation.encoding import Encoded
     from linguamap.models.language_model import LanguageModel
 
-CHUNKS = 6
+CHUNKS = 3
 """A job is cut into about this many chunks, so that several processes can share them ..."""
-CHUNK_BATCHES = range(2, 5)
-"""... but each of so many batches: enough to finish their last rows together, and little to repeat."""
+CHUNK_BATCHES = range(4, 9)
+"""... but each of so many batches: enough to keep the rows that are open many, and little to repeat."""
+OPTION_PROMPTS = 8
+"""Prompts whose options are read together: their logits are held at once."""
 PROGRESS_SECONDS = 0.5
 
 
 def chunks(
     encoded: Sequence[Encoded], config: EvaluateConfig, prefixes: SharedPrefixStates
 ) -> list[list[list[Encoded]]]:
-    """Cut prompts into batches of bounded rows and padded tokens, and batches into chunks.
+    """Cut prompts into batches of half the rows and padded tokens allowed, and batches into chunks.
 
+    So one batch can be read while half of the rows before it are still open.
     Prompts with most tokens to read come first, so that a batch holds prompts of like length and
     memory runs out at the start if at all.
     """
@@ -56,12 +59,12 @@ def chunks(
         [encoded[place] for place in places]
         for places in batches_by_length(
             [n + config.answer_tokens(prefixes.lm.is_chat) for n in n_tokens],
-            config.batch_tokens,
-            config.batch_size,
+            config.batch_tokens // 2,
+            max(config.batch_size // 2, 1),
             sorted(range(len(encoded)), key=rank),
         )
     ]
-    size = min(max(round(len(batches) / CHUNKS), CHUNK_BATCHES[0]), CHUNK_BATCHES[-1])
+    size = min(max(-(-len(batches) // CHUNKS), CHUNK_BATCHES[0]), CHUNK_BATCHES[-1])
     return [batches[start : start + size] for start in range(0, len(batches), size)]
 
 
@@ -180,7 +183,7 @@ def _answer(
 
 
 class OptionReader(RowReader):
-    """Scores options; a prompt is read once for all of its options.
+    """Scores options; a prompt is read once for all of its options, a few prompts together.
 
     A base model that answers every question with "A" may know the answer all the same. As
     lm-evaluation-harness does for base models (``acc`` of ARC and the like), the options are left out
@@ -204,54 +207,68 @@ class OptionReader(RowReader):
 
     def with_scores(self, completions: Sequence[Completion]) -> list[Completion]:
         """The completions, with the scores of the options of those prompts that are so read."""
+        read = [self.encoded[c.prompt_id] for c in completions if c.prompt_id in self.encoded]
+        read.sort(key=lambda one: (len(one.token_ids), one.prompt.prompt_id))
+        found: dict[str, tuple[float, ...]] = {}
+        for start in range(0, len(read), OPTION_PROMPTS):
+            batch = read[start : start + OPTION_PROMPTS]
+            names = [one.prompt.prompt_id for one in batch]
+            found.update(zip(names, self.scores(batch), strict=True))
         return [
-            dataclasses.replace(done, option_scores=self.scores(self.encoded[done.prompt_id]))
-            if done.prompt_id in self.encoded
+            dataclasses.replace(done, option_scores=found[done.prompt_id])
+            if done.prompt_id in found
             else done
             for done in completions
         ]
 
     @torch.inference_mode()
-    def scores(self, encoded: Encoded) -> tuple[float, ...]:
-        """Log probability (natural) of each option, in the order shown."""
-        options = encoded.prompt.options
+    def scores(self, batch: Sequence[Encoded]) -> list[tuple[float, ...]]:
+        """Of each prompt the log probability (natural) of each option, in the order shown."""
         blank = "" if self.lm.is_chat else " "  # what stands between the prompt's end and an answer
-        ids = [
-            self.lm.tokenizer(f"{blank}{option.text}", add_special_tokens=False)["input_ids"]
-            for option in options
+        texts = [
+            (number, f"{blank}{option.text}")
+            for number, encoded in enumerate(batch)
+            for option in encoded.prompt.options
         ]
-        logits = self._together(encoded, ids) if self.use_cache else self._apart(encoded, ids)
-        return tuple(_log_probability(found, one) for found, one in zip(logits, ids, strict=True))
+        owners = [number for number, _ in texts]
+        ids = [self.lm.tokenizer(text, add_special_tokens=False)["input_ids"] for _, text in texts]
+        read = self._together if self.use_cache else self._apart
+        found: list[list[float]] = [[] for _ in batch]
+        for owner, logits, one in zip(owners, read(batch, owners, ids), ids, strict=True):
+            found[owner].append(_log_probability(logits, one))
+        return [tuple(values) for values in found]
 
-    def _together(self, encoded: Encoded, ids: list[list[int]]) -> list[Tensor]:
-        """The logits before each token of each option, from one pass over all options."""
-        rows, first = self.read([encoded], 0)
-        rows.cache.batch_select_indices(
-            torch.zeros(len(ids), dtype=torch.long, device=first.device)
-        )
+    def _together(
+        self, batch: Sequence[Encoded], owners: list[int], ids: list[list[int]]
+    ) -> Iterator[Tensor]:
+        """The logits before each token of each option, from one pass over all options.
+
+        Args:
+            owners: (option,), which prompt of the batch an option belongs to.
+            ids: of the options.
+        """
+        rows, first = self.read(batch, 0)
+        index = torch.tensor(owners, device=first.device)
+        rows.cache.batch_select_indices(index)
         padded, mask = right_padded(ids, self.lm.tokenizer.pad_token_id or 0)
         # The last column of the rows' mask is that of a token to come.
-        whole = torch.cat([rows.mask[:, :-1].expand(len(ids), -1), mask.to(first.device)], dim=1)
+        whole = torch.cat([rows.mask[index, :-1], mask.to(first.device)], dim=1)
+        languages = [batch[owner].prompt.language for owner in owners]
         further = self.last_logits(
-            padded.to(first.device),
-            whole,
-            rows.cache,
-            [encoded.prompt.language] * len(ids),
-            padded.shape[1],
+            padded.to(first.device), whole, rows.cache, languages, padded.shape[1]
         )
-        return [
-            torch.cat([first, row[: len(one) - 1]]) for row, one in zip(further, ids, strict=True)
-        ]
+        for owner, row, one in zip(owners, further, ids, strict=True):
+            yield torch.cat([first[owner, None], row[: len(one) - 1]])
 
-    def _apart(self, encoded: Encoded, ids: list[list[int]]) -> list[Tensor]:
+    def _apart(
+        self, batch: Sequence[Encoded], owners: list[int], ids: list[list[int]]
+    ) -> Iterator[Tensor]:
         """The same without a cache, from a pass over the whole text for each option."""
-        found = []
-        for one in ids:
-            text = torch.tensor([[*encoded.token_ids, *one]], device=self.lm.device)
-            language = [encoded.prompt.language]
+        for owner, one in zip(owners, ids, strict=True):
+            text = torch.tensor([[*batch[owner].token_ids, *one]], device=self.lm.device)
+            language = [batch[owner].prompt.language]
             logits = self.last_logits(text, torch.ones_like(text), None, language, len(one) + 1)
-            found.append(logits[0, :-1])
-        return found
+            yield logits[0, :-1]
 
 
 def has_one_language(prompt: Prompt) -> bool:

@@ -32,6 +32,7 @@ from linguamap.scoring.extraction.segments import text_to_learn
 from linguamap.scoring.identifier_accuracy import measured_for_run
 from linguamap.scoring.labelled_texts import LabelledTexts
 from linguamap.scoring.language_id import make_identifier
+from linguamap.scoring.score import not_scored_yet
 from linguamap.scoring.summary import summarise
 
 CHANGED = "put the files back that the run was made from, or evaluate again with --fresh"
@@ -88,7 +89,7 @@ def _ask(
         (folder / "summary.json").unlink(missing_ok=True)  # of answers that are not all there
 
         def save(completions: Sequence[Completion]) -> None:
-            append_answers(own, [as_it_came(one, asked[one.prompt_id]) for one in completions])
+            append_answers(own, [not_scored_yet(one, asked[one.prompt_id]) for one in completions])
 
         answerer(context, phase)(
             list(asked.values()),
@@ -106,24 +107,6 @@ def _ask(
 def _scored(context: RunContext, folder: Path, asked: dict[str, Prompt]) -> dict[str, Answer]:
     scorer, found = context.scorer, checked_answers(folder, asked)
     return {name: scorer.again(found[name], asked[name]) for name in asked}
-
-
-def as_it_came(completion: Completion, prompt: Prompt) -> Answer:
-    """An answer that is kept before it is scored, so that a fault of the scoring loses none."""
-    return Answer(
-        **vars(completion),
-        item_id=prompt.item_id,
-        group=prompt.group or prompt.item_id,
-        benchmark=prompt.benchmark,
-        kind=prompt.kind,
-        language=prompt.language,
-        scenario=prompt.scenario,
-        prompt=prompt.text,
-        task_correct=None,
-        language_correct=None,
-        outcome="unscored",
-        reason="not_scored_yet",
-    )
 
 
 def answerer(context: RunContext, phase: Phase) -> Callable[..., None]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import regex
 
@@ -102,18 +103,10 @@ def score_answer(
     failed = outcome == "unscored" or empty
     thinking = _thinking(completion, prompt, identifier, config)
     return Answer(
-        prompt_id=prompt.prompt_id,
-        item_id=prompt.item_id,
-        group=prompt.group or prompt.item_id,
-        benchmark=prompt.benchmark,
-        kind=prompt.kind,
-        language=prompt.language,
-        scenario=prompt.scenario,
-        coincides_with=prompt.coincides_with,
-        prompt=prompt.text,
+        **vars(completion),
+        **_asked(prompt),
         prompt_parts=prompt.named_parts,
-        answer=completion.answer,
-        thinking=completion.thinking,
+        coincides_with=prompt.coincides_with,
         extracted=extraction.value,
         rule=extraction.rule,
         option_language=extraction.option_language,
@@ -135,11 +128,32 @@ def score_answer(
         **check_response(completion.answer, prompt.language, identifier, english_words),
         repeats=repeats(completion.answer),
         n_options=len(prompt.options),
-        finish=completion.finish,
-        n_tokens=completion.n_tokens,
-        error=completion.error,
-        option_scores=completion.option_scores,
     )
+
+
+def not_scored_yet(completion: Completion, prompt: Prompt) -> Answer:
+    """An answer that is kept before it is scored, so that a fault of the scoring loses none."""
+    return Answer(
+        **vars(completion),
+        **_asked(prompt),
+        task_correct=None,
+        language_correct=None,
+        outcome="unscored",
+        reason="not_scored_yet",
+    )
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    """What an answer keeps of its prompt in any case."""
+    return {
+        "item_id": prompt.item_id,
+        "group": prompt.group or prompt.item_id,
+        "benchmark": prompt.benchmark,
+        "kind": prompt.kind,
+        "language": prompt.language,
+        "scenario": prompt.scenario,
+        "prompt": prompt.text,
+    }
 
 
 def extract(answer: str, prompt: Prompt) -> Extraction:

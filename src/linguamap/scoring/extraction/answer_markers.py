@@ -185,11 +185,11 @@ def _pattern(code: str, kind: CueKind) -> tuple[regex.Pattern[str], dict[str, tu
 
 
 def _stated(code: str) -> str:
-    """ "(my final) answer (here) would be", "Ans: 18": noun, what may stand beside it, copula."""
+    """ "(my final) answer (here) would be", "Ans: 18", "ans: c": noun, what may stand beside it, copula."""
     beside = any_word(code, "final", "right")
     return (
         rf"{any_word(code, 'answer')}(?:\s*{beside})*"
-        rf"\s*(?:{any_word(code, 'is')}|[:=](?=\s*[\p{{Sc}}(]?\s*[-−]?\d))"
+        rf"\s*(?:{any_word(code, 'is')}|[:=](?=\s*[\p{{Sc}}(\[]?\s*(?:[-−]?\d|[a-j](?:[)\]]|\W*(?:$|\n)))))"
     )
 
 

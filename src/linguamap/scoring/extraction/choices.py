@@ -70,7 +70,8 @@ def extract_choice(text: str, prompt: Prompt) -> Extraction:
     """The option letter that a cleaned answer picks.
 
     The first rule that finds anything decides: ``cue_letter`` (a letter after "the answer is", the
-    last such; else after an option cue, the surest), ``cue_position`` ("the answer is the second one"),
+    last such), ``letter`` that opens the text ("B, because A ..."), ``cue_letter`` (after an option cue, the
+    surest), ``cue_position`` ("the answer is the second one"),
     ``cue_text`` (one option's text in the line of the answer cue), ``letter`` ("B)", "(B)", "B." at a
     line's start, "B, because ...", or nothing else), ``position`` where nothing else is said ("3번"),
     ``option_text`` (exactly one option's text), ``lone_letter`` (one letter standing alone),
@@ -152,7 +153,10 @@ def _text_mentions(text: str, prompt: Prompt) -> list[tuple[int, int, int]]:
 
 def _other_rules(text: str, prompt: Prompt) -> Iterator[tuple[str, list[str]]]:
     answer_cues = find_cues(text, prompt.language, "answer")
-    letter = _by_cue(text, prompt, answer_cues, find_cues(text, prompt.language, "option"))
+    letter = _by_answer_cue(text, prompt, answer_cues)
+    yield "cue_letter", [letter] if letter else []
+    yield "letter", _opening_letter(text, prompt)
+    letter = _by_option_cue(text, prompt, find_cues(text, prompt.language, "option"))
     yield "cue_letter", [letter] if letter else []
     strong = last_strong(answer_cues)
     if strong is not None:
@@ -220,16 +224,15 @@ def _chosen(letter: str, rule: str, prompt: Prompt) -> Extraction:
     return Extraction(letter, rule=rule, option_language=language)
 
 
-def _by_cue(
-    text: str, prompt: Prompt, answer_cues: list[Cue], option_cues: list[Cue]
-) -> str | None:
-    after_answer = [_letter_after(text, cue, prompt) for cue in answer_cues]
-    letters = [letter for letter in after_answer if letter]
-    if letters:
-        return letters[-1]
+def _by_answer_cue(text: str, prompt: Prompt, cues: list[Cue]) -> str | None:
+    letters = [letter for cue in cues if (letter := _letter_after(text, cue, prompt))]
+    return letters[-1] if letters else None
+
+
+def _by_option_cue(text: str, prompt: Prompt, cues: list[Cue]) -> str | None:
     numbered = not any(option.text.strip()[:1].isdigit() for option in prompt.options)
     ranked: dict[int, set[str]] = {}
-    for cue in option_cues:
+    for cue in cues:
         letter = _letter_after(text, cue, prompt) or (
             _number_after(text, cue, prompt) if numbered else None
         )
@@ -237,6 +240,20 @@ def _by_cue(
             ranked.setdefault(cue.rank, set()).add(letter)
     surest = ranked[min(ranked)] if ranked else set()
     return surest.pop() if len(surest) == 1 else None
+
+
+def _opening_letter(text: str, prompt: Prompt) -> list[str]:
+    """A letter that the text opens with, whatever its reasons mention: "B) Mars. Option A is ...", "B, because A ...".
+
+    Not where the options are gone through, each on a line of its own.
+    """
+    forms = _forms(prompt)
+    opening = _opening_pattern(_shown(forms)).match(text)
+    if opening is None:
+        return []
+    pattern = _formal_pattern(tuple(forms))
+    begun = [match for match in pattern.finditer(text) if text[: match.start()].endswith("\n")]
+    return [] if begun else [forms[opening["letter"]]]
 
 
 def _letter_after(text: str, cue: Cue, prompt: Prompt) -> str | None:
@@ -361,7 +378,7 @@ def _mention_pattern(signs: tuple[str, ...], shown: str) -> regex.Pattern[str]:
     native = _any(tuple(sign for sign in signs if not sign.isascii() and not sign.islower()))
     latin = (
         rf"(?<![\p{{Latin}}\p{{M}}\d'’.\-–])(?P<letter>[{shown}])(?![\p{{Latin}}\p{{M}}\d]"
-        r"|['’](?!y|d[ıiuü]r|t[ıiuü]r|n[ıiuü]n|[aeıiuü]\b)\p{L}|-\p{L})"
+        r"|['’](?!y|d[ıiuü]r|t[ıiuü]r|n[ıiuü]n|[aeıiuü]\b)\p{L}|-\p{Latin})"
     )
     return regex.compile(
         rf"[(\[]\s*(?P<letter>{_any(signs)})\s*[)\]]|(?P<bare>{latin}"
@@ -400,8 +417,15 @@ def _cue_pattern(signs: tuple[str, ...], shown: str, language: str) -> regex.Pat
     return regex.compile(
         rf"(?P<gap>{_GAP}){fillers(language)}{_GAP}"
         rf"(?:(?P<shown>[{shown}])(?:{_LATIN_END}|(?={ending(language)}))"
-        rf"|(?P<lower>[{shown.lower()}]){_LATIN_END}{_CLOSED}"
+        rf"|(?P<lower>[{shown.lower()}]){_LATIN_END}(?:{_CLOSED}|(?={ending(language)}))"
         rf"|(?P<native>(?:{words})(?:{_CLOSED}|{goes_on})|(?:{others})(?:{_NATIVE_END}|{goes_on})))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _opening_pattern(shown: str) -> regex.Pattern[str]:
+    return regex.compile(
+        rf"[(\[]?(?P<letter>[{shown}])(?:[)\]]|[.:](?=\s)|,(?=\s+\p{{L}}{{2}})|\s+[-–—](?=\s))"
     )
 
 

@@ -25,7 +25,7 @@ _JOINED = "\ue020"
 _NOUN = "\ue021"
 _GROUP = regex.compile(f"{_LETTER}(?:{_JOINED}{_LETTER})*")
 _SENTENCE = regex.compile(r"(?:[!?。！？।؟\n]|\.(?=\s|$))+")
-_COMMA = r"[,，、،;；]"
+_COMMA = r"[,，、،;；·]"
 _NEAR = 5
 """So many words before a letter, or behind it, belong to it."""
 _NEAR_UNSEGMENTED = 16

@@ -10,7 +10,7 @@ joined by marks that make no number (``1,2,3``, a date) are separate numbers. Wo
 where nothing stands before it that it could be taken from.
 
 A number that is a part of something else is marked so, for a part is never the answer: fractions and
-mixed numbers, times, ratios, powers, ranges, "2 and a half", "2 hours 30 minutes", and sums that are
+mixed numbers, times, ratios, powers, ranges ("3 to 5", "between 3 and 5"), "2 and a half", "2 hours 30 minutes", and sums that are
 not worked out. Number words are not read.
 """
 
@@ -280,10 +280,14 @@ def _parts_pattern(codes: tuple[str, ...]) -> regex.Pattern[str]:
         hours, minutes = any_word(code, "hours"), any_word(code, "minutes")
         sizes = any_of(tuple(multipliers(code)), code)
         money, coins = any_word(code, "money"), any_word(code, "coins")
+        between = any_word(code, "between")
+        middle = rf"\s*\S{{0,12}}?\s*{any_word(code, 'and', 'to')}\s*\p{{Sc}}?\s?"
         parts += [
             rf"{number}\s*{hours}{joint}{number}\s*{minutes}",
             rf"(?:\p{{Sc}}\s?{number}|{number}\s*(?:{money}|\p{{Sc}})){joint}{number}\s*{coins}",
             rf"{number}\s*(?:(?:{hours}|{sizes})\s*)?{any_word(code, 'half')}",
             rf"{number}\s*{any_word(code, 'to')}\s*\p{{Sc}}?\s?{number}",
+            rf"(?<={between}\s*\p{{Sc}}?\s?){number}{middle}{number}",
+            rf"{number}{middle}{number}\s*\S{{0,6}}?\s*{between}",
         ]
     return regex.compile(rf"(?<!\d|\d[.,])(?:{'|'.join(parts)})")

@@ -242,6 +242,7 @@ def _at_the_end(
         for begin, end in _sentences(text)
         if (inside := [number for number in numbers if begin <= number.start < end])
     ]
+    spans = _without_notes(text, spans, codes)
     stated = []
     for begin, inside, is_question in spans:
         concludes = bool(_conclusion(codes).match(text, begin))
@@ -263,6 +264,18 @@ def _at_the_end(
         if money == [True, False] or (time == [False, True] and not money[1]):
             return "conclusion", concluded
     return "last_number", last
+
+
+def _without_notes(
+    text: str, spans: list[tuple[int, list[Number], bool]], codes: tuple[str, ...]
+) -> list[tuple[int, list[Number], bool]]:
+    """Sentences before a line that begins with "Note:", if there are any."""
+    note = regex.compile(
+        rf"(?m:^)\W*(?:{any_word_in(_with_english(codes), 'note')})\s*(?:[:：,]|\s)"
+    )
+    found = note.search(text, spans[0][0] + 1) if spans else None
+    before = [span for span in spans if found is not None and span[0] < found.start()]
+    return before or spans
 
 
 @lru_cache(maxsize=256)

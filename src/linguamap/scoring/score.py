@@ -102,6 +102,7 @@ def score_answer(
     task_reason = None if extraction.value is not None else extraction.reason
     failed = outcome == "unscored" or empty
     thinking = _thinking(completion, prompt, identifier, config)
+    checked = check_response(completion.answer, prompt.language, identifier, english_words)
     return Answer(
         **vars(completion),
         **_asked(prompt),
@@ -125,7 +126,8 @@ def score_answer(
         reasoning_language_correct=is_in(prompt.language, languages.reasoning),
         thinking_language=thinking.language,
         thinking_language_correct=is_in(prompt.language, thinking),
-        **check_response(completion.answer, prompt.language, identifier, english_words),
+        line_pass=checked["line_pass"],
+        word_pass=checked["word_pass"],
         repeats=repeats(completion.answer),
         n_options=len(prompt.options),
     )

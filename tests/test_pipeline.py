@@ -179,20 +179,24 @@ def test_rules_are_laid_side_by_side_and_nothing_is_undone(whole: Path, tmp_path
     shutil.copytree(whole, out)
     before = load(out / "layers.json")
     assert set(before["rules"]) == {"lens", "handover", "last", "middle", "random"}
-    done = call(*command("choose", out))
+    done = call(*command("choose", out, "--rules", "all"))
     assert done.returncode == 0, done.stderr
     after = load(out / "layers.json")
-    added = {"gradient", "gradient_product", "gradient_sign"}
+    added = {"gradient", "gradient_product", "gradient_sign", "step", "trial", "lora"}
     assert set(after["rules"]) == set(before["rules"]) | added
     assert after["tune_layers"] == before["tune_layers"]
     for rule in added:
         assert rule in done.stdout
         assert after["rules"][rule]["seconds"] > 0
+        assert after["rules"][rule]["front"] or after["rules"][rule]["reason"]
     run = open_run(out, None)
     assert all(run.is_done(stage) for stage in STAGES if stage != "report")
     refused = call(*command("choose", out, "--rule", "gradient"))
     assert refused.returncode == 2
     assert "choose.rule: 'lens' -> 'gradient'" in refused.stderr
+    unknown = call(*command("choose", out, "--rules", "tryal"))
+    assert unknown.returncode == 2
+    assert "there is no rule 'tryal'" in unknown.stderr
     found = lm.choose(out)
     frame = found.frame()
     chosen = set(frame[(frame["rule"] == "gradient") & frame["chosen"]]["block"])
@@ -202,10 +206,20 @@ def test_rules_are_laid_side_by_side_and_nothing_is_undone(whole: Path, tmp_path
 
 
 def test_another_rule_chooses_what_is_tuned(models: dict[str, Path], tmp_path: Path) -> None:
-    changed = ["--set", "choose.rule=gradient_sign", "--set", "locate.max_trainable_share=0.2"]
+    changed = [
+        "--set",
+        "choose.rule=gradient_sign",
+        "--set",
+        "choose.aim=cost",
+        "--set",
+        "locate.max_trainable_share=0.2",
+    ]
     done = call(*command("tune", tmp_path / "r", *settings(models["llama"]), *changed))
     assert done.returncode == 0, done.stderr
     layers, tuning = (load(tmp_path / "r" / name) for name in ("layers.json", "tuned/tuning.json"))
     assert layers["rule"] == tuning["layers_source"] == "gradient_sign"
     assert layers["rules"]["gradient_sign"]["blocks"] == layers["tune_layers"] == tuning["layers"]
     assert layers["rules"]["gradient_sign"]["n"] <= 24 // 10
+    gains = {tuple(one["blocks"]): one["gain"] / one["seconds_per_epoch"]
+             for one in layers["rules"]["gradient_sign"]["front"]}  # fmt: skip
+    assert gains[tuple(layers["tune_layers"])] == max(gains.values())

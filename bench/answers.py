@@ -34,7 +34,7 @@ PEERS = {
     "lm-eval": "lm-evaluation-harness, hf", "vllm": "vLLM for CPUs", "llama.cpp": "llama.cpp, bfloat16",
     "llama.cpp-q4": "llama.cpp, Q4_K_M",
 }  # fmt: skip
-LONGEST = 600
+LONGEST = 300
 """Seconds that a peer may take, its loading included."""
 INTERPRETERS = {"vllm": "VLLM_PYTHON", "llama.cpp": "LLAMA_PYTHON", "llama.cpp-q4": "LLAMA_PYTHON"}
 

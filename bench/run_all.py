@@ -53,7 +53,7 @@ _TUNE = "--examples 4 --epochs 2 --batch 2 --model TINY"
 JOBS = {
     "main_job": Job("main_job.py", "", "--config bench/quick.yaml --model TINY", 40),
     "answers": Job(
-        "answers.py", "--prompts 48", "--model TINY --prompts 4 --limit 6 --rows 2", 20
+        "answers.py", "--prompts 48", "--model TINY --prompts 4 --limit 6 --rows 2", 25
     ),
     "lens": Job("lens.py", "--texts 12", "--model TINY --texts 2 --peers transformers-rows,nnterp", 15),
     "tune": Job("tune.py", "--blocks last:2", f"{_TUNE} --blocks 2", 15),

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linguamap.progress import Progress, busy, silent
+from linguamap.progress import Progress, busy, say, silent
 from linguamap.run.folder import Run
 from linguamap.run.processes import ProcessGroup
 from linguamap.scoring.language_id import Identifier, IdentifierName, make_identifier
@@ -48,9 +48,11 @@ class RunContext:
     def model(self) -> LanguageModel:
         """The model as it is."""
         busy(self.progress, f"loading {Path(self.run.config.model.name).name}")
-        from linguamap.models.loading import load_model
+        from linguamap.models.loading import emulated_dtype, load_model
 
         lm = load_model(self.run.config.model)
+        if slow := emulated_dtype(lm.dtype, lm.device, "model.dtype"):
+            say(self.progress, slow)
         if self.processes.writes:
             self.run.check_model(lm.identity)
         return lm
@@ -63,9 +65,9 @@ class RunContext:
         from linguamap.models.loading import load_model
         from linguamap.tuning.delta import apply_delta
 
-        self.__dict__.pop("model", None)
+        checked = self.__dict__.pop("model", None) is not None  # these very weights
         delta = self.run.folder / "tuned" / "delta.safetensors"
-        return apply_delta(load_model(self.run.config.model), delta)
+        return apply_delta(load_model(self.run.config.model, verify=not checked), delta)
 
     @cached_property
     def identifier(self) -> Identifier:

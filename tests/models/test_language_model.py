@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from tiny import KINDS, STATE_SPACE, save_tiny, tiny_lm, tiny_model, tiny_tokeni
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from linguamap.config import ModelConfig
+from linguamap.config import ModelConfig, RunConfig
 from linguamap.models.language_model import assemble, weights_fingerprint
-from linguamap.models.loading import load_model
+from linguamap.models.loading import default_dtype, emulated_dtype, load_model
 from linguamap.models.self_check import check_model, verify_model
 from linguamap.models.structure import find_structure
 from linguamap.records import UserError
+from linguamap.run_context import RunContext
 
 IDS = torch.tensor([[5, 9, 200, 31, 77, 140, 301, 12, 66]])
 
@@ -317,3 +319,36 @@ def test_a_gpu_that_is_not_there_is_one_line(
     config = ModelConfig(name=str(save_tiny(tmp_path / "m", "llama")), device_map="cuda")
     with pytest.raises(UserError, match="device_map=cuda needs CUDA, and PyTorch finds none"):
         load_model(config)
+
+
+def test_a_dtype_that_the_processor_emulates_gets_one_line_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor with AVX2 alone, as PyTorch and Linux would describe it."""
+    plain = Path.read_text
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "fma3": True})
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda path, **options: (
+            "flags : fma avx2 f16c" if str(path) == "/proc/cpuinfo" else plain(path, **options)
+        ),
+    )
+    cpu = torch.device("cpu")
+    assert default_dtype("cpu") == torch.float32
+    assert emulated_dtype(torch.float32, cpu, "model.dtype") is None
+    assert emulated_dtype(torch.bfloat16, torch.device("cuda"), "model.dtype") is None
+    said: list[str] = []
+    name = str(save_tiny(tmp_path / "m", "llama"))
+    run: Any = SimpleNamespace(
+        config=RunConfig(model=ModelConfig(name=name, dtype="bfloat16")), check_model=lambda _: None
+    )
+    context = RunContext(run, lambda label, done, total, note="": said.append(f"{label}{note}"))
+    assert context.model.dtype == torch.bfloat16
+    (line,) = [one for one in said if "warning" in one]
+    assert "no products in bfloat16" in line
+    assert "set model.dtype=float32" in line
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert default_dtype("cpu") == torch.bfloat16
+    assert emulated_dtype(torch.bfloat16, cpu, "model.dtype") is None
+    assert "float16" in str(emulated_dtype(torch.float16, cpu, "tune.dtype"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from linguamap.models.loading import emulated_dtype
 from linguamap.progress import Progress, say, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_json, write_text
@@ -99,6 +100,8 @@ def tune(
         return tuning
     weights = lm.dtype
     precision = choose_precision(config.dtype, lm.model, weights)
+    if slow := emulated_dtype(precision.products, lm.device, "tune.dtype"):
+        say(report, slow)
     trainable = _choose(lm, layers, method, config, seed)
     split = SplitModel(lm, _first_tuned(method, trainable), precision.autocast)
     sharded = group.world_size > 1 and wants_sharding()

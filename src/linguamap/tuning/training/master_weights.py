@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
+from linguamap.models.loading import cpu_multiplies_in
 from linguamap.records import UserError
 
 
@@ -65,8 +66,7 @@ def choose_precision(
 def _is_native(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(is_supported and is_supported())
+    return cpu_multiplies_in(torch.bfloat16)
 
 
 class MasterWeights:

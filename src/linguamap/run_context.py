@@ -48,7 +48,8 @@ class RunContext:
     def model(self) -> LanguageModel:
         """The model as it is."""
         busy(self.progress, f"loading {Path(self.run.config.model.name).name}")
-        from linguamap.models.loading import emulated_dtype, load_model
+        from linguamap.models.loading import load_model
+        from linguamap.models.trial_pass import emulated_dtype
 
         lm = load_model(self.run.config.model)
         if slow := emulated_dtype(lm.dtype, lm.device, "model.dtype"):

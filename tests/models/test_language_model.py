@@ -17,9 +17,10 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from linguamap.config import ModelConfig, RunConfig
 from linguamap.models.language_model import assemble, weights_fingerprint
-from linguamap.models.loading import default_dtype, emulated_dtype, load_model
+from linguamap.models.loading import default_dtype, load_model
 from linguamap.models.self_check import check_model, verify_model
 from linguamap.models.structure import find_structure
+from linguamap.models.trial_pass import emulated_dtype
 from linguamap.records import UserError
 from linguamap.run_context import RunContext
 

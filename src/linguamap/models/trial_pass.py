@@ -1,8 +1,10 @@
-"""The few tokens that a model is tried on, and how far two of its results may lie apart."""
+"""The few tokens that a model is tried on, how far two of its results may lie apart in a dtype, and whether
+the processor has that dtype."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,3 +61,38 @@ def relative_deviation(a: Tensor, b: Tensor) -> float:
 def allowed_deviation(dtype: torch.dtype) -> float:
     """See :data:`TOLERANCE`."""
     return TOLERANCE.get(dtype, TOLERANCE[torch.bfloat16])
+
+
+NATIVE = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "fp16_arith", "fphp"),
+}
+"""The names that PyTorch and Linux give to processors' products in half precision."""
+
+
+def cpu_multiplies_in(dtype: torch.dtype) -> bool:
+    """Whether the processor has products in a dtype, or would emulate them."""
+    if dtype not in NATIVE:
+        return True
+    asked = getattr(torch.cpu, "get_capabilities", None)
+    if asked is not None and any(asked().get(name) for name in NATIVE[dtype]):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return any(name in flags for name in NATIVE[dtype])
+
+
+def emulated_dtype(dtype: torch.dtype, device: torch.device, setting: str) -> str | None:
+    """One line on a dtype that was asked for and that the processor lacks; None if all is well.
+
+    Args:
+        setting: where it was asked for.
+    """
+    if device.type != "cpu" or cpu_multiplies_in(dtype):
+        return None
+    return (
+        f"warning: this processor has no products in {str(dtype).removeprefix('torch.')} and "
+        f"emulates them, 5 to 10 times slower; leave out {setting}, or set {setting}=float32"
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from linguamap.models.loading import emulated_dtype
+from linguamap.models.trial_pass import emulated_dtype
 from linguamap.progress import Progress, say, silent
 from linguamap.records import Prompt, UserError
 from linguamap.run.files import write_json, write_text

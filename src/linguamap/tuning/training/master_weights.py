@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from linguamap.models.loading import cpu_multiplies_in
+from linguamap.models.trial_pass import cpu_multiplies_in
 from linguamap.records import UserError
 
 

@@ -144,6 +144,22 @@ def test_less_than_a_tenth_of_the_training_examples_is_read(n: int, most: int, r
     assert all(parts)
 
 
+def test_gradient_rules_run_each_example_once_for_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    plain = Calibration.loss
+
+    def counted(self: Calibration, part: Any, *args: Any) -> torch.Tensor:
+        read.extend(one.example_id for one in part)
+        return plain(self, part, *args)
+
+    monkeypatch.setattr(Calibration, "loss", counted)
+    rules: tuple[RuleName, ...] = ("gradient", "gradient_product", "gradient_sign")
+    measure(tiny_lm("llama"), data_of(44), 32, TuneConfig(), rules)
+    assert len(read) == len(set(read)) == 4  # of the 44 of an epoch
+
+
 def test_validation_examples_are_never_read_and_two_are_needed() -> None:
     examples = some_examples(40)
     data = TrainingData(examples, training=range(0, 40, 2), validation=range(1, 40, 2))

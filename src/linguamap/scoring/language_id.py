@@ -59,9 +59,16 @@ SHORT_TEXT = 8
 NARROW_LEAD = 4.0
 """In a text of so few words another language that leads by no more than this leaves it open."""
 
-BY_WORDS_ALONE = {("id", "ms"): 1.0}
-"""Neighbours that lingua confuses so often that only the word profiles tell them apart, and the lead from
-which on they leave it open."""
+BY_WORDS_ALONE = frozenset({("id", "ms")})
+"""Neighbours that lingua confuses so often that only the word profiles tell them apart."""
+
+OPEN_FROM = 1.0
+"""A neighbour of ``data/language_neighbours.toml`` that the words alone tell apart leaves a text open from this
+lead on."""
+
+FEW_WORDS = 4
+"""In so few words a pair of :data:`BY_WORDS_ALONE` is left open, too, where no word speaks for the language
+asked for."""
 
 _LEAST_SHARE = 1e-4
 _ROUNDING = 1e-6
@@ -222,9 +229,21 @@ class _Evidence:
         heard = self.heard(code)
         return self.scores.get(code, 0.0) + (NEUTRAL if heard is None else heard)
 
+    def lead(self, code: str, asked: str) -> float:
+        """By how much the words speak for a language rather than for the one asked for."""
+        return self.scores.get(code, 0.0) - self.scores.get(asked, 0.0)
+
+    def leaves_open(self, code: str, asked: str, n_words: int) -> bool:
+        """Whether the words of a text may as well be a neighbour's that the identifier cannot tell apart."""
+        never_told = (asked, code) in BY_WORDS_ALONE
+        if code not in _least_leads().get(asked, {}) or not (never_told or code not in self.shares):
+            return False
+        lead = self.lead(code, asked)
+        return lead > OPEN_FROM or (never_told and n_words <= FEW_WORDS and lead >= 0)
+
     def excess(self, code: str, asked: str) -> float:
         """By how much a language is likelier than the one asked for, beyond what it takes to replace it."""
-        lead = self.scores.get(code, 0.0) - self.scores.get(asked, 0.0)
+        lead = self.lead(code, asked)
         its = None if (asked, code) in BY_WORDS_ALONE else self.heard(code)
         mine = self.heard(asked)
         if mine is not None and its is not None:
@@ -255,18 +274,14 @@ def likeliest(
     if not ranked:
         return Identification(None, "ambiguous")
     chosen = first = ranked[0]
-    if asked in languages:
-        excess = {code: found.excess(code, str(asked)) for code in ranked if code != asked}
+    if asked is not None and asked in languages:
+        excess = {code: found.excess(code, asked) for code in ranked if code != asked}
         rivals = [code for code, most in excess.items() if most > 0]
         if rivals and n_words <= SHORT_TEXT and max(excess.values()) <= NARROW_LEAD:
             return Identification(None, "ambiguous")
-        pairs = [(code, BY_WORDS_ALONE.get((str(asked), code))) for code in excess]
-        if not rivals and any(
-            least is not None and scores.get(code, 0) - scores.get(str(asked), 0) > least
-            for code, least in pairs
-        ):
+        if not rivals and any(found.leaves_open(code, asked, n_words) for code in excess):
             return Identification(None, "ambiguous")
-        chosen = rivals[0] if rivals else str(asked)
+        chosen = rivals[0] if rivals else asked
     elif len(ranked) > 1 and found.points(ranked[1]) >= found.points(first) - _ROUNDING:
         return Identification(None, "ambiguous")
     lead = [2 ** (found.points(code) - found.points(first)) for code in ranked]

@@ -7,6 +7,7 @@ sentence, and run through the language lens. Task scores need items with right a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linguamap.api.typed_results import LanguageCheck, Lens
@@ -53,7 +54,7 @@ def check_prompts(
             progress=progress, label="answers",
         )  # fmt: skip
     else:
-        busy(progress, f"loading {config.model.name}")
+        busy(progress, f"loading {Path(config.model.name).name}")
         lm = model()
         completions = answers_of(lm, prompts, config, progress)
     found = {one.prompt_id: one for one in completions}

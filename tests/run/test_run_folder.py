@@ -42,9 +42,9 @@ def test_stage_is_done_once_and_again_when_what_it_needs_is_redone(tmp_path: Pat
 
 CALIBRATION = (
     "data", "examples", "tasks", "teacher", "teacher_model", "teacher_tokens", "loss_on", "learning_rate",
-    "validation_share", "seed", "dtype",
+    "validation_share", "seed", "dtype", "batch_size", "clip_norm",
 )  # fmt: skip
-"""What the gradient rules read: training examples, and the size of a step."""
+"""What rules that run the model read: training examples, and how a step is made."""
 
 EVALUATED = {"before", "after", "compare", "report"}
 ALL = set(STAGES)

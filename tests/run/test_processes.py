@@ -144,12 +144,12 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
         Prompt(
             str(i), "sums", "sums", "en", "monolingual", (Part("P", "a b c"[: 1 + i % 5]),), ("1",)
         )
-        for i in range(13)
+        for i in range(25)
     ]
     config = EvaluateConfig(max_new_tokens=5, batch_size=1, temperature=1.0)
     whole: list[list[Completion]] = []
     generate(lm, prompts, config, save=whole.append, seed=3)
-    assert [len(unit) for unit in whole] == [4, 4, 4, 1]  # units of four batches
+    assert [len(unit) for unit in whole] == [8, 8, 8, 1]  # units of eight batches
     said: list[tuple[int, int]] = []
     for rank in range(3):
         part: list[list[Completion]] = []
@@ -158,7 +158,7 @@ def test_shares_are_the_whole_and_nothing_twice() -> None:
             progress=lambda label, done, total, note="": said.append((done, total)),
         )  # fmt: skip
         assert part == whole[rank::3]  # sampled answers, too: a unit's seed goes by its number
-    assert said == [(0, 5), (4, 5), (5, 5), (0, 4), (4, 4), (0, 4), (4, 4)]
+    assert said == [(0, 9), (8, 9), (9, 9), (0, 8), (8, 8), (0, 8), (8, 8)]
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -369,7 +369,7 @@ def work(bench: Bench, results: Results, stages: Sequence[str], rank: int, count
         results.add(stage="untuned", prompts=prompts, **row)
     for stage in stages:
         if stage == "rates":
-            for block in own:
+            for block in (one for one in own if one in plan["rates_on"]):
                 for rate in plan["rates"]:
                     if results.find(stage=stage, block=block, rate=rate) is None:
                         row = one_rate(bench, block, rate)
@@ -386,9 +386,11 @@ def work(bench: Bench, results: Results, stages: Sequence[str], rank: int, count
 
 
 def best_rate(results: Results, block: int) -> float:
-    """Of those tried, the one with the lowest loss on the held-back items."""
-    tried = [row for row in results.rows() if row["stage"] == "rates" and row["block"] == block]
-    return float(min(tried, key=lambda row: row["calibration_loss"])["rate"])
+    """Of those tried on the nearest block, the one with the lowest loss on the held-back items."""
+    tried = [row for row in results.rows() if row["stage"] == "rates"]
+    nearest = min((row["block"] for row in tried), key=lambda one: (abs(one - block), one))
+    own = [row for row in tried if row["block"] == nearest]
+    return float(min(own, key=lambda row: row["calibration_loss"])["rate"])
 
 
 def main() -> None:

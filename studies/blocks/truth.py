@@ -362,7 +362,7 @@ class Results:
 def work(bench: Bench, results: Results, stages: Sequence[str], rank: int, count: int) -> None:
     """The settings of this process, in the order of the stages."""
     plan = bench.plan
-    own = [block for block in range(1, bench.lm.n_layers + 1) if block % count == rank]
+    own = [block for block in range(bench.lm.n_layers, 0, -1) if block % count == rank]
     if rank == 0 and results.find(stage="untuned") is None:
         prompts = [[one.prompt_id, domain_of(one.kind, one.language, plan)] for one in bench.test]
         row = one_setting(bench, [bench.lm.n_layers], 0.0, 0, True)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,19 +65,14 @@ class Truth:
         """(seed, block, prompt): 1.0 where all of these are right."""
         return np.array(
             [
-                [
-                    np.all([list(self.rows[s, b]["answers"][n]) for n in names] == np.str_("y"), 0)
-                    for b in self.blocks
-                ]
+                [_all_right(self.rows[s, b]["answers"], names) for b in self.blocks]
                 for s in self.seeds
             ],
             float,
         )
 
     def before(self, names: Sequence[str]) -> float:
-        return float(
-            np.all([list(self.untuned["answers"][n]) for n in names] == np.str_("y"), 0).mean()
-        )
+        return float(_all_right(self.untuned["answers"], names).mean())
 
     def harm(self, codes: Sequence[str]) -> list[float]:
         """Rise of the nats per token by block, mean over languages; seed 0."""
@@ -84,6 +81,11 @@ class Truth:
             float(np.mean([self.rows[0, b]["nats"][c] - before[c] for c in codes]))
             for b in self.blocks
         ]
+
+
+def _all_right(answers: dict[str, str], names: Sequence[str]) -> np.ndarray:
+    """(prompt,)."""
+    return np.all([np.array(list(answers[name])) == "y" for name in names], 0)
 
 
 def permutation_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
@@ -187,26 +189,56 @@ def gate(truth: Truth) -> str:
     return ", ".join(f"{value:.2f}" for value in pairs) or "one seed only"
 
 
+def report(model: str, rules: dict[str, Any]) -> str:
+    path = HERE / "results" / f"{model}.jsonl"
+    truth = Truth([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+    plan = tomllib.loads((HERE / "plan.toml").read_text(encoding="utf-8"))[model]
+    codes = list(truth.untuned["nats"])
+    trained = [code for code in codes if code in plan["trained"]]
+    other = [code for code in codes if code not in trained]
+    index = np.array(truth.blocks)
+    harms = [
+        f"{name} {spearmanr(index, np.array(truth.harm(part))).statistic:+.2f}"
+        for name, part in (("trained languages", trained), ("others", other))
+    ]
+    language = truth.outcomes(["language"]).mean((0, 2))
+    return "\n\n".join(
+        [
+            f"Seeds: {', '.join(map(str, truth.seeds))}. Rank correlation of the gains between seeds: {gate(truth)}. "
+            f"Between gain and share of answers in the language, over blocks: "
+            f"{spearmanr(truth.gains('trained').mean(0), language).statistic:+.2f}.",
+            block_table(truth, trained),
+            rule_table(truth, rules),
+            f"Rank correlation of harm with the block's number: {', '.join(harms)}.",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
     parser.add_argument("layers", type=Path, nargs="?", help="layers.json of a run with the rules")
+    parser.add_argument("--page", type=Path, help="write into this page between its marks")
     options = parser.parse_args()
-    path = HERE / "results" / f"{options.model}.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    truth = Truth(rows)
-    print(f"Seeds {truth.seeds}; rank correlation of their gains: {gate(truth)}\n")
-    print(block_table(truth, ("en", "fr", "ar", "hi")), "\n")
-    rules = (
-        json.loads(options.layers.read_text(encoding="utf-8"))["rules"] if options.layers else {}
-    )
-    print(rule_table(truth, rules))
-    index = np.array(truth.blocks)
-    for name, codes in (("trained", ("en", "fr", "ar")), ("other", ("de", "ru", "ko", "zh", "tr"))):
-        harm = np.array(truth.harm(codes))
-        print(
-            f"\nHarm in {name} languages against block index: {spearmanr(index, harm).statistic:+.2f}"
-        )
+    stored = HERE / "results" / f"{options.model}-rules.json"
+    if options.layers:
+        rules = json.loads(options.layers.read_text(encoding="utf-8"))["rules"]
+        kept = {
+            name: {
+                key: rule.get(key) for key in ("values", "low", "high", "n", "seconds", "blocks")
+            }
+            for name, rule in rules.items()
+        }
+        stored.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    rules = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    found = report(options.model, rules)
+    print(found)
+    if options.page:
+        mark = rf"(<!-- study: {options.model} -->\n).*?(<!-- end -->)"
+        text = options.page.read_text(encoding="utf-8")
+        text, count = re.subn(mark, lambda m: f"{m[1]}\n{found}\n\n{m[2]}", text, flags=re.DOTALL)
+        assert count == 1, options.page
+        options.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -127,16 +127,26 @@ def block_table(truth: Truth, trained: Sequence[str]) -> str:
     small = truth.gains("trained", truth.counts[0]).mean(0)
     language, both = (truth.outcomes(n).mean((0, 2)) for n in (["language"], ["language", "task"]))
     own, rest = truth.harm([c for c in codes if c in trained]), truth.harm(other)
-    seconds = [
-        np.mean([truth.rows[s, b]["seconds"][str(truth.counts[-1])] for s in truth.seeds])
-        for b in truth.blocks
-    ]
+
+    def share(block: int | None, column: str, letter: str) -> str:
+        rows = (
+            [truth.untuned] if block is None else [truth.rows[seed, block] for seed in truth.seeds]
+        )
+        marks = "".join(row["answers"][column] for row in rows)
+        return f"{100 * marks.count(letter) / len(marks):.0f} %"
+
+    def unjudged(block: int | None) -> str:
+        return share(block, "language", "-")
+
+    def circles(block: int | None) -> str:
+        return share(block, "repeats", "y")
+
     lines = [
         f"| block | rate | gain | after {truth.counts[0]} examples | other language | other kind | both | "
-        "in the language | right in both | FLORES, trained | FLORES, others | CPU s |",
-        "|" + "---|" * 12,
-        f"| none | | | | | | | {100 * truth.before(['language']):.0f} % | "
-        f"{100 * truth.before(['language', 'task']):.0f} % | | | |",
+        "in the language | not judged | right in both | going in circles | FLORES, trained | FLORES, others |",
+        "|" + "---|" * 13,
+        f"| none | | | | | | | {100 * truth.before(['language']):.0f} % | {unjudged(None)} | "
+        f"{100 * truth.before(['language', 'task']):.0f} % | {circles(None)} | | |",
     ]
     for at, block in enumerate(truth.blocks):
         rate = truth.rows[truth.seeds[0], block]["rate"]
@@ -144,8 +154,8 @@ def block_table(truth: Truth, trained: Sequence[str]) -> str:
         lines.append(
             f"| {block} | {rate:g} | "
             + " | ".join(f"{value:+.2f}" for value in cells)
-            + f" | {100 * language[at]:.0f} % | {100 * both[at]:.0f} % | {own[at]:+.3f} | {rest[at]:+.3f} | "
-            f"{seconds[at]:.0f} |"
+            + f" | {100 * language[at]:.0f} % | {unjudged(block)} | {100 * both[at]:.0f} % | {circles(block)} | "
+            f"{own[at]:+.3f} | {rest[at]:+.3f} |"
         )
     return "\n".join(lines)
 
@@ -155,26 +165,23 @@ def rule_table(truth: Truth, rules: dict[str, Any]) -> str:
     gain = truth.gains("trained").mean(0)
     outside = np.mean([truth.gains(d).mean(0) for d in DOMAINS[1:]], 0)
     scores = {"index (last)": np.array(truth.blocks, float)}
-    centre = (len(truth.blocks) + 1) / 2
+    centre = (max(truth.blocks) + 1) / 2  # the last block is always among them
     scores["nearness to the middle"] = -abs(np.array(truth.blocks) - centre)
-    seconds = {}
     for name, rule in rules.items():
         if rule.get("values"):
             scores[name] = np.array(rule["values"])[np.array(truth.blocks) - 1]
-            seconds[name] = rule.get("seconds")
     ps = holm([permutation_p(score, gain, rng) for score in scores.values()])
     lines = [
         "| rule | rank correlation with the gain | p (Holm) | outside what is trained | its block | regret, language | "
-        "regret, right in both | seconds |",
-        "|" + "---|" * 8,
+        "regret, right in both |",
+        "|" + "---|" * 7,
     ]
     for (name, score), p in zip(scores.items(), ps, strict=True):
         top = int(score.argmax())
-        cost = f"{seconds[name]:.0f}" if seconds.get(name) is not None else "0"
         lines.append(
             f"| {name} | {spearmanr(score, gain).statistic:+.2f} | {p:.3f} | "
             f"{spearmanr(score, outside).statistic:+.2f} | {truth.blocks[top]} | "
-            f"{regret(truth, ['language'], top, rng)} | {regret(truth, ['language', 'task'], top, rng)} | {cost} |"
+            f"{regret(truth, ['language'], top, rng)} | {regret(truth, ['language', 'task'], top, rng)} |"
         )
     return "\n".join(lines)
 
@@ -224,9 +231,7 @@ def main() -> None:
     if options.layers:
         rules = json.loads(options.layers.read_text(encoding="utf-8"))["rules"]
         kept = {
-            name: {
-                key: rule.get(key) for key in ("values", "low", "high", "n", "seconds", "blocks")
-            }
+            name: {key: rule.get(key) for key in ("values", "low", "high", "n", "blocks")}
             for name, rule in rules.items()
         }
         stored.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

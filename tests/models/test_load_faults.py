@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from tiny import save_tiny
 
 from linguamap.config import ModelConfig
 from linguamap.models.load_faults import check_index, loading_fault, no_unpickling
-from linguamap.models.loading import load_model
+from linguamap.models.loading import load_model, quiet
 from linguamap.records import UserError
 
 
@@ -103,3 +106,19 @@ def test_a_model_that_is_here_is_offered_for_a_name_near_it() -> None:
     said = str(loading_fault("startr", OSError("cannot connect")))
     assert said.endswith("check the network, or give a folder; did you mean 'starter'?")
     assert "did you mean" not in str(loading_fault("org/else", OSError("cannot connect")))
+
+
+def test_while_a_model_is_loaded_its_bars_are_silent_and_progress_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The screen's line is drawn by another thread than the one that loads."""
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with quiet():
+        print("a bar", file=sys.stderr)
+        other = threading.Thread(target=lambda: print("loading ...", file=sys.stderr))
+        other.start()
+        other.join()
+    assert screen.getvalue() == "loading ...\n"
+    print("after", file=sys.stderr)
+    assert screen.getvalue() == "loading ...\nafter\n"

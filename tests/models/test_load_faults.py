@@ -6,11 +6,13 @@ import io
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny
 
@@ -122,3 +124,20 @@ def test_while_a_model_is_loaded_its_bars_are_silent_and_progress_goes_on(
     assert screen.getvalue() == "loading ...\n"
     print("after", file=sys.stderr)
     assert screen.getvalue() == "loading ...\nafter\n"
+
+
+def test_a_spinner_turns_while_a_model_is_loaded() -> None:
+    """Rich's live line puts a proxy before the screen and looks for the file behind it."""
+    screen = io.StringIO()
+    console = Console(file=None, stderr=True, force_terminal=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", screen)
+        with console.status("loading", refresh_per_second=50), quiet():
+            before = len(screen.getvalue())
+            print("a bar", file=sys.stderr)
+            deadline = time.monotonic() + 20
+            while len(screen.getvalue()) == before and time.monotonic() < deadline:
+                time.sleep(0.02)
+            drawn = screen.getvalue()
+    assert len(drawn) > before
+    assert "a bar" not in drawn

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -182,7 +181,8 @@ def quiet() -> Iterator[None]:
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(_OtherThreads(sys.stderr)):  # GGUF's bar asks nobody
+        silent: Any = _OtherThreads(sys.stderr)
+        with contextlib.redirect_stderr(silent):  # GGUF's bar asks nobody
             yield
     finally:
         hf_logging.set_verbosity(level)
@@ -190,24 +190,20 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-class _OtherThreads(io.TextIOBase):
-    """What the thread that made it writes is dropped; a progress line that another one draws stays."""
+class _OtherThreads:
+    """What the thread that made it writes is dropped; a progress line that another one draws stays.
 
-    def __init__(self, screen: TextIO) -> None:
+    All else is the screen's own: Rich looks there for the file behind a proxy that it has put there itself.
+    """
+
+    def __init__(self, screen: Any) -> None:
         self.screen, self.silent = screen, threading.get_ident()
 
     def write(self, text: str) -> int:
-        return len(text) if threading.get_ident() == self.silent else self.screen.write(text)
+        if threading.get_ident() == self.silent:
+            return len(text)
+        written: int = self.screen.write(text)
+        return written
 
-    def flush(self) -> None:
-        self.screen.flush()
-
-    def isatty(self) -> bool:
-        return self.screen.isatty()
-
-    def fileno(self) -> int:
-        return self.screen.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.screen.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.screen, name)

@@ -62,6 +62,7 @@ def test_the_finding_names_the_worst_case_with_intervals_and_n() -> None:
     task, language, english = case.task_accuracy, case.language_consistency, case.wrong_in_english
     assert (task.value, language.value, english.value) == (0.8, 3 / 9, 5 / 6)
     assert "It did worst when asked in Hindi under an English instruction: " in text
+    assert "% (" in text.split("of the answers were right, and ")[1].split(" were in Hindi")[0]
     shown = percent_range(task.low or 0, task.high or 0)
     assert f"80% ({shown}, n = 10) of the answers were right" in text
     assert "33% (" in text
